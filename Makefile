@@ -1,0 +1,42 @@
+# Everything runs in a virtual environment that these targets make: demo, test, check, bench.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check fix bench clean
+
+# export, validate and draw on the embedded model: a few minutes on a laptop
+demo: $(READY)
+	$(BIN)/vtp-export demo --out demo-out
+
+# no network, no GPU
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# full-size figures, about half an hour; bench/RESULTS.md keeps the last ones
+bench: $(READY)
+	$(BIN)/python -m bench.frontend
+	$(BIN)/python -m bench.erank
+
+# The wheelhouse lets a test build the small environment of an edge device without the network.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse numpy pillow typer rich onnxruntime
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist demo-out bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

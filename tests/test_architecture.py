@@ -1,0 +1,97 @@
+"""The house holds: imports point down, rooms are small, light modules stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "vtp_export"
+FILES = sorted(ROOT.rglob("*.py"))
+
+LAYERS = [
+    {"errors"},
+    {"spec", "rooms", "functional", "runtime", "targets"},
+    {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
+    {"graphs"},
+    {"reports", "integrations"},
+    {"pipeline", "terminal"},
+    {"cli"},
+]
+RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+# Within the lower floor, in order: runtime reads manifests, and both may look names up.
+SAME_FLOOR = {("runtime", "spec"), ("runtime", "rooms")}
+MOST_LINES, MOST_BODY = 300, 50
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    # `from vtp_export import __version__` names no room.
+    return {m.split(".")[1] for m in modules if m.startswith("vtp_export.") and "__version__" not in m}
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body
+    if ast.get_docstring(function) is not None:
+        body = body[1:]
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    here = room_of(path)
+    if here == "__init__":
+        return
+    for there in imported_rooms(path) - {here}:
+        allowed = RANK[there] < RANK[here] or (here, there) in SAME_FLOOR
+        assert allowed, f"{here} may not import {there}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_are_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert body_lines(node) <= MOST_BODY, f"{node.name} has {body_lines(node)} lines"
+
+
+def test_every_room_is_on_a_floor():
+    assert {room_of(path) for path in FILES} - {"__init__"} <= set(RANK)
+
+
+def test_no_vague_file_names():
+    vague = {"utils", "util", "helpers", "common", "manager", "misc"}
+    assert not [path for path in FILES if path.stem.strip("_") in vague]
+
+
+def test_torch_jit_has_one_home():
+    users = {str(path.relative_to(ROOT)) for path in FILES if "torch.jit." in path.read_text()}
+    # sizes.py names the warning that it silences.
+    assert users <= {"backends/torchscript.py", "functional/sizes.py"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "vtp_export",
+        "vtp_export.cli",
+        "vtp_export.pipeline.run",
+        "vtp_export.pipeline.bench",
+        "vtp_export.runtime.artefact",
+    ],
+)
+def test_light_modules_stay_light(module):
+    code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'onnx', 'onnxruntime'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,57 @@
+"""What the two formats that torch itself runs have in common."""
+
+import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtp_export.backends.base import Arrays, Plan, Session
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def missing_torch() -> str | None:
+    """Why torch cannot be used, or None."""
+    if importlib.util.find_spec("torch") is None:
+        return "torch is not installed: pip install 'vtp-export[export]'"
+    return None
+
+
+def example_inputs(plan: Plan, batch: int) -> "tuple[Tensor, ...]":
+    """Random inputs of the declared shapes; their values do not enter the exported file."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return tuple(
+        torch.randn([batch if axis == "b" else axis for axis in spec.shape], generator=generator)  # type: ignore[misc]
+        for spec in plan.inputs
+    )
+
+
+class TorchSession(Session):
+    """Run a callable of tensors as a session."""
+
+    def __init__(self, call: Callable[..., Any], outputs: tuple[str, ...]) -> None:
+        self._call: Callable[..., Any] | None = call
+        self._outputs = outputs
+
+    def __enter__(self) -> "TorchSession":
+        """Itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Drop the model."""
+        self._call = None
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """See `Session.run`."""
+        import torch
+
+        if self._call is None:
+            raise ValueError("this session is closed")
+        # Copies both ways: the caller may change its arrays, and the results must outlive the next run.
+        with torch.inference_mode():
+            results = self._call(*(torch.from_numpy(np.array(array)) for array in inputs.values()))
+            return {name: np.array(result) for name, result in zip(self._outputs, results, strict=True)}

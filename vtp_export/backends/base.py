@@ -1,0 +1,88 @@
+"""The contract of a backend file: a graph becomes a file, a file becomes a session.
+
+A file `backends/FORMAT.py` defines `class Backend(base.Backend)`. Importing it must cost nothing: its libraries are
+imported inside the methods. `build()` may import torch; `open()` may not, unless the format cannot be run without it.
+
+Laws, checked for every file: the artefact agrees with eager for every pruner; outputs of one run survive the next;
+batch b equals b single images; leaving the `with` block closes; `missing()` names what to install.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from vtp_export.spec import BatchRange, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backend must know of a graph besides the graph.
+
+    identity: digest of the manifest, to be carried in the file where the format has a place for it.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batch: BatchRange
+    identity: str
+
+
+class Session(Protocol):
+    """A loaded file. Leaving the `with` block frees it. Safe to use from several threads at once."""
+
+    def __enter__(self) -> "Session":
+        """Itself."""
+        ...
+
+    def __exit__(self, *exc: object) -> None:
+        """Free the runtime's memory."""
+        ...
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Outputs by name, in the order of the manifest, in memory that the caller owns.
+
+        Args:
+            inputs: arrays by name, checked against the manifest by the caller.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """One artefact format."""
+
+    def missing(self) -> str | None:
+        """Why this machine cannot open such a file, with the command that would help; None when it can."""
+        ...
+
+    def build(self, graph: "nn.Module", plan: Plan, folder: Path) -> list[Path]:
+        """Write `model.*` into `folder`.
+
+        Returns:
+            Every file written, the main one first.
+
+        Raises:
+            ExportError: the graph cannot be turned into this format.
+        """
+        ...
+
+    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> Session:
+        """Load the main file. The caller has verified its digest.
+
+        Args:
+            path: the main file.
+            outputs: names in order.
+            threads: CPU threads for one run, or None for the runtime's own choice.
+
+        Raises:
+            UnavailableError: the runtime is not installed.
+            ArtefactError: the runtime refuses the file.
+        """
+        ...

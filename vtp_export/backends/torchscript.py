@@ -1,0 +1,62 @@
+"""TorchScript: one traced, frozen file for `torch.jit.load` in Python or libtorch.
+
+Deprecated by torch since 2.11, and kept because people ask for it; `pt2` is its successor. The only file that touches
+`torch.jit`.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtp_export.backends import base
+from vtp_export.backends._torch import TorchSession, example_inputs, missing_torch
+from vtp_export.errors import ArtefactError, ExportError, UnavailableError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Backend(base.Backend):
+    """`model.ts`."""
+
+    def missing(self) -> str | None:
+        """See `base.Backend`."""
+        return missing_torch()
+
+    def build(self, graph: "nn.Module", plan: base.Plan, folder: Path) -> list[Path]:
+        """Trace at batch 2, so that no axis is mistaken for a constant 1."""
+        import torch
+
+        path = folder / "model.ts"
+        try:
+            with _deprecation_contained(), torch.inference_mode():
+                traced = torch.jit.trace(graph, example_inputs(plan, 2), check_trace=False)
+                torch.jit.save(traced, path, _extra_files={"manifest_identity": plan.identity})
+        except (RuntimeError, TypeError) as error:
+            raise ExportError(f"torch.jit.trace refused the graph: {error}") from error
+        return [path]
+
+    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> base.Session:
+        """Load on the CPU."""
+        if reason := self.missing():
+            raise UnavailableError(reason)
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            with _deprecation_contained():
+                module = torch.jit.load(path, map_location="cpu")
+        except (RuntimeError, ValueError) as error:
+            raise ArtefactError(f"torch.jit refuses {path.name}: {str(error).splitlines()[0]}") from error
+        return TorchSession(module.eval(), outputs)
+
+
+@contextlib.contextmanager
+def _deprecation_contained() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=FutureWarning)
+        yield

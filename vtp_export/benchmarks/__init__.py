@@ -1,0 +1,1 @@
+"""One file per data set: images, questions and the metric."""

@@ -1,0 +1,53 @@
+"""Orders and positions without a sort: by counting, exact, the lowest index winning every tie."""
+
+import torch
+from torch import Tensor
+
+
+def descending_rank(scores: Tensor) -> Tensor:
+    """Rank of each score in descending order, 0 for the largest.
+
+    rank_i = #{j: s_j > s_i} + #{j < i: s_j = s_i}. No runtime can break these ties otherwise, which a sort
+    operator does not promise.
+
+    Args:
+        scores: (b, n).
+
+    Returns:
+        (b, n) whole numbers in the dtype of `scores`.
+
+    Example:
+        >>> descending_rank(torch.tensor([[1.0, 3.0, 3.0]])).tolist()
+        [[2.0, 0.0, 1.0]]
+    """
+    n = scores.shape[-1]
+    mine, other = scores[:, :, None], scores[:, None, :]
+    earlier = torch.ones(n, n, dtype=torch.bool, device=scores.device).tril(-1)  # [i, j]: j < i
+    before = (other > mine) | ((other == mine) & earlier)
+    return before.to(scores.dtype).sum(-1)
+
+
+def positions(chosen: Tensor, k: int) -> Tensor:
+    """Positions of the chosen candidates, ascending; the first unchosen ones fill up to k.
+
+    Args:
+        chosen: (b, n) bool with at most k True in each row.
+        k: how many positions to return.
+
+    Returns:
+        (b, k) int64. The keys are unique whole numbers, so no runtime sees a tie.
+
+    Example:
+        >>> positions(torch.tensor([[False, True, False, True]]), 2).tolist()
+        [[1, 3]]
+    """
+    n = chosen.shape[-1]
+    place = torch.arange(n, device=chosen.device, dtype=torch.float32)
+    key = torch.where(chosen, 2 * n - place, n - place)
+    return key.topk(k, dim=-1).indices
+
+
+def everything(like: Tensor) -> Tensor:
+    """All positions of (b, n, ...) candidates: (b, n) int64."""
+    batch, n = like.shape[0], like.shape[1]
+    return torch.arange(n, device=like.device).expand(batch, n)

@@ -1,0 +1,68 @@
+"""The greedy walk: take the best candidate that is left, strike out its neighbours, k times."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._higher_order_ops.while_loop import while_loop
+
+from vtp_export.functional.ranking import positions
+
+Step = Callable[[Tensor | int, Tensor], Tensor]
+
+
+def repeat(step: Step, state: Tensor, rounds: int, loop: bool) -> Tensor:
+    """Apply `state = step(round, state)` a fixed number of times.
+
+    Under `torch.export` this is one loop operator, so the graph does not grow with `rounds`; elsewhere, and
+    where `loop` is False for targets without loops, it unrolls. Both do the same arithmetic.
+
+    Args:
+        step: takes the round, an int or a 0-dimensional int64, and the state; returns a state of the same shape.
+        state: any tensor.
+        rounds: how often.
+        loop: whether the target has a loop operator.
+    """
+    if loop and torch.compiler.is_exporting():
+
+        def body(turn: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+            return turn + 1, step(turn, current)
+
+        _, state = while_loop(lambda turn, _: turn < rounds, body, (torch.tensor(0), state))
+        return state
+    for turn in range(rounds):
+        state = step(turn, state)
+    return state
+
+
+def greedy_walk(rank: Tensor, near: Tensor, budget: Tensor, k: int, loop: bool) -> Tensor:
+    """Walk down the ranks, keeping a candidate and striking out those near it; backfill by rank.
+
+    k rounds of "take the first that is alive, else the first that was struck out". Equal to the walk of
+    the paper (section 4.3) with the backfill of its release, for every input.
+
+    Args:
+        rank: (b, n) float, a permutation of 0 .. n-1, 0 the most wanted.
+        near: (b, n, n) bool, near[:, i, j]: keeping i strikes out j.
+        budget: (b,) float, how many to keep, in [1, k]; the rounds past it change nothing.
+        k: number of rounds.
+        loop: see `repeat`.
+
+    Returns:
+        (b, k) int64 kept positions, ascending; slots past the budget hold arbitrary unkept positions.
+    """
+    batch, n = rank.shape
+    # One number tells a candidate's state and its turn: alive in (2n, 3n], struck out in (n, 2n], kept 0.
+    # All are whole and below 2^24, so float32 holds them exactly and no two are equal but the zeros.
+    penalty = (near.to(rank.dtype) * n).reshape(-1, n)  # (b n, n)
+    offset = torch.arange(batch, device=rank.device) * n
+    place = torch.arange(n, device=rank.device)
+
+    def step(turn: Tensor | int, priority: Tensor) -> Tensor:
+        pick = priority.argmax(1)  # (b,)
+        struck = torch.where(priority > 2 * n, priority - penalty.index_select(0, pick + offset), priority)
+        after = torch.where(place == pick[:, None], 0.0, struck)
+        return torch.where((turn < budget)[:, None], after, priority)
+
+    priority = repeat(step, 3 * n - rank, k, loop)
+    return positions(priority == 0, k)

@@ -1,0 +1,89 @@
+"""The graph that is exported: pixels in, pruned and projected tokens out."""
+
+from collections.abc import Collection
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.models.base import Frontend
+from vtp_export.pruners.base import Pruner
+from vtp_export.spec import TensorSpec
+
+Stage = Literal["hidden", "projected"]
+
+
+class PrunedFrontend(nn.Module):
+    """Tower, pruner, projector and gather, with the fixed output contract.
+
+    Outputs, a plain tuple in this order: `tokens` (b, k, d); `kept` (b, k) int64, -1 in empty slots; `num_kept`
+    (b,) int64; then `erank` (b,) and `attention_entropy` (b,), each only if the pruner measures it. Slots past
+    `num_kept` hold zeros.
+
+    Args:
+        frontend: an `nn.Module` that is a `Frontend`.
+        pruner: an `nn.Module` that is a `Pruner`.
+        needs: the signals that the pruner reads.
+        stage: "hidden" projects only what is kept, "projected" gathers from what is projected already.
+    """
+
+    def __init__(self, frontend: Frontend, pruner: Pruner, needs: Collection[str], stage: Stage) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.pruner = pruner
+        self.needs = tuple(needs)
+        self.stage = stage
+
+    def encode(self, pixel_values: Tensor) -> Tokens:
+        """(b, 3, h, w) to the signals that the pruner reads."""
+        return self.frontend.encode(pixel_values, self.needs)
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        """(b, 3, h, w) to the outputs above."""
+        tokens = self.encode(pixel_values)
+        return self.finish(tokens, self.pruner(tokens))
+
+    def finish(self, tokens: Tokens, selection: Selection) -> tuple[Tensor, ...]:
+        """Gather, project and lay out what was selected."""
+        features = tokens.hidden if self.stage == "hidden" else tokens.projected
+        assert features is not None
+        chosen = _chosen(features, selection)
+        if self.stage == "hidden":
+            chosen = self.frontend.project(chosen)
+        kept, batch = selection.kept, selection.kept.shape[0]
+        if selection.num_kept is None:
+            num_kept = torch.full((batch,), self.pruner.keep, dtype=torch.int64, device=kept.device)
+        else:
+            num_kept = selection.num_kept
+            slot = torch.arange(self.pruner.keep, device=kept.device)
+            real = slot < num_kept[:, None]  # (b, k)
+            kept = torch.where(real, kept, -1)
+            chosen = torch.where(real[:, :, None], chosen, 0.0)
+        measured = tuple(getattr(selection, name) for name in self.pruner.measures)
+        return (chosen, kept, num_kept, *measured)
+
+
+def _chosen(features: Tensor, selection: Selection) -> Tensor:
+    """The output tokens (b, k, ...): gathered rows, or a mixture."""
+    if selection.mix is not None:
+        return selection.mix.to(features.dtype) @ features
+    width = features.shape[-1]
+    return features.gather(1, selection.kept[:, :, None].expand(-1, -1, width))
+
+
+def input_specs(frontend: Frontend) -> tuple[TensorSpec, ...]:
+    """What the graph takes."""
+    size = frontend.image_size
+    return (TensorSpec("pixel_values", "float32", ("b", 3, size, size)),)
+
+
+def output_specs(frontend: Frontend, pruner: Pruner) -> tuple[TensorSpec, ...]:
+    """What the graph returns, in order."""
+    k = pruner.keep
+    return (
+        TensorSpec("tokens", "float32", ("b", k, frontend.width)),
+        TensorSpec("kept", "int64", ("b", k)),
+        TensorSpec("num_kept", "int64", ("b",)),
+        *(TensorSpec(name, "float32", ("b",)) for name in pruner.measures),
+    )

@@ -1,0 +1,57 @@
+"""Fill a front end from a checkpoint."""
+
+from torch import Tensor
+
+from vtp_export.errors import ModelError
+from vtp_export.models._checkpoint import Checkpoint, digest, size_in_bytes
+from vtp_export.models._frontend import ClipFrontend
+from vtp_export.models.base import LoadedModel
+from vtp_export.runtime.preprocess import clip_preprocessing, preprocessing_from_config
+from vtp_export.spec import ModelRecord, Preprocessing
+
+TOWER_MARK = "embeddings.class_embedding"
+PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
+
+
+def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> LoadedModel:
+    """Read exactly the tensors that the (empty) front end has, as float32, and put them in place.
+
+    Raises:
+        ModelError: a tensor is missing or has another shape than the config says.
+    """
+    prefixes = {"tower.": checkpoint.prefix(TOWER_MARK, "CLIP vision tower")}
+    if frontend.projector is not None:
+        before = checkpoint.prefix(PROJECTOR_MARK, "two-layer multi-modal projector")
+        prefixes["projector."] = before + "multi_modal_projector."
+    wanted = {}
+    for name in frontend.state_dict():
+        part = name[: name.index(".") + 1]
+        wanted[prefixes[part] + name.removeprefix(part)] = name
+    tensors = checkpoint.read(wanted)
+    _check_shapes(frontend, tensors, checkpoint.id)
+    record = ModelRecord(
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        family=family,
+        weights_sha256=digest(tensors),
+        weights_bytes=size_in_bytes(tensors.values()),
+    )
+    frontend.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return LoadedModel(frontend.requires_grad_(False).eval(), record, _preprocessing(checkpoint, frontend.image_size))
+
+
+def _check_shapes(frontend: ClipFrontend, tensors: dict[str, Tensor], model_id: str) -> None:
+    for name, expected in frontend.state_dict().items():
+        if tensors[name].shape != expected.shape:
+            raise ModelError(
+                f"tensor {name} of '{model_id}' has shape {list(tensors[name].shape)}, "
+                f"but its config.json asks for {list(expected.shape)}"
+            )
+
+
+def _preprocessing(checkpoint: Checkpoint, image_size: int) -> Preprocessing:
+    """From whichever file the checkpoint keeps it in; CLIP's own constants when it keeps none."""
+    config = checkpoint.json("preprocessor_config.json")
+    if config is None:
+        config = (checkpoint.json("processor_config.json") or {}).get("image_processor")
+    return clip_preprocessing(image_size) if config is None else preprocessing_from_config(config, image_size)

@@ -1,0 +1,24 @@
+"""A bare CLIP vision tower (`CLIPVisionModel`), no projector: tokens are the features that LLaVA would read.
+
+LLaVA's convention is followed: output of the last but one layer, CLS dropped, no post-layernorm.
+"""
+
+from typing import Any
+
+from vtp_export.models._checkpoint import Checkpoint
+from vtp_export.models._clip import clip_config, read_layers
+from vtp_export.models._frontend import empty_frontend
+from vtp_export.models._loading import filled
+from vtp_export.models.base import LoadedModel
+
+
+def load(checkpoint: Checkpoint) -> LoadedModel:
+    """Load a folder or hub id whose `model_type` is `clip_vision_model`."""
+    return load_tower(checkpoint, checkpoint.config, "clip_vision_model")
+
+
+def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str) -> LoadedModel:
+    """Load the tower that a `vision_config` describes."""
+    config = clip_config(raw)
+    states = read_layers([-2], config.num_hidden_layers)
+    return filled(empty_frontend(config, states, False, None), checkpoint, family)

@@ -1,0 +1,46 @@
+"""A seeded random LLaVA front end: 576 patches like LLaVA-1.5, a tiny width, no download.
+
+Its answers mean nothing. Its attention is sharpened, so that saliency and effective rank differ between images.
+"""
+
+import torch
+from torch import nn
+
+from vtp_export.models._checkpoint import digest, size_in_bytes
+from vtp_export.models._clip import ClipConfig
+from vtp_export.models._frontend import ClipFrontend, Projector
+from vtp_export.models.base import LoadedModel
+from vtp_export.runtime.preprocess import clip_preprocessing
+from vtp_export.spec import ModelRecord
+
+EMBEDDED = True
+
+CONFIG = ClipConfig(
+    hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, image_size=336, patch_size=14
+)
+WIDTH_OUT = 96
+SEED = 20260301
+
+
+def load(checkpoint: None = None) -> LoadedModel:
+    """Build it; the same weights every time."""
+    module = ClipFrontend(
+        CONFIG, [CONFIG.num_hidden_layers - 1], False, Projector(CONFIG.hidden_size, WIDTH_OUT, "gelu", True)
+    )
+    draw_weights(module, SEED)
+    state = module.state_dict()
+    record = ModelRecord("toy", None, "toy", digest(state), size_in_bytes(state.values()))
+    return LoadedModel(module.requires_grad_(False).eval(), record, clip_preprocessing(CONFIG.image_size))
+
+
+def draw_weights(module: nn.Module, seed: int) -> None:
+    """Fill every parameter from one seeded CPU generator, scaled so that signals keep their size with depth."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.dim() < 2:
+                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+                continue
+            fan_in = parameter[0].numel()
+            sharpness = 2.0 if "q_proj" in name or "k_proj" in name else 1.0
+            parameter.normal_(0.0, sharpness * fan_in**-0.5, generator=generator)

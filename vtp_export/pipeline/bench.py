@@ -1,0 +1,121 @@
+"""`vtp-export bench`: latency of artefacts side by side, in turns, so that noise of the machine falls on all alike."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vtp_export import rooms
+from vtp_export.errors import SpecError
+from vtp_export.pipeline.load import load
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.runtime.artefact import open_artefact
+
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class BenchSpec:
+    """What to time.
+
+    formats: of every artefact, or empty for all that can run here.
+    batches: batch sizes.
+    rounds: timed runs of each.
+    against: a model whose eager, unpruned front end is timed beside them, or None.
+    threads: CPU threads of one run, or None for the runtime's choice.
+    """
+
+    folders: tuple[Path, ...]
+    formats: tuple[str, ...] = ()
+    batches: tuple[int, ...] = (1,)
+    rounds: int = 10
+    against: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one call, preprocessing not included; `ratio` is the median over the first row's of that batch."""
+
+    name: str
+    batch: int
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    ratio: float
+
+
+Contenders = dict[str, Callable[[np.ndarray], object]]
+
+
+def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
+    """Time every contender at every batch size.
+
+    Raises:
+        VtpError: an artefact cannot be opened, or a number is out of range.
+    """
+    if spec.rounds < 1 or not spec.batches or min(spec.batches) < 1:
+        raise SpecError(f"rounds is {spec.rounds} and batch is {list(spec.batches)}; all must be at least 1")
+    with contextlib.ExitStack() as stack:
+        sizes: set[int] = set()
+        contenders: Contenders = {}
+        for folder in spec.folders:
+            for fmt in spec.formats or _runnable(folder):
+                progress(f"opening {folder} ({fmt})")
+                session = stack.enter_context(load(folder, fmt, spec.threads))
+                contenders[f"{folder} {fmt}"] = session.run
+                sizes.add(int(session.manifest.inputs[0].shape[-1]))
+        if spec.against is not None:
+            progress(f"loading {spec.against}")
+            call, size = _eager(spec.against)
+            contenders[f"{spec.against} eager, unpruned"] = call
+            sizes.add(size)
+        if not contenders:
+            raise SpecError("no artefact was named; give at least one folder")
+        if len(sizes) > 1:
+            raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
+        rows: list[Timing] = []
+        for batch in spec.batches:
+            pixels = np.random.default_rng(0).standard_normal((batch, 3, *[max(sizes)] * 2), dtype=np.float32)
+            rows += _timings(contenders, pixels, spec.rounds, progress)
+        return rows
+
+
+def _runnable(folder: Path) -> list[str]:
+    formats = open_artefact(folder).manifest.formats()
+    return [fmt for fmt in formats if rooms.load("backends", fmt).Backend().missing() is None] or formats
+
+
+def _eager(model: str) -> tuple[Callable[[np.ndarray], object], int]:
+    import torch
+
+    from vtp_export.pipeline.assemble import assemble, load_model
+
+    loaded = load_model(model)
+    graph = assemble(loaded, "none", {}).graph
+
+    def call(pixels: np.ndarray) -> object:
+        with torch.inference_mode():
+            return graph(torch.from_numpy(pixels))
+
+    return call, loaded.frontend.image_size
+
+
+def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: Progress) -> list[Timing]:
+    """One call of each in turn, again and again."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(WARM_UP + rounds):
+        progress(f"timing batch {len(pixels)}", turn, WARM_UP + rounds)
+        for name, call in contenders.items():
+            began = time.perf_counter()
+            call(pixels)
+            seconds[name].append(time.perf_counter() - began)
+    rows = []
+    first = float(np.median(next(iter(seconds.values()))[WARM_UP:]))
+    for name, values in seconds.items():
+        low, median, high = (float(v) for v in np.percentile(values[WARM_UP:], [10, 50, 90]))
+        rows.append(Timing(name, len(pixels), median * 1e3, low * 1e3, high * 1e3, median / first))
+    return rows

@@ -1,0 +1,32 @@
+"""A benchmark by name, or a folder of one's own images."""
+
+from pathlib import Path
+
+from vtp_export import rooms
+from vtp_export.benchmarks._folder import Folder
+from vtp_export.benchmarks.base import Example
+from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
+
+
+def examples_of(name: str, limit: int | None) -> list[Example]:
+    """Images of a benchmark, in its fixed order.
+
+    Raises:
+        UnknownNameError: neither a benchmark nor a folder.
+        UnavailableError: the benchmark's data are not installed.
+        SpecError: no images, or a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise SpecError(f"limit is {limit}; it must be at least 1")
+    if Path(name).is_dir():
+        return list(Folder(Path(name)).examples(limit))
+    if name not in rooms.names("benchmarks") and ("/" in name or "." in name):
+        raise SpecError(
+            f"no folder '{name}'; name a folder of images or one of: {', '.join(rooms.names('benchmarks'))}"
+        )
+    if name not in rooms.names("benchmarks"):
+        raise UnknownNameError("benchmark", name, rooms.names("benchmarks"))
+    benchmark = rooms.load("benchmarks", name).Benchmark()
+    if reason := benchmark.missing():
+        raise UnavailableError(reason)
+    return list(benchmark.examples(limit))

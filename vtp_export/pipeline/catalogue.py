@@ -1,0 +1,21 @@
+"""`vtp-export list`: the names in a room with the first line of each file, read without importing anything."""
+
+import ast
+
+from vtp_export import rooms
+
+ROOMS = ("pruners", "models", "backends", "benchmarks")
+
+
+def catalogue(room: str) -> list[tuple[str, str]]:
+    """Names and one-line summaries.
+
+    Example:
+        >>> dict(catalogue("pruners"))["none"]
+        'Keep every token: the front end as it is, for comparison.'
+    """
+    rows = []
+    for name in rooms.names(room):
+        text = ast.get_docstring(ast.parse((rooms.PACKAGE / room / f"{name}.py").read_text(encoding="utf-8"))) or ""
+        rows.append((name, text.partition("\n")[0]))
+    return rows

@@ -1,0 +1,124 @@
+"""`vtp-export export`: a model and a pruner become an artefact."""
+
+import dataclasses
+import importlib.metadata
+import platform
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import vtp_export
+from vtp_export import rooms
+from vtp_export.backends.base import Plan
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.graphs.pruned import input_specs, output_specs
+from vtp_export.models.base import LoadedModel
+from vtp_export.pipeline.assemble import Assembly, assemble, load_model
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.runtime.artefact import record_files, write_manifest, writing
+from vtp_export.spec import BatchRange, Manifest
+
+RECORDED = ("torch", "onnx", "onnxscript", "safetensors", "numpy", "pillow")
+"""Packages whose versions the manifest carries."""
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """What to export, and where to.
+
+    model: folder, hub id or embedded name; revision: commit, branch or tag on the hub.
+    settings: of the pruner, `keep` among them; texts or values.
+    batch: smallest, usual and largest batch.
+    """
+
+    model: str
+    out: Path
+    pruner: str = "adaptive"
+    settings: dict[str, Any] = field(default_factory=dict)
+    formats: tuple[str, ...] = ("onnx",)
+    batch: tuple[int, int, int] = (1, 1, 16)
+    revision: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: seconds and bytes by format, and notes for the user."""
+
+    folder: Path
+    manifest: Manifest
+    build_seconds: dict[str, float]
+    bytes_on_disk: dict[str, int]
+    total_seconds: float
+    notes: tuple[str, ...]
+
+
+def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
+    """Export, atomically: `spec.out` holds a whole artefact afterwards, or what it held before.
+
+    Raises:
+        VtpError: the model, the pruner, a format or the folder cannot be used; see `errors`.
+    """
+    started = time.perf_counter()
+    backends = {name: rooms.load("backends", name).Backend() for name in spec.formats}
+    if not backends:
+        raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
+    batch = _batch_range(spec.batch)
+    with writing(spec.out, spec.force) as folder:
+        progress(f"loading the front end of {spec.model}")
+        model = load_model(spec.model, spec.revision)
+        assembly = assemble(model, spec.pruner, spec.settings)
+        _check_space(folder, model, len(backends))
+        manifest = _manifest(model, assembly, batch)
+        plan = Plan(manifest.inputs, manifest.outputs, batch, manifest.identity())
+        seconds, files = {}, {}
+        for done, (name, backend) in enumerate(backends.items()):
+            progress(f"building {name}", done, len(backends))
+            began = time.perf_counter()
+            paths = backend.build(assembly.graph, plan, folder)
+            files.update(record_files(folder, name, paths))
+            seconds[name] = time.perf_counter() - began
+        manifest = dataclasses.replace(manifest, files=files)
+        write_manifest(folder, manifest)
+        progress("writing", len(backends), len(backends))
+    sizes = {name: sum(file.bytes for file in files.values() if file.format == name) for name in backends}
+    return ExportReport(spec.out, manifest, seconds, sizes, time.perf_counter() - started, assembly.notes)
+
+
+def _batch_range(batch: tuple[int, int, int]) -> BatchRange:
+    low, usual, high = batch
+    if not 1 <= low <= usual <= high:
+        raise SpecError(f"batch is {low}:{usual}:{high}; it must be MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX")
+    return BatchRange(low, usual, high)
+
+
+def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
+    """Refuse early what would fill the disk after a minute's work."""
+    needed = formats * sum(p.numel() * p.element_size() for p in model.module.parameters())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ArtefactError(
+            f"the artefact needs about {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free"
+        )
+
+
+def _manifest(model: LoadedModel, assembly: Assembly, batch: BatchRange) -> Manifest:
+    versions = {"vtp-export": vtp_export.__version__, "python": platform.python_version()}
+    for package in RECORDED:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Manifest(
+        model=model.record,
+        pruner=assembly.pruner,
+        layout=assembly.layout,
+        inputs=input_specs(model.frontend),
+        outputs=output_specs(model.frontend, assembly.graph.pruner),
+        preprocessing=model.preprocessing,
+        precision="fp32",
+        batch=batch,
+        versions=versions,
+    )

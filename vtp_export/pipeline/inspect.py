@@ -1,0 +1,33 @@
+"""`vtp-export inspect`: what an artefact says about itself, and whether its files are what it says."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtp_export import rooms
+from vtp_export.runtime.artefact import open_artefact
+from vtp_export.spec import Manifest
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The manifest, and for each format why it cannot run here, or None. All digests have been verified."""
+
+    folder: Path
+    manifest: Manifest
+    obstacles: dict[str, str | None]
+
+
+def inspect(folder: Path) -> Inspection:
+    """Read and verify.
+
+    Raises:
+        ArtefactError: absent, damaged, or of another schema.
+    """
+    artefact = open_artefact(folder)
+    artefact.verify()
+    known = rooms.names("backends")
+    obstacles = {
+        name: rooms.load("backends", name).Backend().missing() if name in known else f"no backend named '{name}'"
+        for name in artefact.manifest.formats()
+    }
+    return Inspection(folder, artefact.manifest, obstacles)

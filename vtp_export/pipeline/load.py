@@ -1,0 +1,125 @@
+"""Open an artefact as a callable front end. Needs no torch for formats that run without it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtp_export import rooms
+from vtp_export.backends.base import Session
+from vtp_export.errors import UnavailableError
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.preprocess import check_pixels, pixel_values
+from vtp_export.spec import Manifest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PREFERENCE = ("onnx", "pt2", "torchscript")
+"""Formats in the order in which they are tried when none is named."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the front end returns for a batch.
+
+    tokens: (b, k, d) float32, zeros past `num_kept`.
+    kept: (b, k) int64 candidate positions, -1 past `num_kept`.
+    num_kept: (b,) int64.
+    erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
+    """
+
+    tokens: np.ndarray
+    kept: np.ndarray
+    num_kept: np.ndarray
+    erank: np.ndarray | None = None
+    attention_entropy: np.ndarray | None = None
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Output":
+        """The same with `change` applied to every array."""
+        return Output(**{name: change(array) for name, array in vars(self).items() if array is not None})
+
+
+class PrunedArtefact:
+    """An open artefact: call it with images, or `run` it on pixels. Close it, or use it in a `with` block."""
+
+    def __init__(self, artefact: Artefact, fmt: str, session: Session) -> None:
+        self.artefact = artefact
+        self.format = fmt
+        self._session = session
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the artefact says about itself."""
+        return self.artefact.manifest
+
+    def __call__(self, images: "Sequence[Image]") -> Output:
+        """Preprocess and run.
+
+        Args:
+            images: between the smallest and the largest batch of the artefact.
+
+        Raises:
+            ImageError: an image cannot be used.
+        """
+        return self.run(pixel_values(images, self.manifest.preprocessing))
+
+    def run(self, pixels: np.ndarray) -> Output:
+        """Run on (b, 3, h, w) float32 pixels.
+
+        Raises:
+            ImageError: wrong shape, dtype or batch, or not finite.
+        """
+        check_pixels(pixels, self.manifest.inputs[0], self.manifest.batch)
+        return Output(**self._session.run({self.manifest.inputs[0].name: pixels}))
+
+    def close(self) -> None:
+        """Free the runtime's memory."""
+        self._session.__exit__(None, None, None)
+
+    def __enter__(self) -> "PrunedArtefact":
+        """Itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()
+
+
+def load(folder: str | Path, fmt: str | None = None, threads: int | None = None) -> PrunedArtefact:
+    """Verify an artefact's digests and open it.
+
+    Args:
+        folder: the artefact.
+        fmt: one of its formats, or None for the first that this machine can run.
+        threads: CPU threads of one run, or None for the runtime's choice.
+
+    Raises:
+        ArtefactError: absent, damaged, or of another schema; or it lacks the format.
+        UnavailableError: the runtime for the format is not installed.
+    """
+    artefact = open_artefact(Path(folder))
+    name = fmt or _runnable_format(artefact)
+    backend = rooms.load("backends", name).Backend()
+    path = artefact.model_file(name)
+    if reason := backend.missing():
+        raise UnavailableError(reason)
+    artefact.verify(name)
+    outputs = tuple(spec.name for spec in artefact.manifest.outputs)
+    return PrunedArtefact(artefact, name, backend.open(path, outputs, threads))
+
+
+def _runnable_format(artefact: Artefact) -> str:
+    present = artefact.manifest.formats()
+    reasons = []
+    for name in sorted(present, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)):
+        reason = rooms.load("backends", name).Backend().missing()
+        if reason is None:
+            return name
+        reasons.append(reason)
+    raise UnavailableError(
+        f"none of the formats of {artefact.folder} ({', '.join(present) or 'it has none'}) can run here: "
+        + "; ".join(reasons)
+    )

@@ -1,0 +1,247 @@
+"""`vtp-export validate`: does the artefact do what the graph does, and the graph what the paper says?
+
+Judged in this order: which tokens were kept, every difference to be explained by the measured rounding noise; values
+on the tokens that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against
+`reference/`, and each format of the artefact against the eager graph.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vtp_export import rooms
+from vtp_export.benchmarks.base import Example
+from vtp_export.errors import ArtefactError
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.pipeline.assemble import assemble, load_model
+from vtp_export.pipeline.benchmark import examples_of
+from vtp_export.pipeline.explain import Noise, Select, Witness, arithmetic_noise, signals_of, tower_noise, witness
+from vtp_export.pipeline.load import Output, PrunedArtefact, load
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.pipeline.verdict import Comparison, Difference, ValidationReport, values_of
+from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.runtime.artefact import open_artefact, record_validation
+from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import Manifest
+
+NOISE_IMAGES = 4
+"""Images run again in float64 to measure the noise."""
+
+BATCH = 4
+"""Images a run, where the artefact allows it: batches are what people serve."""
+
+
+@dataclass(frozen=True)
+class ValidateSpec:
+    """What to check.
+
+    formats: of the artefact, or empty for all.
+    benchmark: a name, or a folder of images.
+    limit: number of images, or None for all.
+    reference: the model, where it is no longer where the manifest says.
+    """
+
+    folder: Path
+    formats: tuple[str, ...] = ()
+    benchmark: str = "photos"
+    limit: int | None = None
+    reference: str | None = None
+
+
+@dataclass
+class _Tally:
+    """One comparison in the making."""
+
+    name: str
+    noise: Noise
+    images: int = 0
+    identical: int = 0
+    overlaps: list[float] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    erank: list[float] = field(default_factory=list)
+    entropy: list[float] = field(default_factory=list)
+
+    def add_kept(
+        self, image: str, expected: np.ndarray, found: np.ndarray, explain: Callable[[], Witness | None]
+    ) -> None:
+        """Count one image's selections; `explain` is asked only if they differ."""
+        self.images += 1
+        ours, theirs = set(expected.tolist()), set(found.tolist())
+        self.overlaps.append(len(ours & theirs) / max(len(ours | theirs), 1))
+        if np.array_equal(expected, found):
+            self.identical += 1
+        else:
+            only = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
+            self.differences.append(Difference(image, *only, explain()))
+
+    def done(self) -> Comparison:
+        """The finished comparison."""
+        return Comparison(
+            self.name,
+            self.images,
+            self.identical,
+            float(np.mean(self.overlaps)) if self.overlaps else 1.0,
+            self.noise,
+            tuple(self.differences),
+            values_of(self.pairs),
+            max(self.erank, default=None),
+            max(self.entropy, default=None),
+        )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """The oracle with its settings."""
+
+    select: Select
+    settings: Settings
+
+    def outcome(self, signals: Signals) -> Outcome:
+        return self.select(signals, self.settings)
+
+    def explain(
+        self, signals: Signals, kept: np.ndarray, noise: Noise, complexities: Sequence[float | None]
+    ) -> Callable[[], Witness | None]:
+        known = [value for value in complexities if value is not None]
+        return lambda: witness(self.select, self.settings, signals, kept, noise, known)
+
+
+def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationReport:
+    """Run the comparisons, and write what they measured into the artefact's manifest.
+
+    Raises:
+        VtpError: the artefact, the model or the benchmark cannot be used.
+    """
+    artefact = open_artefact(spec.folder)
+    manifest = artefact.manifest
+    formats = spec.formats or tuple(manifest.formats())
+    examples = examples_of(spec.benchmark, spec.limit)
+    progress("loading the reference model")
+    graph = _graph(manifest, spec.reference)
+    judge = _Judge(rooms.load("reference", manifest.pruner.name).select, manifest.pruner.settings)
+    progress("measuring the rounding noise")
+    first = torch.from_numpy(pixel_values([e.image for e in examples[:NOISE_IMAGES]], manifest.preprocessing))
+    noise = tower_noise(graph, first)
+    with torch.inference_mode():
+        against_reference = _Tally("graph against reference", arithmetic_noise(graph.encode(first)))
+    tallies = {name: _Tally(f"{name} against graph", noise) for name in formats}
+    sessions = {name: load(spec.folder, name) for name in formats}
+    try:
+        done = 0
+        for batch in _batches(examples, manifest):
+            progress("comparing", done, len(examples))
+            _compare_batch(batch, graph, judge, against_reference, tallies, sessions)
+            done += len(batch)
+    finally:
+        for session in sessions.values():
+            session.close()
+    comparisons = (against_reference.done(), *(tally.done() for tally in tallies.values()))
+    for name, comparison in zip(formats, comparisons[1:], strict=True):
+        record_validation(spec.folder, name, _recorded(comparison, spec, comparisons[0]))
+    return ValidationReport(str(spec.folder), spec.benchmark, comparisons)
+
+
+def _graph(manifest: Manifest, reference: str | None) -> PrunedFrontend:
+    """The eager graph of the very weights that were exported."""
+    record = manifest.model
+    model = load_model(reference or record.id, None if reference else record.revision)
+    if model.record.weights_sha256 != record.weights_sha256:
+        raise ArtefactError(
+            f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
+            f"'{model.record.id}' has now ({model.record.weights_sha256[:12]}...); name the right model with --reference"
+        )
+    return assemble(model, manifest.pruner.name, manifest.pruner.settings).graph
+
+
+def _batches(examples: Sequence[Example], manifest: Manifest) -> Iterator[Sequence[Example]]:
+    """Runs of images, no larger than the artefact takes."""
+    size = max(manifest.batch.min, min(BATCH, manifest.batch.max))
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]
+
+
+def _compare_batch(
+    batch: Sequence[Example],
+    graph: PrunedFrontend,
+    judge: _Judge,
+    against_reference: _Tally,
+    tallies: dict[str, _Tally],
+    sessions: dict[str, PrunedArtefact],
+) -> None:
+    preprocessing = next(iter(sessions.values())).manifest.preprocessing
+    pixels = pixel_values([example.image for example in batch], preprocessing)
+    smallest = next(iter(sessions.values())).manifest.batch.min
+    # A last batch too small for the artefact is filled with its own last image, which is not judged again.
+    pixels = np.concatenate([pixels, *[pixels[-1:]] * max(0, smallest - len(pixels))])
+    with torch.inference_mode():
+        tokens = graph.encode(torch.from_numpy(pixels))
+        arrays = [value.numpy() for value in graph.finish(tokens, graph.pruner(tokens))]
+    names = ("tokens", "kept", "num_kept", *graph.pruner.measures)
+    eager = Output(**dict(zip(names, arrays, strict=True)))
+    results = {name: session.run(pixels) for name, session in sessions.items()}
+    for i, example in enumerate(batch):
+        signals = signals_of(tokens, i)
+        outcome = judge.outcome(signals)
+        own, kept = _complexity(eager, i), _kept(eager, i)
+        explain = judge.explain(signals, kept, against_reference.noise, (outcome.complexity, own))
+        against_reference.add_kept(example.name, outcome.kept, kept, explain)
+        _add_numbers(against_reference, eager, i, outcome.complexity, outcome.complexity)
+        for name, result in results.items():
+            found, theirs = _kept(result, i), _complexity(result, i)
+            explain = judge.explain(signals, found, tallies[name].noise, (own, theirs))
+            tallies[name].add_kept(example.name, kept, found, explain)
+            tallies[name].pairs.append(_matched(eager, result, i))
+            _add_numbers(
+                tallies[name],
+                result,
+                i,
+                None if eager.erank is None else float(eager.erank[i]),
+                None if eager.attention_entropy is None else float(eager.attention_entropy[i]),
+            )
+
+
+def _kept(output: Output, i: int) -> np.ndarray:
+    return output.kept[i, : int(output.num_kept[i])]
+
+
+def _complexity(output: Output, i: int) -> float | None:
+    for measured in (output.erank, output.attention_entropy):
+        if measured is not None:
+            return float(measured[i])
+    return None
+
+
+def _matched(expected: Output, found: Output, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token rows of the positions that both kept."""
+    _, mine, theirs = np.intersect1d(_kept(expected, i), _kept(found, i), return_indices=True)
+    return expected.tokens[i, mine], found.tokens[i, theirs]
+
+
+def _add_numbers(tally: _Tally, found: Output, i: int, erank: float | None, entropy: float | None) -> None:
+    if found.erank is not None and erank is not None and erank >= 20:
+        tally.erank.append(abs(float(found.erank[i]) - erank) / erank)
+    if found.attention_entropy is not None and entropy is not None:
+        tally.entropy.append(abs(float(found.attention_entropy[i]) - entropy))
+
+
+def _recorded(
+    comparison: Comparison, spec: ValidateSpec, against_reference: Comparison
+) -> dict[str, bool | int | float | str | None]:
+    """The few numbers of a comparison that go into the manifest."""
+    values = comparison.values
+    return {
+        "benchmark": spec.benchmark,
+        "images": comparison.images,
+        "passed": comparison.passed and against_reference.passed,
+        "same_tokens_kept": comparison.identical,
+        "differences_explained": sum(d.witness is not None for d in comparison.differences),
+        "differences_unexplained": sum(d.witness is None for d in comparison.differences),
+        "cosine_min": None if values is None else values.cosine_min,
+        "relative_error": None if values is None else values.relative_error,
+        "erank_error": comparison.erank_error,
+        "attention_entropy_error": comparison.attention_entropy_error,
+    }

@@ -1,0 +1,161 @@
+"""What validation found, as data, and when it is good enough."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtp_export.pipeline.explain import Noise, Witness
+
+MIN_COSINE = 0.99999
+MAX_RELATIVE_ERROR = 1e-4
+MAX_ERANK_ERROR = 2e-4
+MAX_ENTROPY_ERROR = 1e-4
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One image on which two selections differ, by candidate position; `witness` explains it or is None."""
+
+    image: str
+    only_expected: tuple[int, ...]
+    only_found: tuple[int, ...]
+    witness: Witness | None
+
+
+@dataclass(frozen=True)
+class Values:
+    """Agreement of token values on positions that both kept, over all images.
+
+    cosine_min: of a token with its counterpart; norm_ratio_min, norm_ratio_max: of their lengths.
+    relative_error: largest absolute error over the largest absolute entry.
+    """
+
+    cosine_min: float
+    norm_ratio_min: float
+    norm_ratio_max: float
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One thing held against another: which tokens, their values, the measured numbers; judged in that order.
+
+    erank_error: largest relative error where erank >= 20; attention_entropy_error: largest absolute error, in nats.
+    None where there was nothing to compare.
+    """
+
+    name: str
+    images: int
+    identical: int
+    jaccard_mean: float
+    noise: Noise
+    differences: tuple[Difference, ...]
+    values: Values | None
+    erank_error: float | None
+    attention_entropy_error: float | None
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One sentence for each gate that is not met."""
+        found = [
+            f"{d.image}: keeps other tokens and no rounding within the noise explains it"
+            for d in self.differences
+            if d.witness is None
+        ]
+        if (values := self.values) is not None:
+            found += _too_low("cosine of tokens", values.cosine_min, MIN_COSINE)
+            found += _too_high(
+                "error of tokens, relative to the largest entry,", values.relative_error, MAX_RELATIVE_ERROR
+            )
+        found += _too_high("relative error of erank", self.erank_error, MAX_ERANK_ERROR)
+        found += _too_high("error of attention entropy", self.attention_entropy_error, MAX_ENTROPY_ERROR)
+        return tuple(found)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate is met."""
+        return not self.failures
+
+
+def _too_low(what: str, value: float, limit: float) -> list[str]:
+    return [] if value >= limit else [f"{what} is {value:.6g}, below {limit:g}"]
+
+
+def _too_high(what: str, value: float | None, limit: float) -> list[str]:
+    return [] if value is None or value <= limit else [f"{what} is {value:.3g}, above {limit:g}"]
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """All comparisons of one run: the graph against the reference first, then each format against the graph."""
+
+    artefact: str
+    benchmark: str
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all comparisons passed."""
+        return all(comparison.passed for comparison in self.comparisons)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        rows = [{**dataclasses.asdict(c), "passed": c.passed, "failures": c.failures} for c in self.comparisons]
+        return {"artefact": self.artefact, "benchmark": self.benchmark, "passed": self.passed, "comparisons": rows}
+
+
+def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:
+    """Compare matched rows of tokens.
+
+    Args:
+        pairs: for each image (m, d) expected and found, row by row of the same candidate.
+    """
+    pairs = [(expected, found) for expected, found in pairs if len(expected)]
+    if not pairs:
+        return None
+    cosines, ratios, errors, largest = [], [], [], []
+    for expected, found in pairs:
+        a, b = expected.astype(np.float64), found.astype(np.float64)
+        lengths_a, lengths_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+        usable = lengths_a > 0
+        cosines.append(((a * b).sum(1)[usable] / (lengths_a * lengths_b)[usable]).min(initial=math.inf))
+        ratios.append((lengths_b / lengths_a)[usable])
+        errors.append(np.abs(a - b).max())
+        largest.append(np.abs(a).max())
+    every_ratio = np.concatenate(ratios)
+    return Values(
+        float(np.min(cosines)),  # np.min, because min() loses a NaN
+        float(every_ratio.min(initial=math.inf)),
+        float(every_ratio.max(initial=0.0)),
+        float(np.max(errors) / max(np.max(largest), np.finfo(np.float64).tiny)),
+    )
+
+
+COLUMNS = (
+    "comparison",
+    "images",
+    "same tokens",
+    "explained",
+    "unexplained",
+    "cosine",
+    "error",
+    "erank error",
+    "verdict",
+)
+
+
+def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]], list[str]]:
+    """A table of the comparisons: columns, rows, and a sentence for every failure."""
+    rows: list[tuple[object, ...]] = []
+    for c in report.comparisons:
+        explained = sum(d.witness is not None for d in c.differences)
+        cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
+        error = None if c.values is None else f"{c.values.relative_error:.1e}"
+        erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
+        verdict = "passed" if c.passed else "FAILED"
+        row = (c.name, c.images, c.identical, explained, len(c.differences) - explained, cosine, error, erank, verdict)
+        rows.append(row)
+    return COLUMNS, rows, [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]

@@ -1,0 +1,85 @@
+"""The contract of a pruner file.
+
+A file `pruners/NAME.py` defines
+
+- `NEEDS`: the fields of `Tokens` that it reads besides `hidden`;
+- `STAGE`: "hidden" or "projected", the features its selection or mixture acts on. A selector says "hidden",
+  so that only what it keeps is projected, unless it reads the projected features anyway;
+- `Config`: a frozen dataclass whose fields all have defaults, `keep` first;
+- `Pruner(config, n_tokens)`: an `nn.Module` with the attributes of `Pruner` below;
+- `resolve(config) -> (config, origins)`, only where a setting has a calibrated default: settles it, and says for the
+  manifest where the number comes from.
+
+Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity;
+a batch gives what its images give alone; the same input gives the same output; it agrees with the file of
+the same name in `reference/`; every backend agrees with it.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.functional.tokens import Selection, Tokens
+
+
+class Pruner(Protocol):
+    """What the graph relies on."""
+
+    keep: int
+    """Width k of the outputs: the most tokens an image can keep."""
+
+    measures: tuple[str, ...]
+    """Which of "erank" and "attention_entropy" its `Selection` carries."""
+
+    def __call__(self, tokens: Tokens) -> Selection:
+        """Choose; see `Selection`."""
+        ...
+
+
+def check_keep(keep: int, n_tokens: int) -> int:
+    """Refuse a budget below 1 and cut one above n down to n.
+
+    Raises:
+        SpecError: keep < 1.
+    """
+    if keep < 1:
+        raise SpecError(f"keep is {keep}; it must be between 1 and {n_tokens}, the number of visual tokens")
+    return min(keep, n_tokens)
+
+
+def config_from_settings(kind: type[Any], settings: dict[str, Any]) -> Any:
+    """Build a pruner's `Config` from "key=value" texts or values, checked against its fields.
+
+    Raises:
+        UnknownNameError: no such setting; names the nearest.
+        SpecError: a value of the wrong type.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in settings:
+        if name not in fields:
+            raise UnknownNameError("setting", name, sorted(fields))
+    kinds = {name: getattr(field.type, "__name__", str(field.type)) for name, field in fields.items()}
+    return kind(**{name: _parsed(name, kinds[name], value) for name, value in settings.items()})
+
+
+def _parsed(name: str, kind: str, value: Any) -> Any:
+    """Read text as the field's annotated type; pass other values through the same check."""
+    text = str(value).strip()
+    options = [option.strip() for option in kind.split("|")]
+    if "None" in options and text.lower() in ("none", ""):
+        return None
+    if "bool" in options:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise SpecError(f"setting {name} is '{text}'; it must be true or false")
+    for option, convert in (("int", int), ("float", float)):
+        if option in options:
+            try:
+                return convert(text)
+            except ValueError:
+                raise SpecError(f"setting {name} is '{text}'; it must be {_article(option)}") from None
+    return text
+
+
+def _article(option: str) -> str:
+    return "a whole number" if option == "int" else "a number"

@@ -1,0 +1,1 @@
+"""The methods as the papers write them: plain loops in float64. The oracle, never exported."""

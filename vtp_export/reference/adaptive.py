@@ -1,0 +1,74 @@
+"""The adaptive walk of the paper (section 4.3), literally: sort, walk, strike out, backfill."""
+
+import math
+
+import numpy as np
+
+from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.erank import attention_entropy, effective_rank
+
+
+def select(signals: Signals, settings: Settings) -> Outcome:
+    """Select for one image; `settings` are the fields of the pruner's `Config`, `reference` resolved."""
+    assert signals.saliency is not None and signals.projected is not None
+    saliency, features = signals.saliency.astype(np.float64), signals.projected.astype(np.float64)
+    complexity = _complexity(signals, settings)
+    budget = _budget(complexity, settings, signals.n)
+    unit = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-8)
+    distance = np.maximum(1 - unit @ unit.T, 0)
+    order = descending(saliency)
+    alive = [True] * signals.n
+    kept: list[int] = []
+    for rank, i in enumerate(order, start=1):
+        if len(kept) == budget:
+            break
+        if not alive[i]:
+            continue
+        kept.append(i)
+        alive[i] = False
+        threshold = _threshold(rank, complexity, settings)
+        for j in range(signals.n):
+            if alive[j] and distance[i, j] < threshold:
+                alive[j] = False
+    chosen = set(kept)
+    for i in order:
+        if len(kept) == budget:
+            break
+        if i not in chosen:
+            kept.append(i)
+    return Outcome(np.array(sorted(kept)), complexity)
+
+
+def _complexity(signals: Signals, settings: Settings) -> float | None:
+    if settings["tau"] is not None and settings["count"] == "fixed":
+        return None
+    if signals.complexity is not None:
+        return signals.complexity
+    assert signals.saliency is not None and signals.projected is not None
+    if settings["complexity"] == "entropy":
+        return attention_entropy(signals.saliency.astype(np.float64))
+    return effective_rank(signals.projected.astype(np.float64), bool(settings["center"]))
+
+
+def _threshold(rank: int, complexity: float | None, settings: Settings) -> float:
+    if settings["tau"] is not None:
+        return _number(settings, "tau")
+    assert complexity is not None
+    slope = complexity / _number(settings, "reference") * _number(settings, "step")
+    return min(rank * slope, _number(settings, "tau_max"))
+
+
+def _budget(complexity: float | None, settings: Settings, n: int) -> int:
+    keep = min(int(_number(settings, "keep")), n)
+    if settings["count"] == "fixed":
+        return keep
+    assert complexity is not None
+    ceiling = _number(settings, "ceiling")
+    share = min(max(complexity / _number(settings, "reference"), 0.8), ceiling)
+    return max(1, min(math.floor(keep * share + 0.5), math.floor(keep * ceiling), n))
+
+
+def _number(settings: Settings, name: str) -> float:
+    value = settings[name]
+    assert isinstance(value, int | float)
+    return float(value)

@@ -1,0 +1,55 @@
+"""A page of HTML that stands alone in its folder: numbers first, then what was kept on each image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vtp_export.errors import ArtefactError, UnavailableError
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with what to say under it."""
+
+    name: str
+    caption: str
+    image: Image.Image
+
+
+def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures: Sequence[Picture]) -> Path:
+    """Render a template of this package into `folder/index.html`, pictures beside it.
+
+    Args:
+        folder: made if absent; files of the same names are replaced.
+        template: file name in `templates/`.
+        values: what the template reads; `pictures` is added as a list of (file, name, caption).
+        pictures: saved as PNG.
+
+    Raises:
+        UnavailableError: jinja2 is not installed.
+        ArtefactError: the folder cannot be written.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise UnavailableError("a report needs jinja2: pip install 'vtp-export[reports]'") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    files = [(f"{i:03d}.png", picture) for i, picture in enumerate(pictures)]
+    shown = [(name, picture.name, picture.caption) for name, picture in files]
+    text = environment.get_template(template).render(**values, pictures=shown)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in files:
+            picture.image.save(folder / name)
+        page = folder / "index.html"
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
+    return page

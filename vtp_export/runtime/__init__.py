@@ -1,0 +1,1 @@
+"""Torch-free: open an artefact, verify it, preprocess images, run it."""

@@ -1,0 +1,246 @@
+"""From image files to `pixel_values`, bit for bit what transformers' PIL image processors compute.
+
+NumPy and Pillow only. The order and the data types of the steps are those of
+`transformers.image_processing_backends.PilBackend`: resizing works on bytes, rescaling is done in float64 and
+rounded to float32, normalising is done in float32. All that follows the crop depends on one byte and its
+channel, so it is a table of 3 x 256 numbers.
+"""
+
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vtp_export.errors import ImageError
+from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config
+from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
+
+__all__ = [
+    "check_pixels",
+    "clip_preprocessing",
+    "pixel_values",
+    "preprocessing_from_config",
+    "read_image",
+    "rgb_from_image",
+    "view_box",
+]
+
+MAX_PIXELS = 400_000_000  # 1.2 GB of RGB bytes: more than that is a mistake, not a photo
+
+# `warnings.catch_warnings` swaps a list shared by all threads; without a lock two readers could leave the
+# user's filters changed for good.
+_WARNINGS = threading.Lock()
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Decode an image file fully and turn it upright as its EXIF orientation says.
+
+    The mode is kept: `pixel_values` converts to RGB, and places transparent pixels on white as it does so.
+    Of an animation the first frame is read.
+
+    Raises:
+        ImageError: no such file, a folder, empty, truncated, not an image, or larger than Pillow's guard
+            against decompression bombs allows.
+
+    Example:
+        >>> read_image("no/such/photo.jpg")
+        Traceback (most recent call last):
+        vtp_export.errors.ImageError: no image file 'no/such/photo.jpg'
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise ImageError(f"'{path}' is a folder, and one image file was expected")
+        if not path.is_file():
+            raise ImageError(f"no image file '{path}'")
+        if path.stat().st_size == 0:
+            raise ImageError(f"the image file '{path}' is empty (0 bytes)")
+        with _WARNINGS, warnings.catch_warnings():
+            # Odd metadata and large photos are no concern of the user; what cannot be read is an error below.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"the image '{path}' is too large to decode safely: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"'{path}' is not an image that Pillow can read") from error
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"the image '{path}' does not fit into memory") from error
+    except Exception as error:  # Pillow's decoders raise SyntaxError, ValueError, struct.error and more
+        raise ImageError(f"the image '{path}' is damaged or cannot be read: {error}") from error
+
+
+def rgb_from_image(image: Image.Image) -> Image.Image:
+    """The image in RGB, transparent pixels placed on white as transformers does.
+
+    Raises:
+        ImageError: the mode has no conversion to RGB.
+    """
+    try:
+        if "A" in image.getbands() or image.info.get("transparency") is not None:
+            layered = image.convert("RGBA")
+            white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+            return Image.alpha_composite(white, layered).convert("RGB")
+        return image.convert("RGB")
+    except (ValueError, OSError) as error:
+        raise ImageError(f"an image of mode {image.mode!r} cannot be converted to RGB: {error}") from error
+
+
+def pixel_values(images: Sequence[Image.Image], prep: Preprocessing) -> npt.NDArray[np.float32]:
+    """Preprocess images as the model's image processor does.
+
+    Args:
+        images: b images of any mode and size; transformers gives the same numbers for the same objects.
+        prep: the model's preprocessing.
+
+    Returns:
+        `(b, 3, h, w)` float32, contiguous.
+
+    Raises:
+        ImageError: no images, one without pixels, one whose resized size exceeds 400 megapixels, or sizes
+            that differ because nothing crops them.
+
+    Example:
+        >>> pixel_values([Image.new("RGB", (640, 480))], clip_preprocessing(336)).shape
+        (1, 3, 336, 336)
+    """
+    if not images:
+        raise ImageError("no images were given; at least one is needed")
+    table = _value_table(prep)
+    views = [_model_view(image, prep) for image in images]
+    for position, view in enumerate(views):
+        if view.shape != views[0].shape:
+            raise ImageError(
+                f"image {position} has (height, width) {view.shape[:2]} after resizing and image 0 has "
+                f"{views[0].shape[:2]}; a batch needs one size, so set a crop or pass them one by one"
+            )
+    pixels = np.empty((len(views), 3, *views[0].shape[:2]), dtype=np.float32)
+    for position, view in enumerate(views):
+        for channel in range(3):
+            pixels[position, channel] = table[channel][view[:, :, channel]]
+    return pixels
+
+
+def view_box(size: tuple[int, int], prep: Preprocessing) -> tuple[float, float, float, float]:
+    """The part of an image that the model sees.
+
+    Args:
+        size: (width, height) of the image in pixels.
+        prep: the model's preprocessing.
+
+    Returns:
+        (left, top, right, bottom) in pixels of the image; they lie outside of it where padding is seen.
+
+    Example:
+        >>> view_box((640, 480), clip_preprocessing(240))
+        (80.0, 0.0, 560.0, 480.0)
+    """
+    padded, resized = _planned_sizes(size, prep)
+    spans = []
+    for axis in (0, 1):  # x, y
+        shift = _pad_start(size[axis], padded[axis])
+        scale = padded[axis] / resized[axis]
+        seen = prep.crop[1 - axis] if prep.crop is not None else resized[axis]
+        start = (resized[axis] - seen) // 2
+        spans.append((start * scale - shift, (start + seen) * scale - shift))
+    (left, right), (top, bottom) = spans
+    return left, top, right, bottom
+
+
+def check_pixels(pixels: npt.NDArray[np.generic], spec: TensorSpec, batch: BatchRange) -> None:
+    """Refuse what the artefact was not built for, before a runtime sees it.
+
+    Args:
+        pixels: should be `(b, 3, h, w)` of the dtype in `spec`, finite, with b inside `batch`.
+        spec: the artefact's input.
+        batch: the smallest and the largest b.
+
+    Raises:
+        ImageError: the rank, shape, dtype, batch size or a value is wrong; names the first bad image.
+    """
+    wanted = f"'{spec.name}' must be {spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
+    if not isinstance(pixels, np.ndarray):
+        raise ImageError(f"{wanted}, not a {type(pixels).__name__}; pass a NumPy array")
+    if pixels.ndim != len(spec.shape):
+        raise ImageError(f"{wanted}, and the array has {pixels.ndim} axes: {pixels.shape}")
+    if any(isinstance(want, int) and want != got for want, got in zip(spec.shape, pixels.shape, strict=True)):
+        raise ImageError(f"{wanted}, and the array has shape {pixels.shape}")
+    if pixels.dtype.name != spec.dtype:
+        raise ImageError(f"{wanted}, and the array is {pixels.dtype.name}; use .astype('{spec.dtype}')")
+    if not batch.min <= pixels.shape[0] <= batch.max:
+        raise ImageError(
+            f"the batch has {pixels.shape[0]} images and this artefact takes {batch.min} to {batch.max}; "
+            "split the batch, or export with another --batch"
+        )
+    finite = np.isfinite(pixels).all(axis=tuple(range(1, pixels.ndim)))  # (b,)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ImageError(f"image {first} of the batch holds a NaN or an infinity; pixels must be finite")
+
+
+def _planned_sizes(size: tuple[int, int], prep: Preprocessing) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(width, height) after padding and after resizing, checked before any memory is asked for."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"an image of {width} x {height} pixels is empty; both sides must be at least 1")
+    padded = (max(size), max(size)) if prep.pad_to_square else (width, height)
+    resized = padded
+    if prep.resize_exact is not None:
+        resized = (prep.resize_exact[1], prep.resize_exact[0])
+    elif prep.resize_shortest is not None:
+        short, long = sorted(padded)
+        edges = (prep.resize_shortest, int(prep.resize_shortest * long / short))
+        resized = edges if padded[0] <= padded[1] else (edges[1], edges[0])
+    for stage, (w, h) in (("padded to a square", padded), ("resized", resized)):
+        if w * h > MAX_PIXELS:
+            raise ImageError(
+                f"an image of {width} x {height} pixels would be {w} x {h} when {stage}, more than "
+                f"{MAX_PIXELS // 1_000_000} megapixels; crop it to a less extreme shape first"
+            )
+    return padded, resized
+
+
+def _model_view(image: Image.Image, prep: Preprocessing) -> npt.NDArray[np.uint8]:
+    """The bytes that the model sees, before rescaling: `(h, w, 3)`."""
+    padded, resized = _planned_sizes(image.size, prep)
+    image = rgb_from_image(image)
+    if padded != image.size:
+        # The mean colour, truncated to bytes exactly as LlavaImageProcessor does.
+        red, green, blue = (int(value * 255) for value in prep.mean)
+        square = Image.new("RGB", padded, (red, green, blue))
+        square.paste(image, (_pad_start(image.width, padded[0]), _pad_start(image.height, padded[1])))
+        image = square
+    if resized != image.size:
+        image = image.resize(resized, Image.Resampling(prep.resample))
+    pixels = np.asarray(image)
+    return pixels if prep.crop is None else _center_crop(pixels, prep.crop[0], prep.crop[1])
+
+
+def _pad_start(length: int, padded: int) -> int:
+    """Where an edge of `length` starts in one of `padded`."""
+    return (padded - length) // 2
+
+
+def _center_crop(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Cut `(height, width)` out of the middle, zeros where the image is smaller."""
+    cut = np.zeros((height, width, 3), dtype=np.uint8)
+    # The floor of a negative half puts an odd pixel of padding on the left and the top.
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    source = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
+    down, right = max(-top, 0), max(-left, 0)
+    cut[down : down + source.shape[0], right : right + source.shape[1]] = source
+    return cut
+
+
+def _value_table(prep: Preprocessing) -> npt.NDArray[np.float32]:
+    """What each byte becomes in each channel: `(3, 256)`."""
+    rescaled = (np.arange(256, dtype=np.float64) * prep.rescale_factor).astype(np.float32)
+    mean = np.array(prep.mean, dtype=np.float32)[:, None]
+    std = np.array(prep.std, dtype=np.float32)[:, None]
+    return (rescaled[None, :] - mean) / std

@@ -1,0 +1,216 @@
+"""Hugging Face image processor settings read without transformers. Standard library only."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vtp_export.errors import SpecError
+from vtp_export.spec import Preprocessing
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+BICUBIC = 3  # Pillow's number
+
+_CLIP: Mapping[str, Any] = {
+    "size": {"shortest_edge": 224},
+    "crop_size": {"height": 224, "width": 224},
+    "default_to_square": False,
+    "do_center_crop": True,
+    "do_pad": False,
+    "image_mean": CLIP_MEAN,
+    "image_std": CLIP_STD,
+}
+_SIGLIP: Mapping[str, Any] = {
+    "size": {"height": 224, "width": 224},
+    "crop_size": None,
+    "default_to_square": True,
+    "do_center_crop": False,
+    "do_pad": False,
+    "image_mean": (0.5, 0.5, 0.5),
+    "image_std": (0.5, 0.5, 0.5),
+}
+# What transformers' classes take where the file says nothing.
+_DEFAULTS = {"CLIPImageProcessor": _CLIP, "LlavaImageProcessor": _CLIP, "SiglipImageProcessor": _SIGLIP}
+_SHARED: Mapping[str, Any] = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "rescale_factor": 1 / 255,
+    "resample": BICUBIC,
+}
+_KNOWN_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_pad"}
+
+
+def clip_preprocessing(image_size: int) -> Preprocessing:
+    """OpenAI CLIP's preprocessing, for a model folder that says nothing about it.
+
+    Args:
+        image_size: edge of the square that the tower takes, in pixels.
+
+    Example:
+        >>> clip_preprocessing(336).crop
+        (336, 336)
+    """
+    return Preprocessing(
+        resize_shortest=image_size,
+        resize_exact=None,
+        resample=BICUBIC,
+        crop=(image_size, image_size),
+        rescale_factor=1 / 255,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+    )
+
+
+def preprocessing_from_config(config: dict[str, Any], image_size: int) -> Preprocessing:
+    """Read a `preprocessor_config.json`, or a `processor_config.json` that has an `image_processor` part.
+
+    CLIP, LLaVA and SigLIP processors are known, old spellings included (`CLIPFeatureExtractor`, sizes as bare
+    numbers). What the file leaves out, or sets to null, is the default of transformers' class. A file that
+    names no class is read as CLIP's.
+
+    Args:
+        config: the parsed JSON.
+        image_size: edge of the square that the tower takes, in pixels.
+
+    Raises:
+        SpecError: another processor, a step or a size that is not supported, or a result that is not
+            image_size x image_size.
+
+    Example:
+        >>> preprocessing_from_config({"size": 224, "crop_size": 224}, 224).resize_shortest
+        224
+    """
+    if isinstance(config, dict) and isinstance(config.get("image_processor"), dict):
+        config = config["image_processor"]
+    if not isinstance(config, dict):
+        raise SpecError(f"the image processor settings are {config!r}, and a JSON object was expected")
+    family = _family(config)
+    settings = {**_SHARED, **_DEFAULTS[family]}
+    settings.update({key: value for key, value in config.items() if value is not None})
+    _check_steps(family, settings)
+    shortest, exact = _resize(settings) if settings["do_resize"] else (None, None)
+    factor = _positive("rescale_factor", settings["rescale_factor"]) if settings["do_rescale"] else 1.0
+    normalizes = settings["do_normalize"]
+    prep = Preprocessing(
+        resize_shortest=shortest,
+        resize_exact=exact,
+        resample=_resample(settings["resample"]),
+        crop=_crop(settings) if settings["do_center_crop"] else None,
+        rescale_factor=factor,
+        mean=_three("image_mean", settings["image_mean"]) if normalizes else (0.0, 0.0, 0.0),
+        std=_three("image_std", settings["image_std"], divisor=True) if normalizes else (1.0, 1.0, 1.0),
+        pad_to_square=family == "LlavaImageProcessor" and bool(settings["do_pad"]),
+    )
+    _check_result(prep, image_size)
+    return prep
+
+
+def _family(config: dict[str, Any]) -> str:
+    """The processor's class without the suffixes that name an implementation."""
+    written = config.get("image_processor_type") or config.get("feature_extractor_type")
+    name = str(written or "CLIPImageProcessor").replace("FeatureExtractor", "ImageProcessor")
+    name = name.removesuffix("Fast").removesuffix("Pil")
+    if name not in _DEFAULTS:
+        raise SpecError(f"the image processor '{written}' is not supported; known are {', '.join(_DEFAULTS)}")
+    return name
+
+
+def _check_steps(family: str, settings: dict[str, Any]) -> None:
+    """Refuse steps that `Preprocessing` cannot express."""
+    for key, value in settings.items():
+        if not key.startswith("do_"):
+            continue
+        if not isinstance(value, bool):
+            raise _unexpected(key, value, "true or false")
+        if value and key not in _KNOWN_STEPS:
+            known = ", ".join(sorted(_KNOWN_STEPS))
+            raise SpecError(f"the image processor step '{key}' is not supported; known are {known}")
+    if not settings["do_pad"]:
+        return
+    if family != "LlavaImageProcessor" and settings.get("pad_size") is not None:
+        raise _unexpected("pad_size", settings["pad_size"], f"none for {family}")
+    if family == "LlavaImageProcessor" and not settings["do_normalize"]:
+        # The padding has the mean colour, which an unnormalised Preprocessing no longer knows.
+        raise SpecError("the image processor has do_pad without do_normalize; set both or neither")
+
+
+def _resize(settings: dict[str, Any]) -> tuple[int | None, tuple[int, int] | None]:
+    """(resize_shortest, resize_exact), one of them None."""
+    size = settings["size"]
+    if isinstance(size, dict) and set(_present(size)) == {"shortest_edge"}:
+        return _edge("size.shortest_edge", size["shortest_edge"]), None
+    if isinstance(size, (int, float)) and not settings["default_to_square"]:
+        return _edge("size", size), None
+    return None, _height_width("size", size)
+
+
+def _crop(settings: dict[str, Any]) -> tuple[int, int]:
+    return _height_width("crop_size", settings["crop_size"])
+
+
+def _height_width(key: str, value: Any) -> tuple[int, int]:
+    """Two edges from an int, a pair or a dictionary."""
+    if isinstance(value, dict) and set(_present(value)) == {"height", "width"}:
+        return _edge(f"{key}.height", value["height"]), _edge(f"{key}.width", value["width"])
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return _edge(f"{key}[0]", value[0]), _edge(f"{key}[1]", value[1])
+    if isinstance(value, (int, float)):
+        return _edge(key, value), _edge(key, value)
+    choices = "a number, {height, width}" + (" or {shortest_edge}" if key == "size" else "")
+    raise _unexpected(key, value, choices)
+
+
+def _present(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def _edge(key: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise _unexpected(key, value, "a whole number of pixels")
+    return value
+
+
+def _positive(key: str, value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+        raise _unexpected(key, value, "a number above zero")
+    return float(value)
+
+
+def _resample(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 5:
+        raise _unexpected("resample", value, "one of Pillow's filters, 0 to 5,")
+    return int(value)  # from PIL.Image.Resampling too
+
+
+def _three(key: str, value: Any, divisor: bool = False) -> tuple[float, float, float]:
+    """One number per channel; a single one stands for all three."""
+    numbers = [value] * 3 if isinstance(value, (int, float)) else value
+    if not isinstance(numbers, (list, tuple)) or len(numbers) != 3:
+        raise _unexpected(key, value, "a list of three numbers")
+    if any(type(number) not in (int, float) or not math.isfinite(number) for number in numbers):
+        raise _unexpected(key, value, "a list of three finite numbers")
+    if divisor and any(number <= 0 for number in numbers):
+        raise _unexpected(key, value, "a list of three numbers above zero")
+    return float(numbers[0]), float(numbers[1]), float(numbers[2])
+
+
+def _check_result(prep: Preprocessing, image_size: int) -> None:
+    """The size of `pixel_values` must be the tower's, whatever the photo."""
+    result = prep.crop or prep.resize_exact
+    if result is None and prep.pad_to_square and prep.resize_shortest is not None:
+        result = (prep.resize_shortest, prep.resize_shortest)
+    if result is None:
+        raise SpecError(
+            "the image processor neither crops nor resizes to a fixed size, so its result depends on the "
+            f"photo; this model needs {image_size} x {image_size} pixels"
+        )
+    if result != (image_size, image_size):
+        raise SpecError(
+            f"the image processor gives {result[0]} x {result[1]} pixels, and this model needs "
+            f"{image_size} x {image_size}"
+        )
+
+
+def _unexpected(key: str, value: Any, wanted: str) -> SpecError:
+    return SpecError(f"the image processor setting '{key}' is {value!r}, and {wanted} was expected")
