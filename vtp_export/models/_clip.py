@@ -55,8 +55,8 @@ def clip_config(raw: dict[str, Any]) -> ClipConfig:
         raise ModelError(f"the vision tower reads {config.num_channels} channels; only RGB towers (3) are supported")
     if config.hidden_size % config.num_attention_heads or config.image_size % config.patch_size:
         raise ModelError(
-            f"the vision tower's sizes do not divide: width {config.hidden_size} by {config.num_attention_heads} heads, "
-            f"image {config.image_size} by patch {config.patch_size}"
+            f"the vision tower's sizes do not divide: width {config.hidden_size} by "
+            f"{config.num_attention_heads} heads, image {config.image_size} by patch {config.patch_size}"
         )
     activation(config.hidden_act)
     return config

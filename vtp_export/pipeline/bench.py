@@ -38,7 +38,7 @@ class BenchSpec:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one call, preprocessing not included; `ratio` is the median over the first row's of that batch."""
+    """Milliseconds of one call without preprocessing; `ratio` is the median over that of the first row of the batch."""
 
     name: str
     batch: int

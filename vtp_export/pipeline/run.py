@@ -1,8 +1,5 @@
 """`vtp-export run`: images through an artefact, to an `.npz` file and to overlays."""
 
-import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,16 +86,14 @@ def _merged(outputs: Sequence[Output]) -> Output:
 def _save(path: Path, output: Output, images: list[str]) -> None:
     """Write the arrays whole or not at all."""
     arrays = {name: array for name, array in vars(output).items() if array is not None}
-    buffer = io.BytesIO()
-    np.savez(buffer, images=np.array(images), **arrays)
+    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-        os.chmod(name, 0o644)  # mkstemp makes it private
-        os.replace(name, path)
+        with partial.open("wb") as file:
+            np.savez(file, images=np.array(images), **arrays)
+        partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise ArtefactError(f"cannot write '{path}': {error.strerror or error}") from error
 
 

@@ -152,7 +152,7 @@ def _graph(manifest: Manifest, reference: str | None) -> PrunedFrontend:
     if model.record.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
-            f"'{model.record.id}' has now ({model.record.weights_sha256[:12]}...); name the right model with --reference"
+            f"'{model.record.id}' has now ({model.record.weights_sha256[:12]}...); name the right one with --reference"
         )
     return assemble(model, manifest.pruner.name, manifest.pruner.settings).graph
 

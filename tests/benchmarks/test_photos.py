@@ -1,0 +1,79 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vtp_export.benchmarks import photos
+from vtp_export.benchmarks._folder import Folder
+from vtp_export.benchmarks.photos import Benchmark
+from vtp_export.errors import ImageError, SpecError, UnavailableError
+
+
+def test_photos_are_many_named_sorted_and_decoded() -> None:
+    found = list(Benchmark().examples(None))
+    names = [example.name for example in found]
+    assert len(found) >= 12
+    assert names == sorted(set(names))
+    assert {"astronaut", "china"} <= set(names)
+    for example in found:
+        assert min(example.image.size) >= 200
+        assert np.asarray(example.image.convert("L")).std() > 5  # a picture, not a plain field
+
+
+def test_limit() -> None:
+    names = [example.name for example in Benchmark().examples(None)]
+    assert [example.name for example in Benchmark().examples(3)] == names[:3]
+    assert len(list(Benchmark().examples(1000))) == len(names)
+    for limit in (0, -1):
+        with pytest.raises(SpecError, match=f"the limit is {limit}"):
+            list(Benchmark().examples(limit))
+
+
+def test_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Benchmark().missing() is None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'vtp-export[data]'" in (Benchmark().missing() or "")
+    with pytest.raises(UnavailableError, match="neither is installed"):
+        list(Benchmark().examples(1))
+
+
+def test_one_library_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "FILES", {"sklearn": photos.FILES["sklearn"], "no_such_library": ("x.png",)})
+    assert [example.name for example in Benchmark().examples(None)] == ["china", "flower"]
+
+
+def test_the_libraries_are_not_imported() -> None:
+    script = (
+        "import sys; from vtp_export.benchmarks.photos import Benchmark; list(Benchmark().examples(2));"
+        "print(sorted({'skimage', 'sklearn', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    root = Path(photos.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+def test_folder_is_sorted_recursive_and_plain(tmp_path: Path) -> None:
+    for name in ("b.png", "a/z.JPG", "a/y.webp", ".hidden/x.png", "._b.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    folder = Folder(tmp_path)
+    assert folder.missing() is None
+    assert [example.name for example in folder.examples(None)] == ["a/y.webp", "a/z.JPG", "b.png"]
+    assert [example.name for example in folder.examples(1)] == ["a/y.webp"]
+    (tmp_path / "a" / "y.webp").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"y\.webp' is empty"):
+        list(folder.examples(None))
+
+
+def test_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"no images below .* expected files ending in \.bmp"):
+        Folder(tmp_path)
+    with pytest.raises(SpecError, match="no folder"):
+        Folder(tmp_path / "absent")

@@ -1,0 +1,44 @@
+import inspect
+import pickle
+
+import pytest
+
+from vtp_export import errors
+from vtp_export.errors import UnknownNameError, VtpError
+
+CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, Exception)]
+
+
+def test_one_root_catches_all() -> None:
+    assert len(CLASSES) == 8
+    assert all(issubclass(kind, VtpError) for kind in CLASSES)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_is_in_the_map(kind: type[Exception]) -> None:
+    assert kind.__name__ in (errors.__doc__ or "")
+    assert kind.__doc__
+
+
+def test_the_map_is_the_tree() -> None:
+    """Names of the map, indented below their base class."""
+    parents = {"VtpError": VtpError.__base__.__name__}
+    for line in (errors.__doc__ or "").splitlines():
+        head, mark, text = line.partition("── ")
+        if mark:
+            parents[text.split()[0]] = "VtpError" if head in ("├", "└") else "SpecError"
+    assert parents == {kind.__name__: kind.__base__.__name__ for kind in CLASSES}
+
+
+def test_an_unknown_name_suggests_and_lists() -> None:
+    error = UnknownNameError("pruner", "adaptve", ["adaptive", "visionzip"])
+    assert str(error) == "no pruner named 'adaptve'; did you mean 'adaptive'? choose one of: adaptive, visionzip"
+    assert (error.kind, error.name, error.choices) == ("pruner", "adaptve", ("adaptive", "visionzip"))
+    assert str(UnknownNameError("model", "zzz", ["llava"])) == "no model named 'zzz'; choose one of: llava"
+    assert str(UnknownNameError("model", "zzz", [])) == "no model named 'zzz'; choose one of: (none)"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not UnknownNameError])
+def test_errors_cross_processes(kind: type[Exception]) -> None:
+    again = pickle.loads(pickle.dumps(kind("a sentence")))
+    assert (type(again), str(again)) == (kind, "a sentence")

@@ -1,0 +1,124 @@
+import dataclasses
+import json
+
+import pytest
+
+from vtp_export.errors import SpecError
+from vtp_export.spec import (
+    SCHEMA,
+    BatchRange,
+    FileRecord,
+    Layout,
+    Manifest,
+    ModelRecord,
+    Preprocessing,
+    PrunerRecord,
+    TensorSpec,
+    manifest_from_json,
+    to_json,
+)
+
+MANIFEST = Manifest(
+    model=ModelRecord("org/model", "abc", "llava", "0" * 64, 8),
+    pruner=PrunerRecord("adaptive", {"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None}, {"tau": "paper"}),
+    layout=Layout((2, 2), True, 5, 4),
+    inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
+    outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
+    preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.48145466, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    precision="fp32",
+    batch=BatchRange(1, 1, 2),
+    versions={"torch": "2"},
+    files={"model.onnx": FileRecord("onnx", 5, "1" * 64), "model.ts": FileRecord("torchscript", 5, "2" * 64)},
+    validation={"onnx": {"cosine": 0.25}},
+)
+
+
+def changed(*path: object, value: object = None, drop: bool = False) -> str:
+    """The manifest's JSON with one place changed."""
+    raw = json.loads(to_json(MANIFEST))
+    place = raw
+    for key in path[:-1]:
+        place = place[key]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return json.dumps(raw)
+
+
+def test_round_trip_is_exact_and_canonical() -> None:
+    text = to_json(MANIFEST)
+    assert manifest_from_json(text) == MANIFEST
+    assert to_json(manifest_from_json(text)) == text
+    assert text.endswith("}\n")
+    assert list(json.loads(text)) == sorted(json.loads(text))
+    assert MANIFEST.schema == SCHEMA
+    assert MANIFEST.formats() == ["onnx", "torchscript"]
+
+
+def test_scalars_keep_their_types() -> None:
+    settings = manifest_from_json(to_json(MANIFEST)).pruner.settings
+    assert [(key, type(value)) for key, value in sorted(settings.items())] == [
+        ("flag", bool),
+        ("keep", int),
+        ("none", type(None)),
+        ("note", str),
+        ("tau", float),
+    ]
+
+
+def test_a_whole_number_may_stand_for_a_float() -> None:
+    read = manifest_from_json(changed("preprocessing", "rescale_factor", value=1))
+    assert type(read.preprocessing.rescale_factor) is float
+
+
+def test_identity_is_of_the_promise_alone() -> None:
+    bare = dataclasses.replace(MANIFEST, files={}, validation={})
+    assert bare.identity() == MANIFEST.identity()
+    assert dataclasses.replace(MANIFEST, precision="fp16").identity() != MANIFEST.identity()
+    assert manifest_from_json(to_json(MANIFEST)).identity() == MANIFEST.identity()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "no 'schema' number"),
+        ("{}", "no 'schema' number"),
+        (changed("schema", value=2), "schema 2 and this version reads schema 1"),
+        (changed("schema", value="1"), "schema '1'"),
+        (changed("schema", value=True), r"manifest\.schema is True"),
+        (changed("extra", value=1), "manifest has the unknown key 'extra'"),
+        (changed("model", "extra", value=1), r"manifest\.model has the unknown key 'extra'"),
+        (changed("files", "model.onnx", "extra", value=1), r"manifest\.files\.model\.onnx has the unknown key"),
+        (changed("precision", drop=True), "manifest lacks the key 'precision'"),
+        (changed("outputs", 1, "dtype", drop=True), r"manifest\.outputs\[1\] lacks the key 'dtype'"),
+        (changed("batch", "max", value=2.0), r"manifest\.batch\.max is 2\.0"),
+        (changed("batch", "max", value=True), r"manifest\.batch\.max is True"),
+        (changed("layout", "cls_candidate", value=1), r"manifest\.layout\.cls_candidate is 1"),
+        (changed("layout", "grid", value=[2, "2"]), r"manifest\.layout\.grid\[1\] is '2'"),
+        (changed("inputs", value={}), r"manifest\.inputs is {}"),
+        (changed("model", value=[]), r"manifest\.model is \[\]"),
+        (changed("versions", "torch", value=None), r"manifest\.versions\.torch is None"),
+        (changed("pruner", "settings", "tau", value=[1]), r"manifest\.pruner\.settings\.tau is \[1\]"),
+        (changed("preprocessing", "rescale_factor", value=float("nan")), "NaN is not a JSON number"),
+        (changed("preprocessing", "rescale_factor", value=float("-inf")), "-Infinity is not a JSON number"),
+    ],
+    ids=range(23),
+)
+def test_strange_manifests_are_refused_by_place(text: str, reason: str) -> None:
+    with pytest.raises(SpecError, match=reason):
+        manifest_from_json(text)
+
+
+def test_values_are_frozen() -> None:
+    for value in (MANIFEST, MANIFEST.model, MANIFEST.layout, MANIFEST.batch, MANIFEST.preprocessing):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            value.anything = 1
+
+
+def test_not_a_number_is_never_written() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(dataclasses.replace(MANIFEST, validation={"onnx": {"cosine": float("nan")}}))
