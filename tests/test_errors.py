@@ -32,7 +32,8 @@ def test_the_map_is_the_tree() -> None:
 
 def test_an_unknown_name_suggests_and_lists() -> None:
     error = UnknownNameError("pruner", "adaptve", ["adaptive", "visionzip"])
-    assert str(error) == "no pruner named 'adaptve'; did you mean 'adaptive'? choose one of: adaptive, visionzip"
+    assert str(error).startswith("no pruner named 'adaptve'; did you mean 'adaptive'? ")
+    assert str(error).endswith("choose one of: adaptive, visionzip")
     assert (error.kind, error.name, error.choices) == ("pruner", "adaptve", ("adaptive", "visionzip"))
     assert str(UnknownNameError("model", "zzz", ["llava"])) == "no model named 'zzz'; choose one of: llava"
     assert str(UnknownNameError("model", "zzz", [])) == "no model named 'zzz'; choose one of: (none)"

@@ -20,7 +20,11 @@ from vtp_export.spec import (
 
 MANIFEST = Manifest(
     model=ModelRecord("org/model", "abc", "llava", "0" * 64, 8),
-    pruner=PrunerRecord("adaptive", {"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None}, {"tau": "paper"}),
+    pruner=PrunerRecord(
+        name="adaptive",
+        settings={"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None},
+        origins={"tau": "paper"},
+    ),
     layout=Layout((2, 2), True, 5, 4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
     outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
@@ -92,7 +96,7 @@ def test_identity_is_of_the_promise_alone() -> None:
         (changed("schema", value=True), r"manifest\.schema is True"),
         (changed("extra", value=1), "manifest has the unknown key 'extra'"),
         (changed("model", "extra", value=1), r"manifest\.model has the unknown key 'extra'"),
-        (changed("files", "model.onnx", "extra", value=1), r"manifest\.files\.model\.onnx has the unknown key"),
+        (changed("files", "model.ts", "extra", value=1), r"manifest\.files\.model\.ts has the unknown key"),
         (changed("precision", drop=True), "manifest lacks the key 'precision'"),
         (changed("outputs", 1, "dtype", drop=True), r"manifest\.outputs\[1\] lacks the key 'dtype'"),
         (changed("batch", "max", value=2.0), r"manifest\.batch\.max is 2\.0"),

@@ -14,13 +14,13 @@ PREP = clip_preprocessing(56)
 RED = (220, 60, 40)
 
 
-def lit_cells(picture: Image.Image, box: tuple[float, float, float, float], rows: int = 4, columns: int = 4) -> list[int]:
-    """Patches whose centre has the photo's own colour, box given in parts of the picture."""
+def lit_cells(picture: Image.Image, box: tuple[float, float, float, float]) -> list[int]:
+    """Patches of the 4 x 4 whose centre has the photo's own colour, box given in parts of the picture."""
     pixels = np.asarray(picture)
     found = []
-    for cell in range(rows * columns):
-        x = box[0] + (box[2] - box[0]) * (cell % columns + 0.5) / columns
-        y = box[1] + (box[3] - box[1]) * (cell // columns + 0.5) / rows
+    for cell in range(16):
+        x = box[0] + (box[2] - box[0]) * (cell % 4 + 0.5) / 4
+        y = box[1] + (box[3] - box[1]) * (cell // 4 + 0.5) / 4
         if 0 <= x < 1 and 0 <= y < 1:
             pixel = pixels[int(y * picture.height), int(x * picture.width)]
             if np.abs(pixel.astype(int) - RED).max() < 8:
@@ -85,7 +85,13 @@ def test_positions_off_the_grid_are_refused(position: int) -> None:
 
 @pytest.mark.parametrize(
     ("size", "shown"),
-    [((1, 1), (512, 512)), ((40, 30), (512, 384)), ((900, 700), (900, 700)), ((6000, 4000), (1600, 1067)), ((2000, 7), (1600, 6))],
+    [
+        ((1, 1), (512, 512)),
+        ((40, 30), (512, 384)),
+        ((900, 700), (900, 700)),
+        ((6000, 4000), (1600, 1067)),
+        ((2000, 7), (1600, 6)),
+    ],
 )
 def test_sizes(size: tuple[int, int], shown: tuple[int, int]) -> None:
     picture = overlay(Image.new("RGB", size), np.arange(16), GRID, PREP)
@@ -104,8 +110,9 @@ def test_modes_and_the_photo_is_not_changed(mode: str) -> None:
 
 def test_contact_sheet_holds_every_picture() -> None:
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
-    pictures = [Image.new("RGB", size, colour) for size, colour in zip([(80, 40), (40, 80), (9, 9)], colours, strict=True)]
-    sheet = np.asarray(contact_sheet([[("one", pictures[0]), ("two " * 40, pictures[1])], [], [("three", pictures[2])]]))
+    sizes = [(80, 40), (40, 80), (9, 9)]
+    wide, tall, square = (Image.new("RGB", *each) for each in zip(sizes, colours, strict=True))
+    sheet = np.asarray(contact_sheet([[("one", wide), ("two " * 40, tall)], [], [("three", square)]]))
     areas = [int((sheet == colour).all(axis=2).sum()) for colour in colours]
     assert areas == [320 * 160, 160 * 320, 320 * 320]
     assert (sheet == (33, 37, 41)).all(axis=2).any()  # ink

@@ -70,6 +70,20 @@ def made(tmp_path: Path) -> Artefact:
     return open_artefact(tmp_path / "art")
 
 
+def enter(out: Path, force: bool) -> None:
+    """Start to write where that must be refused before any work is done."""
+    with writing(out, force):
+        pytest.fail("the block must not run")
+
+
+def fail_inside(out: Path, force: bool, error: type[BaseException]) -> None:
+    """Write a whole artefact and fail before the end of the block."""
+    with writing(out, force) as folder:
+        assert folder.parent == out.parent  # one file system, so that a rename will do
+        fill(folder, b"new")
+        raise error
+
+
 def left_beside(out: Path) -> list[str]:
     return sorted(path.name for path in out.parent.iterdir() if path.name != out.name)
 
@@ -243,9 +257,8 @@ def test_failed_manifest_leaves_the_old_one(made: Artefact, monkeypatch: pytest.
 
 
 def test_existing_is_refused_before_the_work(made: Artefact) -> None:
-    with pytest.raises(ArtefactError, match="already exists; name another folder, or replace it with --force"):
-        with writing(made.folder, force=False):
-            pytest.fail("the block must not run")
+    with pytest.raises(ArtefactError, match=r"already exists; name another folder, or .* --force"):
+        enter(made.folder, force=False)
     made.verify()
 
 
@@ -265,10 +278,10 @@ def test_force_keeps_what_is_not_an_artefact(tmp_path: Path) -> None:
     (folder / "holiday.jpg").write_text("x")
     file.write_text("x")
     empty.mkdir()
-    with pytest.raises(ArtefactError, match=r"--force does not replace .*not an artefact"), writing(folder, force=True):
-        pytest.fail("the block must not run")
-    with pytest.raises(ArtefactError, match=r"--force does not replace .*not a folder"), writing(file, force=True):
-        pytest.fail("the block must not run")
+    with pytest.raises(ArtefactError, match=r"--force does not replace .*not an artefact"):
+        enter(folder, force=True)
+    with pytest.raises(ArtefactError, match=r"--force does not replace .*not a folder"):
+        enter(file, force=True)
     with writing(empty, force=True) as new:
         fill(new)
     assert (folder / "holiday.jpg").exists()
@@ -294,17 +307,14 @@ def test_appearing_meanwhile_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
 def test_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     out = tmp_path / "a" / "b" / "art"
-    with pytest.raises(error), writing(out, force=False) as folder:
-        fill(folder)
-        assert folder.parent == out.parent
-        raise error
+    with pytest.raises(error):
+        fail_inside(out, force=False, error=error)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_failure_keeps_the_old(made: Artefact) -> None:
-    with pytest.raises(KeyboardInterrupt), writing(made.folder, force=True) as folder:
-        fill(folder, b"new")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fail_inside(made.folder, force=True, error=KeyboardInterrupt)
     made.verify()
     assert left_beside(made.folder) == []
 
@@ -408,7 +418,8 @@ def test_killed_writer_is_swept_and_a_living_one_is_not(tmp_path: Path) -> None:
 
 def test_folder_without_a_lock_is_swept_when_old(tmp_path: Path) -> None:
     out = tmp_path / "art"
-    young, old, foreign = tmp_path / ".art.partial-1", tmp_path / ".art.partial-2", tmp_path / ".arts.partial-3"
+    young, old = tmp_path / ".art.partial-1", tmp_path / ".art.partial-2"
+    foreign = tmp_path / ".arts.partial-3"
     for folder in (young, old, foreign):
         folder.mkdir()
     long_ago = time.time() - 2 * replacing.LOCKLESS_SECONDS
@@ -449,10 +460,10 @@ def test_no_space_when_flushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ArtefactError, match=r"art': No space left on device \([\d.]+ [GM]B are free there\)"):
-        with writing(tmp_path / "art", force=False) as folder:
-            (folder / "model.onnx").write_bytes(b"x")
-            monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
+    expected = r"art': No space left on device \([\d.]+ [GM]B are free there\)"
+    with pytest.raises(ArtefactError, match=expected), writing(tmp_path / "art", force=False) as folder:
+        (folder / "model.onnx").write_bytes(b"x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -466,15 +477,15 @@ def test_impossible_places_are_one_sentence(tmp_path: Path, monkeypatch: pytest.
         (Path("/"), "root of the file system"),
         (tmp_path / "a\0b", "null"),
     ):
-        with pytest.raises(ArtefactError, match=reason), writing(out, force=False):
-            pytest.fail("the block must not run")
+        with pytest.raises(ArtefactError, match=reason):
+            enter(out, force=False)
 
     def denied(self: Path, *_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", denied)  # root may write everywhere, so the refusal is played
-    with pytest.raises(ArtefactError, match="Permission denied"), writing(tmp_path / "art", force=False):
-        pytest.fail("the block must not run")
+    with pytest.raises(ArtefactError, match="Permission denied"):
+        enter(tmp_path / "art", force=False)
 
 
 def test_foreign_errors_of_the_block_pass(tmp_path: Path) -> None:

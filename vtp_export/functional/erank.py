@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from vtp_export.functional.sizes import static_size
+
 _DOUBLINGS = 27
 _T0 = 0.125
 _PSI_HALF = -1.9635100260214235
@@ -28,7 +30,7 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
         >>> round(effective_rank(torch.eye(4)[None], centred=False).item(), 3)
         4.0
     """
-    m = gram.shape[-1]
+    m = static_size(gram, -1)
     eye = torch.eye(m, dtype=gram.dtype, device=gram.device)
     if centred:
         gram = gram - gram.mean(-1, keepdim=True)
@@ -45,8 +47,9 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
         f = (2 * f - f @ f).clamp(-1.0, 1.0)
         traces.append((f * eye).sum((-2, -1)))
     traces.append(2 * traces[-1] - (f * f).sum((-2, -1)))
-    weights = torch.tensor(_weights(), dtype=gram.dtype, device=gram.device)  # (nodes, 2)
-    total, logs = (torch.stack(traces, -1) @ weights).unbind(-1)
+    weights = _weights()
+    total = torch.stack([w * trace for (w, _), trace in zip(weights, traces, strict=True)]).sum(0)
+    logs = torch.stack([v * trace for (_, v), trace in zip(weights, traces, strict=True)]).sum(0)
     safe = torch.where(total > 0, total, torch.ones_like(total))
     log_rank = torch.where(total > 0, safe.log() - 0.5 * logs / safe, torch.zeros_like(total))
     return log_rank.clamp(0.0, math.log(m)).exp()

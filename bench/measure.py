@@ -1,0 +1,47 @@
+"""Time and peak memory of a piece of work in a process of its own; milliseconds of calls taken in turns."""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+PYTHON = [sys.executable, "-W", "ignore", "-c"]
+
+
+def in_process(code: str) -> tuple[float, float]:
+    """Run Python code in a child.
+
+    Returns:
+        Seconds, and peak resident memory in bytes (mapped file pages that were touched included).
+
+    Raises:
+        RuntimeError: the child failed; its error output is the message.
+    """
+    began = time.perf_counter()
+    child = subprocess.Popen([*PYTHON, code], stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    errors = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise RuntimeError(errors)
+    return time.perf_counter() - began, usage.ru_maxrss * 1024
+
+
+def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+    """Median milliseconds of each call, one of each in turn, so that the machine's noise falls on all alike."""
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(warm_up + rounds):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if turn >= warm_up:
+                spent[name].append((time.perf_counter() - began) * 1e3)
+    return {name: statistics.median(values) for name, values in spent.items()}
+
+
+def own_peak() -> int:
+    """Peak resident memory of this process, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

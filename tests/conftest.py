@@ -1,0 +1,48 @@
+"""A tiny LLaVA checkpoint and an artefact of it, made once."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vtp_export.models._clip import ClipConfig
+from vtp_export.models._frontend import ClipFrontend, Projector
+from vtp_export.models.toy import draw_weights
+from vtp_export.pipeline.export import ExportSpec, export
+
+SIZES = ClipConfig(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2, image_size=42, patch_size=7
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory):
+    """A Hugging Face folder: 36 tokens of 48 channels, weights in one safetensors file."""
+    folder = tmp_path_factory.mktemp("model") / "tiny-llava"
+    folder.mkdir()
+    module = ClipFrontend(SIZES, [2], False, Projector(32, 48, "gelu", True))
+    draw_weights(module, 1)
+    names = {"tower.": "vision_tower.vision_model.", "projector.": "multi_modal_projector."}
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        part = name[: name.index(".") + 1]
+        tensors[names[part] + name.removeprefix(part)] = tensor.contiguous()
+    save_file(tensors, folder / "model.safetensors")
+    vision = {"model_type": "clip_vision_model", **vars(SIZES)}
+    config = {"model_type": "llava", "vision_config": vision, "text_config": {"hidden_size": 48}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artefact(tiny_llava, tmp_path_factory):
+    """ONNX and TorchScript of the tiny LLaVA, adaptive, 8 of 36 tokens. Read only."""
+    out = tmp_path_factory.mktemp("artefacts") / "tiny"
+    export(ExportSpec(str(tiny_llava), out, settings={"keep": 8}, formats=("onnx", "torchscript")))
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    torch.set_num_threads(2)

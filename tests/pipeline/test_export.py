@@ -1,0 +1,100 @@
+"""An export is whole or not at all, and says what it is."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.pipeline import export as module
+from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.load import load
+from vtp_export.spec import manifest_from_json
+
+ROOT = Path(__file__).parent.parent.parent
+CHILD = "from vtp_export.cli import main; main()"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_the_manifest_tells_all(artefact, tiny_llava):
+    manifest = manifest_from_json((artefact / "manifest.json").read_text())
+    assert manifest.model.id == str(tiny_llava)
+    assert manifest.pruner.settings["reference"] == 90.0
+    assert manifest.pruner.origins == {"reference": "ERANK_AVG_REF of the release"}
+    assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
+    assert manifest.outputs[0].shape == ("b", 8, 48)
+    assert manifest.formats() == ["onnx", "torchscript"]
+    assert manifest.layout.grid == (6, 6)
+    assert {path.name for path in artefact.iterdir()} == {"manifest.json", *manifest.files}
+
+
+def test_onnx_carries_the_identity(artefact):
+    import onnx
+
+    manifest = manifest_from_json((artefact / "manifest.json").read_text())
+    carried = {p.key: p.value for p in onnx.load(artefact / "model.onnx").metadata_props}
+    assert carried["vtp_export.manifest"] == manifest.identity()
+
+
+def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(tiny_llava, tmp_path):
+    out = tmp_path / "a"
+    command = [sys.executable, "-c", CHILD, "export", str(tiny_llava), "--keep", "4", "--out", str(out)]
+    child = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.iterdir()):  # the temporary folder is there: the export is under way
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not out.exists()
+    export(ExportSpec(str(tiny_llava), out, settings={"keep": 4}))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("fmt", ["onnx", "torchscript", "pt2"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tiny_llava, tmp_path, fmt):
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); {CHILD}"
+    arguments = ["export", str(tiny_llava), "--keep", "4", "--format", fmt, "--out", str(tmp_path / "deep" / "a")]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_space_is_refused_before_the_work(tiny_llava, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(ArtefactError, match=r"needs about .* GB free"):
+        export(ExportSpec(str(tiny_llava), tmp_path / "a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_fails_leaves_nothing(tiny_llava, tmp_path, monkeypatch):
+    from vtp_export.backends import torchscript
+
+    def fail(self, graph, plan, folder):
+        (folder / "model.ts").write_text("half")
+        raise ExportError("planted")
+
+    monkeypatch.setattr(torchscript.Backend, "build", fail)
+    with pytest.raises(ExportError, match="planted"):
+        export(ExportSpec(str(tiny_llava), tmp_path / "a", formats=("onnx", "torchscript")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_of_one_size(tiny_llava, tmp_path):
+    import numpy as np
+
+    out = tmp_path / "a"
+    export(ExportSpec(str(tiny_llava), out, settings={"keep": 4}, batch=(2, 2, 2)))
+    assert json.loads((out / "manifest.json").read_text())["batch"] == {"min": 2, "opt": 2, "max": 2}
+    with load(out) as session:
+        assert session.run(np.zeros((2, 3, 42, 42), np.float32)).kept.shape == (2, 4)

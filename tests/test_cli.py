@@ -1,0 +1,199 @@
+"""The command line as a user meets it: what it prints, its exit codes, and what it leaves behind."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vtp_export import rooms
+from vtp_export.cli import main
+
+
+@pytest.fixture
+def vtp(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def refused(result, *words):
+    """Exit 2 and one sentence on standard error, no traceback."""
+    code, _, err = result
+    lines = [line for line in err.splitlines() if not line.startswith("[")]
+    assert code == 2
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_no_arguments_shows_help(vtp):
+    code, out, _ = vtp()
+    assert code in (0, 2)
+    assert "validate" in out
+
+
+def test_version(vtp):
+    assert vtp("--version")[1].startswith("vtp-export 0.")
+
+
+@pytest.mark.parametrize("room", ["pruners", "models", "backends", "benchmarks"])
+def test_list_names_every_file(vtp, room):
+    code, out, _ = vtp("list", room, "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == rooms.names(room)
+    assert all(row["summary"] for row in rows)
+
+
+def test_list_of_nothing(vtp):
+    refused(vtp("list", "prunners"), "prunners", "pruners")
+
+
+def test_export_validate_run_inspect_bench(vtp, tiny_llava, photo, tmp_path):
+    out = tmp_path / "a"
+    code, printed, _ = vtp("export", tiny_llava, "--keep", 6, "--set", "complexity=entropy", "--out", out)
+    assert code == 0
+    assert "keeps 6 of 36" in printed
+    code, printed, _ = vtp("validate", out, "--limit", 3, "--json", "--report", tmp_path / "report")
+    assert code == 0
+    # The page is written before the JSON is printed, and the JSON stands alone.
+    result = json.loads(printed)
+    assert result["passed"]
+    assert [c["name"] for c in result["comparisons"]] == ["graph against reference", "onnx against graph"]
+    assert (tmp_path / "report" / "index.html").read_text().count("<figure>") == 3
+    code, printed, _ = vtp("run", out, photo, photo, "--out", tmp_path / "r.npz", "--overlay", tmp_path / "o", "--json")
+    assert code == 0
+    assert [row["num_kept"] for row in json.loads(printed)] == [6, 6]
+    arrays = np.load(tmp_path / "r.npz")
+    assert arrays["tokens"].shape == (2, 6, 48)
+    assert "attention_entropy" in arrays
+    assert "erank" not in arrays
+    assert len(list((tmp_path / "o").glob("*.png"))) == 2
+    code, printed, _ = vtp("inspect", out, "--json")
+    assert code == 0
+    manifest = json.loads(printed)["manifest"]
+    assert manifest["validation"]["onnx"]["passed"] is True
+    assert manifest["pruner"]["origins"]["reference"] == "mean over MME, paper appendix D"
+    code, printed, _ = vtp("bench", out, "--against", tiny_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
+    assert code == 0
+    assert [row["batch"] for row in json.loads(printed)] == [1, 1, 2, 2]
+
+
+def test_tables_are_printed_too(vtp, artefact):
+    assert "all digests match" in vtp("inspect", artefact)[1]
+    code, printed, _ = vtp("validate", artefact, "--limit", 2, "--format", "onnx")
+    assert code == 0
+    assert "graph against reference" in printed
+
+
+def test_keep_all_is_no_pruning_and_says_so(vtp, tiny_llava, tmp_path):
+    code, printed, err = vtp("export", tiny_llava, "--keep", 99, "--out", tmp_path / "a")
+    assert code == 0
+    assert "note: keep is 99 and the model has 36" in err
+    assert "keeps 36 of 36 visual tokens with none" in printed
+
+
+def test_failed_validation_exits_1(vtp, artefact, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(artefact, copy)
+    from vtp_export.reference import adaptive
+    from vtp_export.reference.base import Outcome
+
+    monkeypatch.setattr(adaptive, "select", lambda signals, settings: Outcome(np.arange(8), 20.0))
+    code, printed, _ = vtp("validate", copy, "--limit", 2, "--format", "onnx")
+    assert code == 1
+    assert "failed: graph against reference" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-model"], ["no model 'no-such-model'", "toy"]),
+        (["toy", "--keep", "0"], ["keep is 0", "576"]),
+        (["toy", "--keep", "-3"], ["keep is -3"]),
+        (["toy", "--pruner", "adaptve"], ["adaptve", "did you mean 'adaptive'"]),
+        (["toy", "--set", "tau_mx=0.1"], ["tau_mx", "did you mean 'tau_max'"]),
+        (["toy", "--set", "tau_max=much"], ["tau_max", "much", "a number"]),
+        (["toy", "--set", "keep=2.5"], ["keep", "2.5", "a whole number"]),
+        (["toy", "--set", "center=maybe"], ["center", "true or false"]),
+        (["toy", "--set", "complexity=rank"], ["complexity", "erank, entropy"]),
+        (["toy", "--set", "tau=3"], ["tau is 3.0"]),
+        (["toy", "--set", "step=0"], ["step is 0.0", "positive"]),
+        (["toy", "--set", "reference=nan"], ["reference is nan"]),
+        (["toy", "--set", "tau"], ["KEY=VALUE"]),
+        (["toy", "--format", "onx"], ["onx", "did you mean 'onnx'"]),
+        (["toy", "--batch", "4:2:1"], ["4:2:1", "MIN"]),
+        (["toy", "--batch", "many"], ["many", "MIN:OPT:MAX"]),
+    ],
+)
+def test_export_refuses(vtp, tmp_path, arguments, words):
+    refused(vtp("export", *arguments, "--out", tmp_path / "a"), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_refuses_an_existing_folder(vtp, artefact, tmp_path, tiny_llava):
+    copy = tmp_path / "copy"
+    shutil.copytree(artefact, copy)
+    before = (copy / "manifest.json").read_bytes()
+    refused(vtp("export", tiny_llava, "--keep", 4, "--out", copy), "--force")
+    assert (copy / "manifest.json").read_bytes() == before
+    assert vtp("export", tiny_llava, "--keep", 4, "--out", copy, "--force")[0] == 0
+    assert json.loads((copy / "manifest.json").read_text())["layout"]["keep"] == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_a_damaged_artefact_is_refused(vtp, artefact, photo, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(artefact, copy)
+    data = bytearray((copy / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(data)
+    refused(vtp("run", copy, photo), "model.onnx")
+    refused(vtp("inspect", copy), "model.onnx")
+    (copy / "model.onnx").unlink()
+    refused(vtp("run", copy, photo), "model.onnx")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    refused(vtp("inspect", copy), "schema 99")
+    refused(vtp("inspect", tmp_path / "nowhere"), "nowhere")
+
+
+def test_bad_images_are_refused(vtp, artefact, tmp_path, photo):
+    empty, text, cut = tmp_path / "empty.png", tmp_path / "text.jpg", tmp_path / "cut.png"
+    empty.touch()
+    text.write_text("not an image")
+    cut.write_bytes(photo.read_bytes()[:200])
+    for bad in (empty, text, cut, tmp_path / "absent.png", tmp_path):
+        refused(vtp("run", artefact, photo, bad, "--out", tmp_path / "r.npz"), bad.name)
+        assert not (tmp_path / "r.npz").exists()
+
+
+def test_unknown_names_elsewhere(vtp, artefact, photo):
+    refused(vtp("run", artefact, photo, "--format", "pt2"), "pt2", "onnx")
+    refused(vtp("validate", artefact, "--benchmark", "photo"), "did you mean 'photos'")
+    refused(vtp("validate", artefact, "--benchmark", "./nowhere"), "./nowhere")
+    refused(vtp("validate", artefact, "--limit", 0), "limit is 0")
+    refused(vtp("bench", artefact, "--rounds", 0), "rounds is 0")
+
+
+def test_validate_refuses_other_weights(vtp, artefact):
+    refused(vtp("validate", artefact, "--reference", "toy"), "other weights")

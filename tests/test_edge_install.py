@@ -1,0 +1,83 @@
+"""An edge device: the wheel with its core and [onnxruntime] alone runs an artefact, without torch."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+WHEELHOUSE = Path(sys.prefix) / "wheelhouse"
+
+
+def call(*command, **options):
+    environment = {**os.environ, "PYTHONPATH": "", "COLUMNS": "160"}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory):
+    """`bin/` of a fresh virtual environment with the wheel in it."""
+    folder = tmp_path_factory.mktemp("edge")
+    built = call(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("vtp_export-*.whl")
+    venv.create(folder / "venv", with_pip=True)
+    # `make` fills the wheelhouse, so that this needs no network; without it pip asks its index.
+    offline = ["--no-index", "--find-links", WHEELHOUSE] if WHEELHOUSE.is_dir() else []
+    python = folder / "venv" / "bin" / "python"
+    installed = call(python, "-m", "pip", "install", "-q", *offline, f"{wheel}[onnxruntime]")
+    assert installed.returncode == 0, installed.stderr
+    return folder / "venv" / "bin"
+
+
+def test_there_is_no_torch(edge):
+    found = call(edge / "python", "-c", "import importlib.util as u; print(u.find_spec('torch'))", cwd=edge)
+    assert found.stdout.strip() == "None"
+
+
+def test_run_inspect_and_bench(edge, artefact, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)).save(photo)
+    run = call(edge / "vtp-export", "run", artefact, photo, "--overlay", tmp_path / "o", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)[0]["num_kept"] == 8
+    assert len(list((tmp_path / "o").iterdir())) == 1
+    inspected = call(edge / "vtp-export", "inspect", artefact, "--json", cwd=tmp_path)
+    assert inspected.returncode == 0, inspected.stderr
+    obstacles = json.loads(inspected.stdout)["obstacles"]
+    assert obstacles["onnx"] is None
+    assert "vtp-export[export]" in obstacles["torchscript"]
+    bench = call(edge / "vtp-export", "bench", artefact, "--rounds", "2", "--json", cwd=tmp_path)
+    assert bench.returncode == 0, bench.stderr
+    assert [row["name"].split()[-1] for row in json.loads(bench.stdout)] == ["onnx"]
+
+
+@pytest.mark.parametrize("command", ["export", "validate", "run-torchscript"])
+def test_what_needs_torch_says_so(edge, artefact, tmp_path, command):
+    arguments = {
+        "export": ["export", "toy", "--out", tmp_path / "a"],
+        "validate": ["validate", artefact, "--benchmark", tmp_path],
+        "run-torchscript": ["bench", artefact, "--format", "torchscript"],
+    }[command]
+    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    result = call(edge / "vtp-export", *arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert "pip install 'vtp-export[export]'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "a").exists()
+
+
+def test_help_and_import_are_quick_because_they_are_light(edge, tmp_path):
+    """No time is asserted: what costs time is not imported."""
+    code = "import sys, vtp_export.cli; print(sorted({'numpy', 'PIL', 'onnxruntime', 'rich.table'} & set(sys.modules)))"
+    light = call(edge / "python", "-c", code, cwd=tmp_path)
+    assert light.stdout.strip() == "[]", light.stderr
+    assert call(edge / "vtp-export", "--help", cwd=tmp_path).returncode == 0
