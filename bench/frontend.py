@@ -1,6 +1,6 @@
 """The full-size front end in one run, side by side: export, memory, latency, and where the pruner's time goes.
 
-    python -m bench.frontend [FOLDER]        FOLDER keeps the checkpoint and the artefacts; default bench/out
+python -m bench.frontend [FOLDER]        FOLDER keeps the checkpoint and the artefacts; default bench/out
 """
 
 import sys
@@ -103,11 +103,11 @@ def table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) 
 
 def exports(model: Path, out: Path) -> None:
     """Export thrice, each in a process of its own."""
-    bare = in_process("import torch, onnx, onnxscript, vtp_export.pipeline.export, transformers.models.clip.modeling_clip")
+    bare = in_process(
+        "import torch, onnx, onnxscript, vtp_export.pipeline.export, transformers.models.clip.modeling_clip"
+    )
     jobs = {
-        "adaptive": EXPORT.format(
-            model=str(model), out=str(out / "adaptive"), pruner="adaptive", settings={"keep": K}
-        ),
+        "adaptive": EXPORT.format(model=str(model), out=str(out / "adaptive"), pruner="adaptive", settings={"keep": K}),
         "none": EXPORT.format(model=str(model), out=str(out / "none"), pruner="none", settings={}),
         "by hand": BY_HAND.format(model=str(model), out=str(out / "by-hand"), vision=VISION),
     }
@@ -144,7 +144,9 @@ def latencies(out: Path) -> float:
     return spent[f"adaptive, K = {K}"]
 
 
-def _session(graph: nn.Module, shapes: dict[str, tuple[int, ...]], outputs: int, folder: Path) -> onnxruntime.InferenceSession:
+def _session(
+    graph: nn.Module, shapes: dict[str, tuple[int, ...]], outputs: int, folder: Path
+) -> onnxruntime.InferenceSession:
     folder.mkdir(parents=True, exist_ok=True)
     specs = tuple(TensorSpec(name, "float32", ("b", *shape)) for name, shape in shapes.items())
     results = tuple(TensorSpec(f"out{i}", "float32", ("b",)) for i in range(outputs))
@@ -187,7 +189,11 @@ def shares(out: Path, whole: float) -> None:
         ROUNDS,
     )
     columns = "what", "ms", "share of the adaptive front end"
-    table(f"The pruner alone, n = {N}, d = {D}, K = {K}", columns, [(n, ms, f"{ms / whole:.1%}") for n, ms in spent.items()])
+    table(
+        f"The pruner alone, n = {N}, d = {D}, K = {K}",
+        columns,
+        [(n, ms, f"{ms / whole:.1%}") for n, ms in spent.items()],
+    )
 
 
 def main() -> None:
@@ -196,7 +202,10 @@ def main() -> None:
     model = out / "llava-geometry"
     if not (model / "config.json").is_file():
         write_checkpoint(model)
-    print(f"model_type {CONFIG['model_type']}, torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, ", end="")
+    print(
+        f"model_type {CONFIG['model_type']}, torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, ",
+        end="",
+    )
     print(f"{torch.get_num_threads()} threads")
     exports(model, out)
     shares(out, latencies(out))

@@ -1,7 +1,5 @@
 """Time and peak memory of a piece of work in a process of its own; milliseconds of calls taken in turns."""
 
-import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -9,6 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 
 PYTHON = [sys.executable, "-W", "ignore", "-c"]
+
+# ru_maxrss of a child starts at what its parent held when it forked; VmHWM belongs to the new program alone.
+REPORT = """
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
+"""
 
 
 def in_process(code: str) -> tuple[float, float]:
@@ -21,13 +24,10 @@ def in_process(code: str) -> tuple[float, float]:
         RuntimeError: the child failed; its error output is the message.
     """
     began = time.perf_counter()
-    child = subprocess.Popen([*PYTHON, code], stderr=subprocess.PIPE, text=True)
-    assert child.stderr is not None
-    errors = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise RuntimeError(errors)
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    child = subprocess.run([*PYTHON, code + REPORT], capture_output=True, text=True, check=False)
+    if child.returncode != 0:
+        raise RuntimeError(child.stderr)
+    return time.perf_counter() - began, float(child.stdout.split()[-1]) * 1024
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
@@ -40,8 +40,3 @@ def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: in
             if turn >= warm_up:
                 spent[name].append((time.perf_counter() - began) * 1e3)
     return {name: statistics.median(values) for name, values in spent.items()}
-
-
-def own_peak() -> int:
-    """Peak resident memory of this process, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

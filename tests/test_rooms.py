@@ -42,7 +42,5 @@ def test_listing_imports_nothing() -> None:
         "print(sorted({'torch', 'transformers', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     root = Path(rooms.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"

@@ -1,3 +1,30 @@
 """Export the pruned vision front end of a vision-language model, run it anywhere, prove that it does the same."""
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vtp_export.pipeline.export import ExportSpec as ExportSpec
+    from vtp_export.pipeline.export import export as export
+    from vtp_export.pipeline.load import load as load
+    from vtp_export.pipeline.validate import ValidateSpec as ValidateSpec
+    from vtp_export.pipeline.validate import validate as validate
+
+_HOMES = {
+    "ExportSpec": "export",
+    "export": "export",
+    "load": "load",
+    "ValidateSpec": "validate",
+    "validate": "validate",
+}
+__all__ = ["ExportSpec", "ValidateSpec", "__version__", "export", "load", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import vtp_export` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vtp_export' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"vtp_export.pipeline.{_HOMES[name]}"), name)

@@ -52,9 +52,7 @@ def test_the_libraries_are_not_imported() -> None:
         "print(sorted({'skimage', 'sklearn', 'scipy', 'torch'} & set(sys.modules)))"
     )
     root = Path(photos.__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
 
 

@@ -356,9 +356,7 @@ def test_without_exchange_two_renames(made: Artefact, monkeypatch: pytest.Monkey
     open_artefact(made.folder.with_name("other")).verify()
 
 
-def test_without_exchange_a_failure_brings_the_old_back(
-    made: Artefact, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_exchange_a_failure_brings_the_old_back(made: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:

@@ -268,9 +268,7 @@ def test_truncated_and_garbled_files(tmp_path: Path, kind: str) -> None:
             assert "\n" not in str(error)  # noqa: PT017 (either outcome is right; no other error is)
 
 
-def test_large_photos_do_not_warn_and_bombs_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_photos_do_not_warn_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "photo.png"
     Image.new("L", (30, 10)).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # it warns above, and refuses above twice that
@@ -414,7 +412,5 @@ def test_importing_needs_neither_torch_nor_transformers() -> None:
         "print(sorted({'torch', 'transformers', 'skimage', 'sklearn'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(vtp_export.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"

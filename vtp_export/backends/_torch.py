@@ -1,7 +1,10 @@
 """What the two formats that torch itself runs have in common."""
 
 import importlib.util
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +12,7 @@ import numpy as np
 from vtp_export.backends.base import Arrays, Plan, Session
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 def missing_torch() -> str | None:
@@ -28,6 +31,20 @@ def example_inputs(plan: Plan, batch: int) -> "tuple[Tensor, ...]":
         torch.randn([batch if axis == "b" else axis for axis in spec.shape], generator=generator)  # type: ignore[misc]
         for spec in plan.inputs
     )
+
+
+def ensure_room(graph: "nn.Module", folder: Path) -> None:
+    """Reserve, for a moment, the space that the weights of a graph will take.
+
+    torch's file writer aborts the whole process when a write fails; asked first, a full disk or a quota is an
+    ordinary error.
+
+    Raises:
+        OSError: there is not enough room.
+    """
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in graph.state_dict().values())
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, needed + needed // 50 + 8 * 2**20)
 
 
 class TorchSession(Session):

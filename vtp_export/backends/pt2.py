@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtp_export.backends import base
-from vtp_export.backends._torch import TorchSession, missing_torch
+from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError, UnavailableError
 
@@ -25,6 +25,7 @@ class Backend(base.Backend):
 
         path = folder / "model.pt2"
         program = exported_program(graph, plan)
+        ensure_room(graph, folder)
         with torch_warnings_contained():
             torch.export.save(program, path, extra_files={"manifest_identity": plan.identity})
         return [path]

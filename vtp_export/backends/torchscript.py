@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtp_export.backends import base
-from vtp_export.backends._torch import TorchSession, example_inputs, missing_torch
+from vtp_export.backends._torch import TorchSession, ensure_room, example_inputs, missing_torch
 from vtp_export.errors import ArtefactError, ExportError, UnavailableError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Backend(base.Backend):
         try:
             with _deprecation_contained(), torch.inference_mode():
                 traced = torch.jit.trace(graph, example_inputs(plan, 2), check_trace=False)
+                ensure_room(graph, folder)
                 torch.jit.save(traced, path, _extra_files={"manifest_identity": plan.identity})
         except (RuntimeError, TypeError) as error:
             raise ExportError(f"torch.jit.trace refused the graph: {error}") from error

@@ -20,9 +20,7 @@ INK, PAPER = (33, 37, 41), (255, 255, 255)
 CELL, GAP, TEXT = 320, 14, 16  # of a contact sheet, in pixels
 
 
-def overlay(
-    photo: Image.Image, kept: npt.NDArray[np.integer], layout: Layout, prep: Preprocessing
-) -> Image.Image:
+def overlay(photo: Image.Image, kept: npt.NDArray[np.integer], layout: Layout, prep: Preprocessing) -> Image.Image:
     """Light the kept patches of a photo; the others are dimmed, and what the model never saw is darkest.
 
     Args:
@@ -103,17 +101,13 @@ def _patch_mask(kept: npt.NDArray[np.integer], layout: Layout) -> npt.NDArray[np
     first = 1 if layout.cls_candidate else 0
     wrong = positions[(positions < -1) | (positions >= rows * columns + first)]
     if wrong.size:
-        raise SpecError(
-            f"the kept position {wrong[0]} is not among this layout's {rows * columns + first} candidates"
-        )
+        raise SpecError(f"the kept position {wrong[0]} is not among this layout's {rows * columns + first} candidates")
     mask = np.zeros(rows * columns, dtype=np.bool_)
     mask[positions[positions >= first] - first] = True
     return mask.reshape(rows, columns)
 
 
-def _patch_of_pixel(
-    pixels: int, original: int, span: tuple[float, float], patches: int
-) -> npt.NDArray[np.intp]:
+def _patch_of_pixel(pixels: int, original: int, span: tuple[float, float], patches: int) -> npt.NDArray[np.intp]:
     """For each pixel along one axis, the row or column of patches that it lies in; -1 where none is.
 
     Args:
@@ -141,9 +135,7 @@ def _shade(
     return np.clip(np.rint(shaded), 0, 255).astype(np.uint8)
 
 
-def _draw_edges(
-    picture: Image.Image, lit: npt.NDArray[np.bool_], box: tuple[float, float, float, float]
-) -> None:
+def _draw_edges(picture: Image.Image, lit: npt.NDArray[np.bool_], box: tuple[float, float, float, float]) -> None:
     """Outline the kept regions, in place."""
     draw = ImageDraw.Draw(picture)
     rows, columns = lit.shape

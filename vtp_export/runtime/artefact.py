@@ -200,9 +200,7 @@ def _verify_file(folder: Path, name: str, record: FileRecord) -> None:
         if size != record.bytes:
             raise ArtefactError(f"the file '{path}' has {size} bytes, not {record.bytes}; {again}")
         if (digest := _sha256(path)) != record.sha256:
-            raise ArtefactError(
-                f"the file '{path}' is damaged: its SHA-256 is {digest}, not {record.sha256}; {again}"
-            )
+            raise ArtefactError(f"the file '{path}' is damaged: its SHA-256 is {digest}, not {record.sha256}; {again}")
     except OSError as error:
         raise ArtefactError(f"the file '{path}' cannot be read: {error.strerror}") from error
 
