@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -15,16 +16,22 @@ RED = (220, 60, 40)
 
 
 def lit_cells(picture: Image.Image, box: tuple[float, float, float, float]) -> list[int]:
-    """Patches of the 4 x 4 whose centre has the photo's own colour, box given in parts of the picture."""
+    """Patches of the 4 x 4 that have the photo's own colour all over, box given in parts of the picture.
+
+    Each is looked at in nine places, which must agree.
+    """
     pixels = np.asarray(picture)
     found = []
     for cell in range(16):
-        x = box[0] + (box[2] - box[0]) * (cell % 4 + 0.5) / 4
-        y = box[1] + (box[3] - box[1]) * (cell // 4 + 0.5) / 4
-        if 0 <= x < 1 and 0 <= y < 1:
-            pixel = pixels[int(y * picture.height), int(x * picture.width)]
-            if np.abs(pixel.astype(int) - RED).max() < 8:
-                found.append(cell)
+        seen = set()
+        for across, down in itertools.product((0.06, 0.5, 0.94), repeat=2):
+            x = box[0] + (box[2] - box[0]) * (cell % 4 + across) / 4
+            y = box[1] + (box[3] - box[1]) * (cell // 4 + down) / 4
+            if 0 <= x < 1 and 0 <= y < 1:
+                pixel = pixels[int(y * picture.height), int(x * picture.width)]
+                seen.add(bool(np.abs(pixel.astype(int) - RED).max() < 8))
+        assert len(seen) <= 1, f"patch {cell} is lit in part"
+        found += [cell] * (seen == {True})
     return found
 
 
@@ -66,6 +73,8 @@ def test_regions_are_outlined_once() -> None:
     assert gold[128:256, 128].all()
     assert gold[128:256, 383].all()
     assert gold.sum() == 2 * 256 + 2 * 126  # nothing between the two
+    picture = np.asarray(overlay(Image.new("RGB", (512, 512), RED), np.array([5, 6, 9, 10]), GRID, PREP))
+    assert (picture == EDGE).all(axis=2).sum() == 4 * 256 - 4
 
 
 def test_cls_is_no_patch_and_empty_slots_are_ignored() -> None:
@@ -115,7 +124,12 @@ def test_contact_sheet_holds_every_picture() -> None:
     sheet = np.asarray(contact_sheet([[("one", wide), ("two " * 40, tall)], [], [("three", square)]]))
     areas = [int((sheet == colour).all(axis=2).sum()) for colour in colours]
     assert areas == [320 * 160, 160 * 320, 320 * 320]
-    assert (sheet == (33, 37, 41)).all(axis=2).any()  # ink
+    ink = np.flatnonzero((sheet == (33, 37, 41)).all(axis=2).any(axis=1))
+    first, last = (np.flatnonzero((sheet == colours[1]).all(axis=2).any(axis=1))[[0, -1]]).tolist()
+    below = np.flatnonzero((sheet == colours[2]).all(axis=2).any(axis=1))[0]
+    assert (first, last) == (14, 333)
+    assert ink.min() > last + 2  # a label stands clear of its own picture and of the next
+    assert not ((ink > below - 2) & (ink < below + 322)).any()
     assert (sheet[:, :14] == 255).all()  # the margins stay free
     assert (sheet[:, -14:] == 255).all()
 

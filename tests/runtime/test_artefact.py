@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -104,6 +105,19 @@ def test_round_trip(made: Artefact) -> None:
         "model.ts",
     ]
     assert left_beside(made.folder) == []
+
+
+def test_the_main_file_is_never_a_companion(tmp_path: Path) -> None:
+    names = ("graph.onnx", "model.a.data", "model.onnx", "sub/model.onnx")
+    (tmp_path / "sub").mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    files = record_files(tmp_path, "onnx", map(Path, names))
+    assert sorted(files) == sorted(names)
+    assert Artefact(tmp_path, manifest(files)).model_file("onnx") == tmp_path / "model.onnx"
+    del files["model.onnx"]
+    with pytest.raises(ArtefactError, match=r"has no 'model\.\*' for 'onnx'"):
+        Artefact(tmp_path, manifest(files)).model_file("onnx")
 
 
 def test_changed_byte_is_found(made: Artefact) -> None:
@@ -226,18 +240,24 @@ def test_validation_is_recorded_per_format(made: Artefact) -> None:
 
 
 def test_validations_at_once_lose_nothing(made: Artefact) -> None:
-    formats = ("onnx", "torchscript")
-    workers = [
-        threading.Thread(
-            target=lambda fmt: [record_validation(made.folder, fmt, {"n": n}) for n in range(20)], args=[fmt]
-        )
-        for fmt in formats
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert open_artefact(made.folder).manifest.validation == {fmt: {"n": 19} for fmt in formats}
+    other = threading.Thread(target=record_validation, args=(made.folder, "onnx", {"n": 1}))
+    with replacing.locked(made.folder):
+        other.start()
+        other.join(0.2)
+        assert other.is_alive()  # it waits for its turn
+        validation = {"torchscript": {"n": 2}}
+        write_manifest(made.folder, dataclasses.replace(made.manifest, validation=validation))
+    other.join()
+    assert open_artefact(made.folder).manifest.validation == {"onnx": {"n": 1}, "torchscript": {"n": 2}}
+
+
+def test_a_reader_of_the_old_manifest_keeps_it_whole(made: Artefact) -> None:
+    path = made.folder / "manifest.json"
+    before = path.read_text()
+    with path.open() as reader:
+        record_validation(made.folder, "onnx", {"n": 1})
+        assert reader.read() == before
+    assert path.read_text() != before
 
 
 def test_failed_manifest_leaves_the_old_one(made: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:

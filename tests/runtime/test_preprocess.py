@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -280,16 +281,25 @@ def test_large_photos_do_not_warn_and_bombs_are_refused(tmp_path: Path, monkeypa
         read_image(path)
 
 
-def test_threads_leave_the_warning_filters_alone(tmp_path: Path) -> None:
+def test_threads_leave_the_warning_filters_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second reader starts within the first and ends after it, unless they take turns."""
     path = tmp_path / "photo.png"
     picture("RGB", (50, 50)).save(path)
     before = list(warnings.filters)
-    threads = [threading.Thread(target=lambda: [read_image(path) for _ in range(20)]) for _ in range(4)]
+    opened = Image.open
+
+    def slow(source: Path) -> Image.Image:
+        time.sleep(0.1)
+        return opened(source)
+
+    monkeypatch.setattr(Image, "open", slow)
+    threads = [threading.Thread(target=read_image, args=[path]) for _ in range(2)]
     for thread in threads:
         thread.start()
+        time.sleep(0.05)
     for thread in threads:
         thread.join()
-    assert warnings.filters == before
+    assert list(warnings.filters) == before
 
 
 # Bounds

@@ -13,6 +13,7 @@ def static_size(values: Tensor, axis: int) -> int:
     size that becomes a constant; saying `static_size` is how this package says that it is meant.
 
     Example:
+        >>> import torch
         >>> static_size(torch.zeros(2, 3), -1)
         3
     """
