@@ -16,7 +16,7 @@ from bench.measure import in_process, in_turns
 from vtp_export.backends.base import Plan
 from vtp_export.backends.onnx import Backend
 from vtp_export.functional.erank import effective_rank
-from vtp_export.functional.similarity import grams
+from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pipeline.load import load
 from vtp_export.pruners import adaptive
@@ -90,8 +90,7 @@ class ErankGraph(nn.Module):
 
     def forward(self, projected: Tensor) -> tuple[Tensor]:
         """(b, n, d) to (b,)."""
-        products = grams(projected, True)
-        return (effective_rank(products.spectrum, products.null_ones),)
+        return (effective_rank(*spectral_gram(projected, True)),)
 
 
 def table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

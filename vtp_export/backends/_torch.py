@@ -71,4 +71,4 @@ class TorchSession(Session):
         # Copies both ways: the caller may change its arrays, and the results must outlive the next run.
         with torch.inference_mode():
             results = self._call(*(torch.from_numpy(np.array(array)) for array in inputs.values()))
-            return {name: np.array(result) for name, result in zip(self._outputs, results, strict=True)}
+            return {name: result.numpy().copy() for name, result in zip(self._outputs, results, strict=True)}

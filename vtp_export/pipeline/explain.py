@@ -93,7 +93,7 @@ def arithmetic_noise(tokens: Tokens) -> Noise:
 
 def _distances(tokens: Tokens) -> Tensor:
     features = tokens.hidden if tokens.projected is None else tokens.projected
-    return cosine_distance(features, features @ features.transpose(-1, -2)).double()
+    return cosine_distance(features).double()
 
 
 def witness(

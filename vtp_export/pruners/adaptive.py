@@ -29,7 +29,7 @@ from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank
-from vtp_export.functional.similarity import Grams, cosine_distance, grams
+from vtp_export.functional.similarity import cosine_distance, spectral_gram
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners.base import check_keep
@@ -121,11 +121,9 @@ class Pruner(nn.Module):
         assert tokens.saliency is not None and tokens.projected is not None
         config = self.config
         saliency, features = at_least_float32(tokens.saliency), at_least_float32(tokens.projected)
-        products = grams(features, config.center and "erank" in self.measures)
-        complexity = self._complexity(saliency, products)  # (b,)
+        complexity = self._complexity(saliency, features)  # (b,)
         rank = descending_rank(saliency)
-        distance = cosine_distance(features, products.raw)
-        near = distance < self._threshold(rank, complexity)[:, :, None]
+        near = cosine_distance(features) < self._threshold(rank, complexity)[:, :, None]
         budget = self._budget(complexity)  # (b,)
         kept = greedy_walk(rank, near, budget, self.keep, self.loop)
         return Selection(
@@ -135,9 +133,9 @@ class Pruner(nn.Module):
             attention_entropy=complexity if "attention_entropy" in self.measures else None,
         )
 
-    def _complexity(self, saliency: Tensor, products: Grams) -> Tensor:
+    def _complexity(self, saliency: Tensor, features: Tensor) -> Tensor:
         if "erank" in self.measures:
-            return effective_rank(products.spectrum, products.null_ones)
+            return effective_rank(*spectral_gram(features, self.config.center))
         if "attention_entropy" in self.measures:
             return attention_entropy(saliency)
         return torch.full_like(saliency[:, 0], self.config.average)

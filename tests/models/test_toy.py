@@ -1,0 +1,54 @@
+"""The embedded model: always the same, and lively enough to show what pruning does."""
+
+import torch
+
+from vtp_export.models import toy
+from vtp_export.pipeline.assemble import embedded_models, load_model
+
+
+def test_it_needs_no_checkpoint():
+    assert embedded_models() == ["toy"]
+    loaded = load_model("toy")
+    assert loaded.record.id == loaded.record.family == "toy"
+    assert loaded.record.revision is None
+    assert loaded.record.weights_bytes == sum(4 * p.numel() for p in loaded.module.parameters())
+
+
+def test_it_looks_like_llava():
+    frontend = load_model("toy").frontend
+    assert frontend.image_size == 336
+    assert frontend.grid == (24, 24)
+    assert not frontend.cls_candidate
+    assert load_model("toy").preprocessing.crop == (336, 336)
+
+
+def test_its_weights_are_the_same_every_time_and_leave_the_generator_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = toy.load()
+    torch.manual_seed(2)
+    second = toy.load()
+    assert first.record == second.record
+    for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+    torch.manual_seed(1)
+    toy.load()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_is_another_model():
+    module = toy.load().module
+    one, other = (torch.nn.Linear(8, 8) for _ in range(2))
+    toy.draw_weights(one, 1)
+    toy.draw_weights(other, 2)
+    assert not torch.equal(one.weight, other.weight)
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+
+
+def test_attention_differs_between_patches_and_between_images():
+    frontend = load_model("toy").frontend
+    pixels = torch.randn(2, 3, 336, 336, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        saliency = frontend.encode(pixels, {"saliency"}).saliency
+    assert (saliency.amax(-1) > 2 * saliency.mean(-1)).all()
+    assert saliency[0].argsort(descending=True)[:64].tolist() != saliency[1].argsort(descending=True)[:64].tolist()

@@ -1,0 +1,158 @@
+"""The heart of the matter: exported files select exactly what the methods as published select, on thousands of cases."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vtp_export import rooms
+from vtp_export.backends.base import Plan
+from vtp_export.functional.tokens import Tokens
+from vtp_export.pipeline.explain import arithmetic_noise, signals_of, witness
+from vtp_export.pruners.base import config_from_settings
+from vtp_export.spec import BatchRange, TensorSpec
+
+N = 48
+CASES = {"onnx": 1600, "pt2": 480, "torchscript": 480}  # of each setting
+MOST_DIFFERENCES = 0.02
+
+SETTINGS = {
+    "fastervlm": ("fastervlm", 64, {"keep": 9}),
+    "erank": ("adaptive", 64, {"keep": 12, "reference": 20.0}),
+    "erank-not-centred-few-channels": ("adaptive", 24, {"keep": 12, "reference": 12.0, "center": False}),
+    "entropy-adaptive-count": ("adaptive", 24, {"keep": 10, "complexity": "entropy", "count": "adaptive"}),
+    "constant-keep-nearly-all": ("adaptive", 64, {"keep": N - 1, "tau": 0.25}),
+    "keep-one": ("adaptive", 64, {"keep": 1, "reference": 20.0}),
+}
+
+
+class PrunerAlone(nn.Module):
+    """Signals in, selection out."""
+
+    def __init__(self, pruner):
+        super().__init__()
+        self.pruner = pruner
+
+    def forward(self, saliency, projected):
+        selection = self.pruner(Tokens(projected, projected, saliency))
+        count = selection.num_kept
+        if count is None:
+            count = torch.full((saliency.shape[0],), self.pruner.keep, dtype=torch.int64)
+        return (selection.kept, count, *(getattr(selection, name) for name in self.pruner.measures))
+
+
+def case(kind: int, d: int, generator: np.random.Generator):
+    """One image's saliency and features: ordinary, or made to be awkward."""
+    features = generator.standard_normal((N, d))
+    saliency = generator.gamma(0.5, size=N)
+    if kind == 1:  # smooth maps
+        features = np.cumsum(features, 0) / 4 + 0.3 * features
+    elif kind == 2:  # clusters of near-duplicates
+        features = generator.standard_normal((6, d))[generator.integers(0, 6, N)] + 0.05 * features
+    elif kind == 3:  # exact duplicates and tied saliency
+        features = features[generator.integers(0, 10, N)]
+        saliency = generator.integers(0, 4, N) / 64.0
+    elif kind == 4:  # a constant image: every token and every weight the same
+        features = np.repeat(features[:1], N, 0)
+        saliency = np.full(N, 1 / N)
+    elif kind == 5:  # a chain: each token is near the next one only, walked in order
+        angle = np.arange(N) * generator.uniform(0.1, 0.6)
+        features = np.stack([np.cos(angle), np.sin(angle)], 1) @ generator.standard_normal((2, d))
+        saliency = np.linspace(1, 0.5, N)
+    elif kind == 6:  # zeros, and one token far larger than the rest
+        features[generator.integers(0, N, 5)] = 0
+        features[generator.integers(0, N)] *= 1e4
+    elif kind == 7:  # a large common offset
+        features = features + 20
+    return saliency.astype(np.float32), features.astype(np.float32)
+
+
+def batches(count: int, d: int):
+    """Cases in batches of 1 to 16."""
+    generator = np.random.default_rng(7)
+    done = 0
+    while done < count:
+        size = min(int(generator.integers(1, 17)), count - done)
+        cases = [case((done + i) % 8, d, generator) for i in range(size)]
+        yield np.stack([s for s, _ in cases]), np.stack([f for _, f in cases])
+        done += size
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Each setting exported once to each format."""
+    sessions = {}
+
+    def get(setting, fmt):
+        if (setting, fmt) not in sessions:
+            name, d, settings = SETTINGS[setting]
+            room = rooms.load("pruners", name)
+            config = config_from_settings(room.Config, settings)
+            config = room.resolve(config)[0] if hasattr(room, "resolve") else config
+            graph = PrunerAlone(room.Pruner(config, N)).eval()
+            outputs = ("kept", "num_kept", *graph.pruner.measures)
+            inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("projected", "float32", ("b", N, d)))
+            specs = tuple(TensorSpec(output, "float32", ("b",)) for output in outputs)
+            folder = tmp_path_factory.mktemp("built")
+            backend = rooms.load("backends", fmt).Backend()
+            path = backend.build(graph, Plan(inputs, specs, BatchRange(1, 1, 16), ""), folder)[0]
+            session = backend.open(path, outputs, 1)
+            sessions[setting, fmt] = session, vars(config), rooms.load("reference", name).select, d
+        return sessions[setting, fmt]
+
+    return get
+
+
+@pytest.mark.parametrize("fmt", sorted(CASES))
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_selects_what_the_reference_selects(built, setting, fmt):
+    session, config, select, d = built(setting, fmt)
+    differences = total = 0
+    for saliency, features in batches(CASES[fmt], d):
+        found = session.run({"saliency": saliency, "projected": features})
+        tokens = Tokens(torch.from_numpy(features), torch.from_numpy(features), torch.from_numpy(saliency))
+        for i in range(len(saliency)):
+            total += 1
+            signals = signals_of(tokens, i)
+            expected = select(signals, config)
+            kept = found["kept"][i, : found["num_kept"][i]]
+            complexities = [float(found[name][i]) for name in ("erank", "attention_entropy") if name in found]
+            for value in complexities:
+                assert math.isclose(value, expected.complexity, rel_tol=2e-4 if expected.complexity >= 20 else 5e-2)
+            if not np.array_equal(kept, expected.kept):
+                differences += 1
+                one = Tokens(*(None if v is None else v[i : i + 1] for v in tokens))
+                noise = arithmetic_noise(one)
+                explained = witness(select, config, signals, kept, noise, [*complexities, expected.complexity])
+                assert explained is not None, f"case {total}: {kept} is not {expected.kept}, and no rounding explains it"
+    assert differences <= MOST_DIFFERENCES * total, f"{differences} of {total} selections differ"
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_float64_is_exact(setting):
+    name, d, settings = SETTINGS[setting]
+    room, select = rooms.load("pruners", name), rooms.load("reference", name).select
+    config = config_from_settings(room.Config, settings)
+    config = room.resolve(config)[0] if hasattr(room, "resolve") else config
+    pruner = room.Pruner(config, N)
+    for saliency, features in batches(160, d):
+        wide = torch.from_numpy(features).double()
+        tokens = Tokens(wide, wide, torch.from_numpy(saliency).double())
+        selection = pruner(tokens)
+        for i in range(len(saliency)):
+            count = pruner.keep if selection.num_kept is None else int(selection.num_kept[i])
+            measured = selection.erank if selection.erank is not None else selection.attention_entropy
+            signals = signals_of(tokens, i)
+            if measured is not None:  # the quadrature is not the subject here
+                signals = type(signals)(signals.hidden, signals.projected, signals.saliency, float(measured[i]))
+            assert np.array_equal(selection.kept[i, :count].numpy(), select(signals, vars(config)).kept)
+
+
+def test_keeping_all_is_the_identity():
+    for name in rooms.names("pruners"):
+        room = rooms.load("pruners", name)
+        pruner = room.Pruner(room.Config(keep=N), N)
+        saliency, features = (torch.from_numpy(a)[None] for a in case(1, 24, np.random.default_rng(0)))
+        assert pruner(Tokens(features, features, saliency)).kept.tolist() == [list(range(N))]
