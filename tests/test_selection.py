@@ -126,7 +126,9 @@ def test_selects_what_the_reference_selects(built, setting, fmt):
                 one = Tokens(*(None if v is None else v[i : i + 1] for v in tokens))
                 noise = arithmetic_noise(one)
                 explained = witness(select, config, signals, kept, noise, [*complexities, expected.complexity])
-                assert explained is not None, f"case {total}: {kept} is not {expected.kept}, and no rounding explains it"
+                assert explained is not None, (
+                    f"case {total}: {kept} is not {expected.kept}, and no rounding explains it"
+                )
     assert differences <= MOST_DIFFERENCES * total, f"{differences} of {total} selections differ"
 
 
