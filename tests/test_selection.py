@@ -1,4 +1,4 @@
-"""The heart of the matter: exported files select exactly what the methods as published select, on thousands of cases."""
+"""The heart of the matter: exported files select what the methods as published select, on thousands of cases."""
 
 import math
 

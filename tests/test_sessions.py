@@ -63,7 +63,8 @@ def test_two_processes_at_once(artefact, fmt):
     code = (
         f"import numpy as np; from vtp_export import load\n"
         f"with load({str(artefact)!r}, {fmt!r}) as s:\n"
-        f"    for _ in range(5): out = s.run(np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32))\n"
+        f"    x = np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32)\n"
+        f"    for _ in range(5): out = s.run(x)\n"
         f"print(out.kept.tolist())"
     )
     children = [
