@@ -62,6 +62,12 @@ def write_shards(folder, tensors):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
+@pytest.fixture(autouse=True)
+def _few_threads():
+    """One, whatever other tests take: for tensors this small a second thread is only waited for."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def make_llava(tmp_path_factory):
     """`make_llava(**options)`: a folder with a random LLaVA, see `write_llava`."""

@@ -1,4 +1,4 @@
-"""The tower is a twin of transformers' `CLIPVisionModel`, up to the layer that is read, and never holds a map of attention."""
+"""The tower is a twin of transformers' `CLIPVisionModel` up to the layer that is read, without a map of attention."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is encoded is what transformers' LLaVA computes, in every layout and with every option that it is published in."""
+"""What is encoded is what transformers' LLaVA computes, in every layout and with every option."""
 
 import pytest
 import torch

@@ -163,21 +163,26 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     """
     try:
         import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise UnavailableError("a hub id needs huggingface_hub: pip install 'vtp-export[export]'") from error
 
     def fetch(name: str) -> Path | None:
         try:
+            if name in PICKLES:  # asked for only to be refused: no reason to fetch gigabytes
+                return Path(name) if huggingface_hub.file_exists(model_id, name, revision=revision) else None
             return Path(huggingface_hub.hf_hub_download(model_id, name, revision=revision))
         except LocalEntryNotFoundError as error:
+            cached = huggingface_hub.try_to_load_from_cache(model_id, name, revision=revision)
+            if cached is huggingface_hub._CACHED_NO_EXIST:
+                return None  # out of reach, but the cache remembers that the hub has no such file
             raise ModelError(
                 f"cannot reach the hub for '{model_id}', and {name} is not in the local cache; "
                 "download the model first, or name a local folder"
             ) from error
         except EntryNotFoundError:
             return None
-        except (HfHubHTTPError, ValueError, OSError) as error:
+        except Exception as error:  # the client also lets through errors of the HTTP and transfer libraries below it
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(f"cannot fetch {name} of '{model_id}' from the hub: {reason}") from error
 

@@ -51,6 +51,10 @@ def clip_config(raw: dict[str, Any]) -> ClipConfig:
     """
     known = ClipConfig.__dataclass_fields__
     config = ClipConfig(**{**DEFAULTS, **{key: value for key, value in raw.items() if key in known}})
+    for name in DEFAULTS:
+        value = getattr(config, name)
+        if type(value) is not int or value < 1:
+            raise ModelError(f"{name} of the vision tower is {value!r}; a whole number from 1 is needed")
     if config.num_channels != 3:
         raise ModelError(f"the vision tower reads {config.num_channels} channels; only RGB towers (3) are supported")
     if config.hidden_size % config.num_attention_heads or config.image_size % config.patch_size:
@@ -85,7 +89,8 @@ def read_layers(feature_layers: Sequence[int], total: int) -> list[int]:
     Raises:
         ModelError: a layer that the tower does not have.
     """
-    states = [layer + total + 1 if layer < 0 else layer for layer in feature_layers]
+    whole = all(type(layer) is int for layer in feature_layers)
+    states = [layer + total + 1 if layer < 0 else layer for layer in feature_layers] if whole else []
     if not states or not all(0 < state <= total for state in states):
         raise ModelError(
             f"vision_feature_layer {list(feature_layers)} does not name outputs of a tower of {total} layers; "

@@ -1,5 +1,6 @@
 """Fill a front end from a checkpoint."""
 
+import torch
 from torch import Tensor
 
 from vtp_export.errors import ModelError
@@ -11,13 +12,14 @@ from vtp_export.spec import ModelRecord, Preprocessing
 
 TOWER_MARK = "embeddings.class_embedding"
 PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
+PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> LoadedModel:
     """Read exactly the tensors that the (empty) front end has, as float32, and put them in place.
 
     Raises:
-        ModelError: a tensor is missing or has another shape than the config says.
+        ModelError: a tensor is missing, is quantised or has another shape than the config says.
     """
     prefixes = {"tower.": checkpoint.prefix(TOWER_MARK, "CLIP vision tower")}
     if frontend.projector is not None:
@@ -28,7 +30,7 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> Loade
         part = name[: name.index(".") + 1]
         wanted[prefixes[part] + name.removeprefix(part)] = name
     tensors = checkpoint.read(wanted)
-    _check_shapes(frontend, tensors, checkpoint.id)
+    _check_tensors(frontend, tensors, checkpoint.id)
     record = ModelRecord(
         id=checkpoint.id,
         revision=checkpoint.revision,
@@ -40,12 +42,19 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> Loade
     return LoadedModel(frontend.requires_grad_(False).eval(), record, _preprocessing(checkpoint, frontend.image_size))
 
 
-def _check_shapes(frontend: ClipFrontend, tensors: dict[str, Tensor], model_id: str) -> None:
+def _check_tensors(frontend: ClipFrontend, tensors: dict[str, Tensor], model_id: str) -> None:
     for name, expected in frontend.state_dict().items():
         if tensors[name].shape != expected.shape:
             raise ModelError(
                 f"tensor {name} of '{model_id}' has shape {list(tensors[name].shape)}, "
                 f"but its config.json asks for {list(expected.shape)}"
+            )
+        # Quantised weights may have the right shape, and mean nothing without their scales.
+        if tensors[name].dtype not in PLAIN:
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise ModelError(
+                f"tensor {name} of '{model_id}' is {kind}: quantised weights are not supported; "
+                "name the checkpoint in float32, float16 or bfloat16"
             )
 
 

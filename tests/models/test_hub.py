@@ -1,0 +1,167 @@
+"""From the hub only what is needed is fetched, at one commit, and its errors become one sentence."""
+
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from vtp_export.errors import ModelError
+from vtp_export.models._checkpoint import INDEX, SINGLE
+from vtp_export.pipeline.assemble import load_model
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LANGUAGE = "model-00003-of-00003.safetensors"
+RESPONSE = SimpleNamespace(headers={}, request=None, status_code=404)
+
+
+class Hub:
+    """Stands for `hf_hub_download`: serves a folder as the cache would and notes what was asked for."""
+
+    def __init__(self, monkeypatch, folder, below):
+        self.root = below
+        self.root.parent.mkdir(parents=True)
+        self.root.symlink_to(folder)
+        self.names, self.asked = [], set()
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
+        monkeypatch.setattr(huggingface_hub, "file_exists", lambda _, name, revision: (self.root / name).is_file())
+
+    def download(self, repo_id, filename, *, revision=None):
+        self.asked.add((repo_id, revision))
+        self.names.append(filename)
+        path = self.root / filename
+        if not path.is_file():
+            raise errors.EntryNotFoundError(f"404: {filename}")
+        return str(path)
+
+
+def test_the_language_models_shard_is_never_asked_for(split_llava, monkeypatch, tmp_path):
+    hub = Hub(monkeypatch, split_llava, tmp_path / "models--owner--name" / "snapshots" / COMMIT)
+    loaded = load_model("owner/name", revision="v1.5")
+    small = {"config.json", INDEX, "preprocessor_config.json", "processor_config.json"}
+    assert set(hub.names) == small | {f"model-0000{part}-of-00003.safetensors" for part in (1, 2)}
+    assert LANGUAGE not in hub.names
+    assert hub.asked == {("owner/name", "v1.5")}
+    assert loaded.record.id == "owner/name"
+    assert loaded.record.revision == COMMIT
+    assert loaded.record.weights_sha256 == load_model(str(split_llava)).record.weights_sha256
+
+
+def test_a_single_file_is_asked_for_after_the_index(single_llava, monkeypatch, tmp_path):
+    hub = Hub(monkeypatch, single_llava, tmp_path / "snapshots" / COMMIT)
+    assert load_model("owner/name").record.revision == COMMIT
+    assert hub.asked == {("owner/name", None)}
+    assert hub.names.index(INDEX) < hub.names.index(SINGLE)
+
+
+def test_a_path_that_is_no_snapshot_leaves_the_revision_as_asked(split_llava, monkeypatch, tmp_path):
+    Hub(monkeypatch, split_llava, tmp_path / "elsewhere" / COMMIT)
+    assert load_model("owner/name", revision="v1.5").record.revision == "v1.5"
+
+
+def test_a_hub_model_without_config_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    Hub(monkeypatch, tmp_path / "empty", tmp_path / "snapshots" / COMMIT)
+    with pytest.raises(ModelError, match=r"'owner/name' has no config\.json"):
+        load_model("owner/name")
+
+
+ERRORS = {
+    "offline": (
+        errors.LocalEntryNotFoundError("cannot find the requested files\nin the disk cache"),
+        r"cannot reach the hub for 'owner/name', and config\.json is not in the local cache; "
+        r"download the model first, or name a local folder",
+    ),
+    "offline mode": (errors.OfflineModeIsEnabled("offline mode is enabled"), r"hub: offline mode is enabled"),
+    "no such model": (
+        errors.RepositoryNotFoundError("401 Client Error.\nRepository Not Found", response=RESPONSE),
+        r"cannot fetch config\.json of 'owner/name' from the hub: 401 Client Error\.",
+    ),
+    "gated": (errors.GatedRepoError("403: ask for access\n", response=RESPONSE), r"from the hub: 403: ask for access"),
+    "no such revision": (
+        errors.RevisionNotFoundError("404: no revision", response=RESPONSE),
+        r"from the hub: 404: no revision",
+    ),
+    "not a hub id": (errors.HFValidationError("Repo id must use alphanumeric chars"), r"hub: Repo id must use"),
+    "disk full": (OSError(28, "No space left on device"), r"hub: \[Errno 28\] No space left on device"),
+    "without words": (OSError(), r"cannot fetch config\.json of 'owner/name' from the hub: OSError$"),
+    # What the hub's client lets through of the libraries below it.
+    "broken connection": (errors.HTTPError("peer closed connection"), r"from the hub: peer closed connection"),
+    "failed transfer": (RuntimeError("Data processing error: CAS service error"), r"hub: Data processing error"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_of_the_hub_become_one_sentence(monkeypatch, name):
+    error, message = ERRORS[name]
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(ModelError, match=message) as caught:
+        load_model("owner/name")
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+def test_an_interrupt_is_let_through(monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load_model("owner/name")
+
+
+def test_pickled_weights_are_not_downloaded_to_be_refused(split_llava, monkeypatch, tmp_path):
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((split_llava / "config.json").read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(b"\x80")
+    hub = Hub(monkeypatch, folder, tmp_path / "snapshots" / COMMIT)
+    with pytest.raises(ModelError, match="has pickled weights only"):
+        load_model("owner/name")
+    assert not [name for name in hub.names if name.endswith((".bin", ".pth", ".ckpt"))]
+
+
+@pytest.fixture
+def offline_cache(monkeypatch, tmp_path):
+    """`offline_cache(folder, absent)`: the real client, offline, with `folder` in its cache as owner/name.
+
+    `absent` are files that the hub once said it does not have, which the cache remembers.
+    """
+    from huggingface_hub import constants
+
+    def fill(folder, absent):
+        repository = tmp_path / "models--owner--name"
+        (repository / "snapshots").mkdir(parents=True)
+        (repository / "snapshots" / COMMIT).symlink_to(folder)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(COMMIT)
+        (repository / ".no_exist" / COMMIT).mkdir(parents=True)
+        for name in absent:
+            (repository / ".no_exist" / COMMIT / name).touch()
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return fill
+
+
+def test_a_cached_model_loads_without_a_network(offline_cache, split_llava):
+    offline_cache(split_llava, ["preprocessor_config.json", "processor_config.json"])
+    assert load_model("owner/name").record.revision == COMMIT
+
+
+def test_a_cached_model_of_one_file_loads_without_a_network(offline_cache, single_llava):
+    offline_cache(single_llava, [INDEX, "preprocessor_config.json", "processor_config.json"])
+    assert load_model("owner/name").record.revision == COMMIT
+
+
+def test_what_is_not_in_the_cache_is_named(offline_cache, tmp_path):
+    (tmp_path / "empty").mkdir()
+    offline_cache(tmp_path / "empty", [])
+    with pytest.raises(
+        ModelError, match=r"cannot reach the hub for 'owner/name', and config\.json is not in the local"
+    ):
+        load_model("owner/name")
