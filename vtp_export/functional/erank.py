@@ -45,6 +45,8 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
     Returns:
         (b,) in [1, m], in the dtype of `gram`; exactly 1 where `gram` is zero. Within 1e-5 of the singular value
         decomposition where eigenvalues below 1e-7 of the largest do not matter; see `bench/erank.py`.
+        Features of an exact rank below about ten, which no image gives, may be a quarter too low: the rounding noise
+        of their null space is as large as what it is told apart from.
 
     Example:
         >>> round(effective_rank(torch.eye(4)[None], centred=False).item(), 3)
