@@ -4,11 +4,14 @@ import pytest
 import torch
 
 from vtp_export import rooms
+from vtp_export.errors import ModelError
+from vtp_export.functional.tokens import Tokens
 from vtp_export.models.base import LoadedModel, n_candidates
 from vtp_export.pipeline.assemble import load_model
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
-ALL = {"projected", "saliency"}
+ALL = set(Tokens._fields) - {"hidden"}
+APART = {"cls", "keys", "following_keys", "following_saliency"}  # not where CLS is a candidate itself
 VISION = {
     "model_type": "clip_vision_model",
     "hidden_size": 32,
@@ -93,8 +96,14 @@ def loaded(name):
 
 
 @pytest.fixture(scope="module")
-def frontend(loaded):
-    return loaded.frontend
+def asked(loaded):
+    """Every signal that the family has."""
+    return ALL - APART if loaded.frontend.cls_candidate else ALL
+
+
+@pytest.fixture(scope="module")
+def frontend(loaded, asked):
+    return loaded.frontend.serving(asked)
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +113,14 @@ def pixels(frontend):
 
 
 @pytest.fixture(scope="module")
-def tokens(frontend, pixels):
+def tokens(frontend, pixels, asked):
     with torch.no_grad():
-        return frontend.encode(pixels, ALL)
+        return frontend.encode(pixels, asked)
+
+
+def given(tokens):
+    """The signals that are there."""
+    return [signal for signal in tokens if signal is not None]
 
 
 def test_a_family_without_a_writer_fails_by_name():
@@ -118,20 +132,25 @@ def test_every_writer_belongs_to_a_file():
     assert set(BUILDERS) <= set(rooms.names("models"))
 
 
-def test_signals_have_the_declared_shapes_and_are_finite(frontend, tokens):
+def test_signals_have_the_declared_shapes_and_are_finite(frontend, tokens, asked):
     n = n_candidates(frontend)
     assert n == frontend.grid[0] * frontend.grid[1] + frontend.cls_candidate
     assert tokens.hidden.shape[:2] == (2, n)
     assert tokens.projected.shape == (2, n, frontend.width)
-    assert tokens.saliency.shape == (2, n)
-    for signal in tokens:
+    for name in asked & {"saliency", "received", "early_saliency", "early_received", "following_saliency"}:
+        assert getattr(tokens, name).shape == (2, n)
+    if "cls" in asked:
+        assert tokens.cls.shape == (2, 1, tokens.hidden.shape[2])
+        assert tokens.keys.shape[:2] == tokens.following_keys.shape[:2] == (2, n + 1)
+    assert len(given(tokens)) == len(asked) + 1
+    for signal in given(tokens):
         assert signal.dtype == torch.float32
         assert signal.isfinite().all()
         assert signal.std() > 0
 
 
-def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, tokens):
-    for needs in (set(), {"projected"}, {"saliency"}):
+def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, tokens, asked):
+    for needs in (set(), *({name} for name in asked)):
         with torch.no_grad():
             some = frontend.encode(pixels, needs)
         torch.testing.assert_close(some.hidden, tokens.hidden, **TOLERANCE)
@@ -141,22 +160,45 @@ def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, token
                 torch.testing.assert_close(getattr(some, signal), getattr(tokens, signal), **TOLERANCE)
 
 
-def test_the_same_pixels_give_the_same_tokens(name, frontend, pixels, tokens):
+def test_a_signal_that_sets_cls_apart_is_refused_where_cls_is_a_candidate(loaded):
+    if loaded.frontend.cls_candidate:
+        for name in APART:
+            with pytest.raises(ModelError, match=f"reads {name}, where CLS stands beside"):
+                loaded.frontend.serving({name})
+
+
+def test_a_tower_read_at_its_last_layer_has_none_after_it(tmp_path):
+    frontend = load_model(llava(tmp_path, vision_feature_layer=-1)).frontend
+    with pytest.raises(ModelError, match="come from its last layer"):
+        frontend.serving({"following_keys"})
+
+
+def test_serving_more_leaves_the_model_as_it_is(loaded, frontend):
+    names = [name for name, _ in loaded.module.named_parameters()]
+    assert not [name for name in names if "following" in name]
+    assert loaded.frontend.serving({"saliency"}) is loaded.frontend
+    if not loaded.frontend.cls_candidate:
+        ours, theirs = dict(frontend.named_parameters()), dict(loaded.module.named_parameters())
+        assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in names)
+        assert {name.split(".")[1] for name in set(ours) - set(theirs)} == {"following"}
+
+
+def test_the_same_pixels_give_the_same_tokens(name, frontend, pixels, tokens, asked):
     before = pixels.clone()
     with torch.no_grad():
-        again = frontend.encode(pixels, ALL)
-        reloaded = load_model(name).frontend.encode(pixels, ALL)
+        again = frontend.encode(pixels, asked)
+        reloaded = load_model(name).frontend.serving(asked).encode(pixels, asked)
     assert torch.equal(pixels, before)
-    for one, two, three in zip(tokens, again, reloaded, strict=True):
+    for one, two, three in zip(given(tokens), given(again), given(reloaded), strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
 
 
-def test_a_batch_is_its_images(frontend, pixels, tokens):
+def test_a_batch_is_its_images(frontend, pixels, tokens, asked):
     for number in range(len(pixels)):
         with torch.no_grad():
-            alone = frontend.encode(pixels[number : number + 1], ALL)
-        for one, all_of_them in zip(alone, tokens, strict=True):
+            alone = frontend.encode(pixels[number : number + 1], asked)
+        for one, all_of_them in zip(given(alone), given(tokens), strict=True):
             torch.testing.assert_close(one[0], all_of_them[number], **TOLERANCE)
 
 

@@ -81,32 +81,58 @@ def test_forward_is_the_originals(name):
     model, pixels = original(SIZES[name])
     wanted = model(pixels, output_hidden_states=True, output_attentions=True)
     for state in range(1, model.config.num_hidden_layers + 1):
-        features, row = twin(model, [state])(pixels, True)
+        features, read = twin(model, [state])(pixels, {"saliency", "received"})
         torch.testing.assert_close(features, wanted.hidden_states[state], **TOLERANCE)
-        torch.testing.assert_close(row, wanted.attentions[state - 1].mean(1)[:, 0], **TOLERANCE)
-        torch.testing.assert_close(row.sum(-1), torch.ones(2), **TOLERANCE)
+        attention = wanted.attentions[state - 1].mean(1)
+        torch.testing.assert_close(read["saliency"], attention[:, 0], **TOLERANCE)
+        torch.testing.assert_close(read["received"], attention.mean(1), **TOLERANCE)
+        torch.testing.assert_close(read["saliency"].sum(-1), torch.ones(2), **TOLERANCE)
+
+
+def test_signals_of_other_layers_are_the_originals():
+    model, pixels = original({"num_hidden_layers": 8})
+    layers, seen = model.vision_model.encoder.layers if hasattr(model, "vision_model") else model.encoder.layers, {}
+    for name in ("k_proj", "q_proj"):
+        for number in (5, 6):
+            projection = getattr(layers[number].self_attn, name)
+            projection.register_forward_hook(lambda _, __, out, key=(name, number): seen.update({key: out}))
+    wanted = model(pixels, output_hidden_states=True, output_attentions=True)
+    tower = ClipTower(clip_config(model.config.to_dict()), [6], with_following=True).eval().requires_grad_(False)
+    weights = {name.replace("following.", "encoder.layers.6."): name for name in tower.state_dict()}
+    state = model.state_dict()
+    start = "vision_model." if any(name.startswith("vision_model.") for name in state) else ""
+    tower.load_state_dict({ours: state[start + theirs] for theirs, ours in weights.items()})
+    early = {"early_saliency", "early_received"}
+    _, read = tower(pixels, early | {"keys", "following_keys", "following_saliency"})
+    maps = [attention.mean(1) for attention in wanted.attentions]
+    torch.testing.assert_close(read["early_saliency"], maps[1][:, 0], **TOLERANCE)  # a quarter of 8: the second
+    torch.testing.assert_close(read["early_received"], maps[2].mean(1), **TOLERANCE)  # three eighths: the third
+    torch.testing.assert_close(read["keys"], seen["k_proj", 5].unflatten(-1, (2, 16)).mean(-2), **TOLERANCE)
+    torch.testing.assert_close(read["following_keys"], seen["k_proj", 6], **TOLERANCE)
+    logits = seen["q_proj", 6][:, :1] @ seen["k_proj", 6].transpose(1, 2) * 32**-0.5
+    torch.testing.assert_close(read["following_saliency"], logits.softmax(-1)[:, 0], **TOLERANCE)
 
 
 def test_several_states_are_joined_by_channel_in_the_order_asked_for():
     model, pixels = original({})
     wanted = model(pixels, output_hidden_states=True, output_attentions=True)
-    features, row = twin(model, [3, 1])(pixels, True)
+    features, read = twin(model, [3, 1])(pixels, {"saliency"})
     torch.testing.assert_close(
         features, torch.cat([wanted.hidden_states[3], wanted.hidden_states[1]], dim=-1), **TOLERANCE
     )
-    torch.testing.assert_close(row, wanted.attentions[2].mean(1)[:, 0], **TOLERANCE)
+    torch.testing.assert_close(read["saliency"], wanted.attentions[2].mean(1)[:, 0], **TOLERANCE)
 
 
-@pytest.mark.parametrize("with_saliency", [False, True])
-def test_no_map_of_attention_is_made(with_saliency):
+@pytest.mark.parametrize("needs", [(), ("saliency",), ("keys",)])
+def test_no_map_of_attention_is_made(needs):
     model, pixels = original({"image_size": 56})
     tower, many = twin(model, [3]), 8 * 8 + 1
     with Recorder() as recorder, torch.no_grad():
-        tower(pixels, with_saliency)
+        tower(pixels, needs)
     assert not [call for call in recorder.calls if call[1][-2:] == (many, many)]
     assert len({position for position, call in enumerate(recorder.calls) if FUSED in call[0]}) >= 3
     softmaxes = [shape for operator, shape in recorder.calls if "softmax" in operator]
-    assert softmaxes == ([(2, 2, 1, many)] if with_saliency else [])
+    assert softmaxes == ([(2, 2, 1, many)] if "saliency" in needs else [])
 
 
 def test_the_recorder_sees_the_map_where_there_is_one():
@@ -119,6 +145,6 @@ def test_the_recorder_sees_the_map_where_there_is_one():
 def test_without_saliency_there_is_none_and_the_features_are_the_same():
     model, pixels = original({})
     tower = twin(model, [2])
-    features, row = tower(pixels, False)
-    assert row is None
-    assert torch.equal(features, tower(pixels, True)[0])
+    features, read = tower(pixels)
+    assert read == {}
+    assert torch.equal(features, tower(pixels, {"saliency"})[0])

@@ -89,7 +89,7 @@ def assert_same_numbers(folder, original):
     projected, hidden, row = computed_by_transformers(original, pixels)
     with torch.no_grad():
         tokens = loaded.frontend.encode(pixels, {"projected", "saliency"})
-    for got, wanted in zip(tokens, (hidden, projected, row), strict=True):
+    for got, wanted in zip(tokens[:3], (hidden, projected, row), strict=True):
         assert got.dtype == torch.float32
         assert got.shape == wanted.shape
         torch.testing.assert_close(got, wanted, **TOLERANCE)

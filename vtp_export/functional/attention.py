@@ -1,9 +1,10 @@
-"""Attention without the n x n map: fused for the features, one row for the saliency."""
+"""Attention beside the fused kernel: one row for the saliency, column means for the attention received."""
 
 import torch
 from torch import Tensor
 
 from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.sizes import static_size
 
 
 def cls_attention(query: Tensor, key: Tensor, scale: float) -> Tensor:
@@ -19,6 +20,26 @@ def cls_attention(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """
     logits = at_least_float32(query * scale) @ at_least_float32(key).transpose(-1, -2)  # (b, heads, 1, m)
     return logits.softmax(-1).mean(1).squeeze(1)
+
+
+def attention_received(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """Attention that each token receives, mean over heads and queries.
+
+    Needs every weight of the map. One head at a time, so that the memory is that of one (m, m) map and not of all.
+
+    Args:
+        query: (b, heads, m, dh), CLS included.
+        key: (b, heads, m, dh).
+        scale: factor on the logits, usually dh ** -0.5.
+
+    Returns:
+        (b, m) in at least float32, each row summing to 1.
+    """
+    total = torch.zeros_like(at_least_float32(key[:, 0, :, 0]))
+    for head in range(static_size(query, 1)):
+        logits = at_least_float32(query[:, head] * scale) @ at_least_float32(key[:, head]).transpose(-1, -2)
+        total = total + logits.softmax(-1).mean(-2)
+    return total / static_size(query, 1)
 
 
 def attention_entropy(saliency: Tensor) -> Tensor:

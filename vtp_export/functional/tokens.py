@@ -12,18 +12,35 @@ class Tokens(NamedTuple):
     projected: (b, n, d) the same after the projector.
     saliency: (b, n) attention that CLS pays to each candidate in the select layer, mean over heads,
         not renormalised.
+    cls: (b, 1, dv) the CLS token beside `hidden`, at the same layer.
+    keys: (b, n + 1, dh) attention keys of the select layer, mean over heads, CLS first.
+    received: (b, n) attention that each candidate receives in the select layer, mean over heads and over all
+        queries, CLS among them.
+    early_saliency: (b, n) as `saliency`, in the layer at a quarter of the tower's depth (the 6th of 24).
+    early_received: (b, n) as `received`, in the layer at three eighths of the depth (the 9th of 24).
+    following_keys: (b, n + 1, dv) keys of the layer after the select layer, all heads side by side, CLS first.
+    following_saliency: (b, n) CLS row of that layer's attention, taken as one head of width dv.
     """
 
     hidden: Tensor
     projected: Tensor | None = None
     saliency: Tensor | None = None
+    cls: Tensor | None = None
+    keys: Tensor | None = None
+    received: Tensor | None = None
+    early_saliency: Tensor | None = None
+    early_received: Tensor | None = None
+    following_keys: Tensor | None = None
+    following_saliency: Tensor | None = None
 
 
 class Selection(NamedTuple):
     """What a pruner decided.
 
-    kept: (b, k) int64 positions of candidates.
-    mix: (b, k, m) weights of a linear mixture of the candidates, or None to gather `kept`.
+    kept: (b, k) int64 positions of candidates. Where `mix` is given, the candidate that each token is anchored at,
+        or -1 for a token that belongs to none, such as CLS.
+    mix: (b, k, m) weights of a linear mixture, or None to gather `kept`. m is n, or n + 1 where the method keeps
+        CLS, which is then candidate 0 of the mixture (and `cls` must be among its needs).
     num_kept: (b,) int64, how many of the k are real, or None for all k. Later slots of `kept` are ignored.
     erank: (b,) effective rank of the features, or None when the method did not need it.
     attention_entropy: (b,) in nats, or None when the method did not need it.

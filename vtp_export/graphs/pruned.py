@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.models.base import Frontend
 from vtp_export.pruners.base import Pruner
@@ -26,11 +27,14 @@ class PrunedFrontend(nn.Module):
         pruner: an `nn.Module` that is a `Pruner`.
         needs: the signals that the pruner reads.
         stage: "hidden" projects only what is kept, "projected" gathers from what is projected already.
+
+    Raises:
+        ModelError: the front end cannot give a signal that the pruner needs.
     """
 
     def __init__(self, frontend: Frontend, pruner: Pruner, needs: Collection[str], stage: Stage) -> None:
         super().__init__()
-        self.frontend = frontend
+        self.frontend = frontend.serving(needs)
         self.pruner = pruner
         self.needs = tuple(needs)
         self.stage = stage
@@ -48,6 +52,9 @@ class PrunedFrontend(nn.Module):
         """Gather, project and lay out what was selected."""
         features = tokens.hidden if self.stage == "hidden" else tokens.projected
         assert features is not None
+        if selection.mix is not None and static_size(selection.mix, -1) > static_size(features, 1):
+            assert tokens.cls is not None and self.stage == "hidden"
+            features = torch.cat([tokens.cls, features], dim=1)  # CLS is candidate 0 of such a mixture
         chosen = _chosen(features, selection)
         if self.stage == "hidden":
             chosen = self.frontend.project(chosen)

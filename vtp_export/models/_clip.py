@@ -1,11 +1,11 @@
 """The CLIP vision transformer, up to the layer that is read and not one further.
 
 State-dict names are those of Hugging Face's `CLIPVisionModel`. Differences: layers past the last one read do not
-exist; there is no post-layernorm, which the patch features never pass; attention is fused everywhere, and the
-row of CLS is computed beside it in one layer, and only when it is asked for.
+exist; there is no post-layernorm, which the patch features never pass; attention is fused everywhere, and rows,
+columns and keys of it are computed beside it in the one layer, and only when they are asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtp_export.errors import ModelError
-from vtp_export.functional.attention import cls_attention
+from vtp_export.functional.attention import attention_received, cls_attention
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,18 @@ class ClipAttention(nn.Module):
         heads: Tensor = x.unflatten(-1, (self.heads, self.head_width))
         return heads.transpose(1, 2)  # (b, heads, m, dh)
 
-    def forward(self, x: Tensor, with_saliency: bool) -> tuple[Tensor, Tensor | None]:
-        """(b, m, dv) to the same, and the CLS row of attention (b, m) where asked for."""
+    def forward(self, x: Tensor, readings: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """(b, m, dv) to the same, and of "row" (b, m), "received" (b, m) and "keys" (b, m, dh) what is asked for."""
         query, key, value = self._split(self.q_proj(x)), self._split(self.k_proj(x)), self._split(self.v_proj(x))
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        saliency = cls_attention(query[:, :, :1], key, self.head_width**-0.5) if with_saliency else None
-        return self.out_proj(mixed), saliency
+        scale, read = self.head_width**-0.5, {}
+        if "row" in readings:
+            read["row"] = cls_attention(query[:, :, :1], key, scale)
+        if "received" in readings:
+            read["received"] = attention_received(query, key, scale)
+        if "keys" in readings:
+            read["keys"] = key.mean(1)
+        return self.out_proj(mixed), read
 
 
 class ClipMlp(nn.Module):
@@ -164,11 +170,27 @@ class ClipLayer(nn.Module):
         self.mlp = ClipMlp(config)
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
-    def forward(self, x: Tensor, with_saliency: bool) -> tuple[Tensor, Tensor | None]:
-        """(b, m, dv) to the same, and the CLS row of attention (b, m) where asked for."""
-        mixed, saliency = self.self_attn(self.layer_norm1(x), with_saliency)
+    def forward(self, x: Tensor, readings: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """(b, m, dv) to the same, and what is asked for of `ClipAttention`'s readings."""
+        mixed, read = self.self_attn(self.layer_norm1(x), readings)
         x = x + mixed
-        return x + self.mlp(self.layer_norm2(x)), saliency
+        return x + self.mlp(self.layer_norm2(x)), read
+
+
+class ClipFollowing(nn.Module):
+    """Norm, queries and keys of the layer after the last one that is read, as PruMerge looks at them: one wide head."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.layer_norm1 = nn.LayerNorm(width, config.layer_norm_eps)
+        self.self_attn = nn.ModuleDict({"q_proj": nn.Linear(width, width), "k_proj": nn.Linear(width, width)})
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, m, dv) to keys (b, m, dv) and the CLS row of attention (b, m)."""
+        x = self.layer_norm1(x)
+        query, key = self.self_attn["q_proj"](x[:, :1]), self.self_attn["k_proj"](x)
+        return key, cls_attention(query[:, None], key[:, None], key.shape[-1] ** -0.5)
 
 
 class ClipEncoder(nn.Module):
@@ -179,30 +201,56 @@ class ClipEncoder(nn.Module):
         self.layers = nn.ModuleList(ClipLayer(config) for _ in range(depth))
 
 
+# Signal to what is read of a layer's attention, and of which layer: a share of the depth, or None for the deepest read.
+READINGS: dict[str, tuple[str, float | None]] = {
+    "saliency": ("row", None),
+    "received": ("received", None),
+    "keys": ("keys", None),
+    "early_saliency": ("row", 1 / 4),
+    "early_received": ("received", 3 / 8),
+}
+FOLLOWING = frozenset({"following_keys", "following_saliency"})
+
+
 class ClipTower(nn.Module):
     """The tower, read at some of its hidden states.
 
     Args:
         config: sizes.
         states: hidden states to read, as `read_layers` gives them; several are concatenated by channel, and
-            the saliency is that of the deepest.
+            the attention read is that of the deepest.
+        with_following: whether the `FOLLOWING` signals can be asked for.
     """
 
-    def __init__(self, config: ClipConfig, states: Sequence[int]) -> None:
+    def __init__(self, config: ClipConfig, states: Sequence[int], with_following: bool = False) -> None:
         super().__init__()
+        self.config = config
         self.states = list(states)
         self.embeddings = ClipEmbeddings(config)
         self.pre_layrnorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.encoder = ClipEncoder(config, max(states))
+        self.following = ClipFollowing(config) if with_following else None
 
-    def forward(self, pixel_values: Tensor, with_saliency: bool) -> tuple[Tensor, Tensor | None]:
-        """(b, 3, h, w) to features (b, n + 1, dv x states) and the CLS row (b, n + 1) or None."""
+    def forward(self, pixel_values: Tensor, needs: Collection[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
+        """(b, 3, h, w) to features (b, n + 1, dv x states), and the signals in `needs`, CLS first in each."""
         x = self.pre_layrnorm(self.embeddings(pixel_values))
-        outputs, saliency = {}, None
-        last = len(self.encoder.layers)
+        outputs: dict[int, Tensor] = {}
+        signals: dict[str, Tensor] = {}
         for number, layer in enumerate(self.encoder.layers, start=1):
-            x, row = layer(x, with_saliency and number == last)
+            wanted = {name: kind for name, kind in self._readings_of(number).items() if name in needs}
+            x, read = layer(x, tuple(wanted.values()))
             outputs[number] = x
-            saliency = row if row is not None else saliency
+            signals |= {name: read[kind] for name, kind in wanted.items()}
+        if self.following is not None and not FOLLOWING.isdisjoint(needs):
+            signals["following_keys"], signals["following_saliency"] = self.following(x)
         features = torch.cat([outputs[state] for state in self.states], dim=-1) if len(self.states) > 1 else x
-        return features, saliency
+        return features, signals
+
+    def _readings_of(self, number: int) -> dict[str, str]:
+        """Signal to reading, of those that come from the layer of that number."""
+        last, total = len(self.encoder.layers), self.config.num_hidden_layers
+        layers = {
+            name: last if share is None else min(last, max(1, round(share * total)))
+            for name, (_, share) in READINGS.items()
+        }
+        return {name: READINGS[name][0] for name, layer in layers.items() if layer == number}

@@ -1,12 +1,16 @@
 """A CLIP tower with an optional projector, behind the `Frontend` contract."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vtp_export.errors import ModelError
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._clip import ClipConfig, ClipTower, activation
+from vtp_export.models._clip import FOLLOWING, ClipConfig, ClipTower, activation
+
+APART = FOLLOWING | {"cls", "keys"}
+"""Signals in which CLS stands beside the candidates, and so cannot be one of them."""
 
 
 class Projector(nn.Module):
@@ -32,28 +36,67 @@ class ClipFrontend(nn.Module):
         states: hidden states to read, see `ClipTower`.
         keep_cls: whether CLS is candidate 0 (`vision_feature_select_strategy="full"`) or dropped ("default").
         projector: what maps features to the language model, or None for a bare tower.
+        with_following: see `ClipTower`.
     """
 
-    def __init__(self, config: ClipConfig, states: Sequence[int], keep_cls: bool, projector: Projector | None) -> None:
+    fetch_following: Callable[[], dict[str, Tensor]] | None = None
+    """Reads the weights of `tower.following`, by their names in it, when a pruner turns out to need them."""
+
+    def __init__(
+        self,
+        config: ClipConfig,
+        states: Sequence[int],
+        keep_cls: bool,
+        projector: Projector | None,
+        with_following: bool = False,
+    ) -> None:
         super().__init__()
         self.image_size = config.image_size
         side = config.image_size // config.patch_size
         self.grid = (side, side)
         self.cls_candidate = keep_cls
-        self.tower = ClipTower(config, states)
+        self.tower = ClipTower(config, states, with_following)
         self.projector = projector
         width = config.hidden_size * len(self.tower.states)
         self.width = width if projector is None else projector.linear_2.out_features
 
+    def serving(self, needs: Collection[str]) -> "ClipFrontend":
+        """This front end, or one around the same weights that has the layer after the last one read as well.
+
+        Raises:
+            ModelError: CLS is a candidate and a signal sets it apart, or there is no layer after the last one read.
+        """
+        apart = sorted(APART.intersection(needs))
+        if self.cls_candidate and apart:
+            raise ModelError(
+                f"the pruner reads {', '.join(apart)}, where CLS stands beside the candidates, and this model keeps "
+                "CLS among them (vision_feature_select_strategy 'full'); choose another pruner"
+            )
+        if FOLLOWING.isdisjoint(needs) or self.tower.following is not None:
+            return self
+        config, states = self.tower.config, self.tower.states
+        if max(states) == config.num_hidden_layers or self.fetch_following is None:
+            raise ModelError(
+                "the pruner reads the layer after the one that the features come from, and the features of this "
+                "model come from its last layer; choose another pruner"
+            )
+        weights = {f"following.{name}": tensor.float() for name, tensor in self.fetch_following().items()}
+        with torch.device("meta"):
+            served = ClipFrontend(config, states, self.cls_candidate, self.projector, with_following=True)
+        served.tower.load_state_dict({**self.tower.state_dict(), **weights}, assign=True)
+        return served.requires_grad_(False).eval()
+
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`."""
-        features, row = self.tower(pixel_values, "saliency" in needs)
+        features, read = self.tower(pixel_values, needs)
         first = 0 if self.cls_candidate else 1
         hidden = features[:, first:]
+        rows = {name: signal[:, first:] for name, signal in read.items() if not name.endswith("keys")}
         return Tokens(
             hidden=hidden,
             projected=self.project(hidden) if "projected" in needs else None,
-            saliency=None if row is None else row[:, first:],
+            cls=features[:, :1] if "cls" in needs else None,
+            **{name: signal for name, signal in {**read, **rows}.items() if name in needs},
         )
 
     def project(self, features: Tensor) -> Tensor:

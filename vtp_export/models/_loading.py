@@ -1,10 +1,14 @@
 """Fill a front end from a checkpoint."""
 
+import functools
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from vtp_export.errors import ModelError
 from vtp_export.models._checkpoint import Checkpoint, digest, size_in_bytes
+from vtp_export.models._clip import ClipFollowing, ClipTower
 from vtp_export.models._frontend import ClipFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing, preprocessing_from_config
@@ -30,7 +34,7 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> Loade
         part = name[: name.index(".") + 1]
         wanted[prefixes[part] + name.removeprefix(part)] = name
     tensors = checkpoint.read(wanted)
-    _check_tensors(frontend, tensors, checkpoint.id)
+    _check_tensors(frontend.state_dict(), tensors, checkpoint.id)
     record = ModelRecord(
         id=checkpoint.id,
         revision=checkpoint.revision,
@@ -39,15 +43,26 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> Loade
         weights_bytes=size_in_bytes(tensors.values()),
     )
     frontend.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    frontend.fetch_following = functools.partial(_following, frontend.tower, checkpoint, prefixes["tower."])
     return LoadedModel(frontend.requires_grad_(False).eval(), record, _preprocessing(checkpoint, frontend.image_size))
 
 
-def _check_tensors(frontend: ClipFrontend, tensors: dict[str, Tensor], model_id: str) -> None:
-    for name, expected in frontend.state_dict().items():
-        if tensors[name].shape != expected.shape:
+def _following(tower: ClipTower, checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:
+    """Weights of the `ClipFollowing` of a tower, by their names in it."""
+    with torch.device("meta"):
+        expected = ClipFollowing(tower.config).state_dict()
+    before = f"{prefix}encoder.layers.{max(tower.states)}."
+    tensors = checkpoint.read({before + name: name for name in expected})
+    _check_tensors(expected, tensors, checkpoint.id)
+    return tensors
+
+
+def _check_tensors(expected: Mapping[str, Tensor], tensors: dict[str, Tensor], model_id: str) -> None:
+    for name, like in expected.items():
+        if tensors[name].shape != like.shape:
             raise ModelError(
                 f"tensor {name} of '{model_id}' has shape {list(tensors[name].shape)}, "
-                f"but its config.json asks for {list(expected.shape)}"
+                f"but its config.json asks for {list(like.shape)}"
             )
         # Quantised weights may have the right shape, and mean nothing without their scales.
         if tensors[name].dtype not in PLAIN:

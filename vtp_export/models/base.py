@@ -33,6 +33,16 @@ class Frontend(Protocol):
     width: int
     """Channels d of a projected token."""
 
+    def serving(self, needs: Collection[str]) -> "Frontend":
+        """A front end that can give the signals named in `needs`: itself, or one that holds more of the checkpoint.
+
+        Weights that only some pruners read are fetched here and not by `load`.
+
+        Raises:
+            ModelError: this tower has no such signal; says which and why.
+        """
+        ...
+
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`, `hidden` always."""
         ...

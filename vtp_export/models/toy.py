@@ -4,10 +4,10 @@ Its answers mean nothing. Its attention is sharpened, so that saliency and effec
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vtp_export.models._checkpoint import digest, size_in_bytes
-from vtp_export.models._clip import ClipConfig
+from vtp_export.models._clip import ClipConfig, ClipFollowing
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing
@@ -28,9 +28,16 @@ def load(checkpoint: None = None) -> LoadedModel:
         CONFIG, [CONFIG.num_hidden_layers - 1], False, Projector(CONFIG.hidden_size, WIDTH_OUT, "gelu", True)
     )
     draw_weights(module, SEED)
+    module.fetch_following = _following
     state = module.state_dict()
     record = ModelRecord("toy", None, "toy", digest(state), size_in_bytes(state.values()))
     return LoadedModel(module.requires_grad_(False).eval(), record, clip_preprocessing(CONFIG.image_size))
+
+
+def _following() -> dict[str, Tensor]:
+    layer = ClipFollowing(CONFIG)
+    draw_weights(layer, SEED + 1)
+    return layer.state_dict()
 
 
 def draw_weights(module: nn.Module, seed: int) -> None:

@@ -60,9 +60,7 @@ def signals_of(tokens: Tokens, image: int) -> Signals:
     def array(values: Tensor | None) -> np.ndarray | None:
         return None if values is None else values[image].double().numpy()
 
-    hidden = array(tokens.hidden)
-    assert hidden is not None
-    return Signals(hidden, array(tokens.projected), array(tokens.saliency))
+    return Signals(**{name: array(signal) for name, signal in tokens._asdict().items()})  # type: ignore[arg-type]
 
 
 def tower_noise(graph: PrunedFrontend, pixels: Tensor) -> Noise:

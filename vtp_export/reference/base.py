@@ -16,13 +16,21 @@ Settings = Mapping[str, bool | int | float | str | None]
 class Signals:
     """What a pruner may look at, for one image.
 
-    hidden: (n, dv); projected: (n, d) or None; saliency: (n,) or None.
+    The fields of `Tokens` without the batch axis, None where the method does not ask for it: hidden (n, dv),
+    projected (n, d), cls (1, dv), keys (n + 1, dh) and following_keys (n + 1, dv) with CLS first; the others (n,).
     complexity: replaces the measured complexity of the image when it is known, or None to measure it.
     """
 
     hidden: np.ndarray
     projected: np.ndarray | None = None
     saliency: np.ndarray | None = None
+    cls: np.ndarray | None = None
+    keys: np.ndarray | None = None
+    received: np.ndarray | None = None
+    early_saliency: np.ndarray | None = None
+    early_received: np.ndarray | None = None
+    following_keys: np.ndarray | None = None
+    following_saliency: np.ndarray | None = None
     complexity: float | None = None
 
     @property
@@ -35,12 +43,15 @@ class Signals:
 class Outcome:
     """What a method decided for one image.
 
-    kept: (m,) positions in output order, m the number kept.
+    kept: (m,) positions in output order, m the number kept; for a merging method the candidate that each token is
+        anchored at, -1 for none.
     complexity: erank or attention entropy, whichever the method measured, or None.
+    mix: (m, n), or (m, n + 1) with CLS first: the weights that make each token of a merging method, or None.
     """
 
     kept: np.ndarray
     complexity: float | None = None
+    mix: np.ndarray | None = None
 
 
 def descending(scores: np.ndarray) -> list[int]:
