@@ -1,0 +1,174 @@
+"""Greedy choices: the best candidate that is left, k times, under a score that every choice changes.
+
+All keep a candidate at most once, give ties to the lowest position and use finite fill values. A tie is broken by
+the position only if equal tokens get equal numbers, and a matrix product does not promise that: the same row may round
+otherwise at another place. Therefore similarities are rounded to a grid, `snapped`, and a duplicate gets the numbers
+of the first token equal to it, `of_originals`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vtp_export.functional.sizes import static_size
+from vtp_export.functional.walk import repeat
+
+Rows = Callable[[Tensor], Tensor]
+
+GRID = {torch.float32: 2.0**22, torch.float64: 2.0**32}
+"""Steps per unit. In float32 the step is the rounding of a cosine; in float64 sums of 2^20 such numbers are exact."""
+
+TAKEN = -1.0
+SPENT = -1e4
+"""Score of a candidate that adds nothing; TAKEN's place below it in the same order is `2 * SPENT`."""
+
+
+def snapped(values: Tensor) -> Tensor:
+    """Round to the grid of the dtype, so that what differs by rounding alone ties.
+
+    Args:
+        values: float32 or float64, of a magnitude of about 1.
+
+    Example:
+        >>> snapped(torch.tensor([1 / 3], dtype=torch.float64)).item() == round(2**32 / 3) / 2**32
+        True
+    """
+    grid = GRID[values.dtype]
+    return (values * grid).round() / grid
+
+
+def cosines(features: Tensor) -> Tensor:
+    """Cosines between all pairs, snapped. A zero token has cosine 0 with all, itself included.
+
+    Args:
+        features: (b, n, d) at least float32.
+
+    Returns:
+        (b, n, n) in [-1, 1].
+    """
+    unit = unit_tokens(features)
+    cosine = unit @ unit.transpose(-1, -2)
+    return snapped(of_originals(cosine, originals(features, cosine))).clamp(-1, 1)
+
+
+def originals(features: Tensor, gram: Tensor) -> Tensor:
+    """The first token that each token equals, itself where it is the first of its kind.
+
+    Two tokens are equal if a few of their channels are, bit for bit, and their product is that of each with itself up
+    to rounding. Comparing all channels would cost as much as the product.
+
+    Args:
+        features: (b, n, d).
+        gram: (b, n, n) products of the tokens or of what each was turned into.
+
+    Returns:
+        (b, n) int64.
+    """
+    d = static_size(features, -1)
+    size = gram.diagonal(dim1=1, dim2=2) * (1 - 2.0**-16)
+    equal = (gram >= size[:, :, None]) & (gram >= size[:, None, :])
+    for channel in {0, d // 3, d // 2, d - 1}:
+        value = features[:, :, channel]
+        equal = equal & (value[:, :, None] == value[:, None, :])
+    return best(equal.float())
+
+
+def of_originals(matrix: Tensor, original: Tensor) -> Tensor:
+    """A (b, n, n) matrix in which every token has the row and the column of its original, (b, n)."""
+    rows = matrix.gather(1, original[:, :, None].expand_as(matrix))
+    return rows.gather(2, original[:, None, :].expand_as(matrix))
+
+
+def unit_tokens(features: Tensor) -> Tensor:
+    """Tokens (b, n, d) at length 1; a zero token stays zero."""
+    unit: Tensor = features / features.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return unit
+
+
+def best(score: Tensor) -> Tensor:
+    """Position of the largest score, the lowest where several are equal.
+
+    Args:
+        score: (..., n).
+
+    Returns:
+        (...,) int64. The operator that looks for it sees one largest value, so no runtime has a tie to break.
+
+    Example:
+        >>> best(torch.tensor([[1.0, 3.0, 3.0]])).tolist()
+        [1]
+    """
+    n = static_size(score, -1)
+    turn = torch.arange(n, 0, -1, device=score.device, dtype=torch.float32)
+    return torch.where(score == score.amax(-1, keepdim=True), turn, 0.0).argmax(-1)
+
+
+def rows_of(matrix: Tensor) -> Rows:
+    """A function from one position per image, (b,), to those rows of a (b, n, m) matrix, (b, m)."""
+    flat = matrix.reshape(-1, static_size(matrix, -1))
+    offset = torch.arange(matrix.shape[0], device=matrix.device) * static_size(matrix, 1)
+    return lambda pick: flat.index_select(0, pick + offset)
+
+
+def farthest_first(first: Tensor, distances: Rows, k: int, loop: bool) -> Tensor:
+    """From `first` on, the candidate farthest from all chosen ones: the max-min recursion, O(n) a round.
+
+    Args:
+        first: (b,) int64, the first choice.
+        distances: from one position per image to its distances to all candidates, (b, n), none negative.
+        k: how many to choose, `first` among them.
+        loop: see `repeat`.
+
+    Returns:
+        (b, n) bool, k True in each row.
+    """
+    nearest = distances(first)  # to the closest chosen one
+    place = torch.arange(static_size(nearest, -1), device=nearest.device)
+    nearest = torch.where(place == first[:, None], TAKEN, nearest)
+
+    def step(turn: Tensor | int, nearest: Tensor) -> Tensor:
+        pick = best(nearest)
+        return torch.where(place == pick[:, None], TAKEN, torch.minimum(nearest, distances(pick)))
+
+    return (repeat(step, nearest, k - 1, loop) if k > 1 else nearest) == TAKEN
+
+
+def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float, loop: bool) -> Tensor:
+    """The candidate that raises the determinant of the chosen submatrix most, k times (greedy MAP of a DPP).
+
+    For the matrix W kernel W with a diagonal W. What a candidate multiplies the determinant by is W_i^2 times
+    its residual, the part of its diagonal entry that the chosen ones do not explain. One new Cholesky row a round
+    updates all residuals: O(t n) in round t, O(k^2 n) in all, and W enters the score alone.
+
+    Args:
+        kernel: (b, n, n) positive semidefinite, its diagonal 1 (or 0 for a candidate that carries nothing).
+        log_weight: (b, n), log of W_i^2.
+        k: how many to choose.
+        floor: a residual up to this counts as explained: such candidates come last, by position, and change
+            nothing. Without it duplicates divide by a residual of 0.
+        loop: see `repeat`.
+
+    Returns:
+        (b, n) bool, k True in each row.
+    """
+    n, rows = static_size(kernel, -1), rows_of(kernel)
+    place = torch.arange(n, device=kernel.device)
+    slot = torch.arange(k, device=kernel.device)[:, None]
+
+    def step(turn: Tensor | int, state: Tensor) -> Tensor:
+        residual, factor = state[:, 0], state[:, 1:]  # (b, n), (b, k, n)
+        gain = snapped(residual.clamp(min=1e-30).log() + log_weight)
+        gain = torch.where(residual > floor, gain, torch.where(residual < 0, 2 * SPENT, SPENT))
+        pick = best(gain)
+        mine = residual.gather(1, pick[:, None])  # (b, 1)
+        column = factor.gather(2, pick[:, None, None].expand(-1, k, 1))  # (b, k, 1)
+        row = (rows(pick) - (column * factor).sum(1)) / mine.clamp(min=max(floor, 1e-30)).sqrt()
+        row = torch.where(mine > floor, row, 0.0)
+        left = torch.where(residual < 0, residual, (residual - row * row).clamp(min=0))
+        left = torch.where(place == pick[:, None], TAKEN, left)
+        return torch.cat([left[:, None], torch.where(slot == turn, row[:, None], factor)], dim=1)
+
+    residual = kernel.diagonal(dim1=1, dim2=2)[:, None]
+    state = torch.cat([residual, torch.zeros_like(residual).expand(-1, k, -1)], dim=1)
+    return repeat(step, state, k, loop)[:, 0] < 0

@@ -1,0 +1,82 @@
+"""DPP: the k tokens of (nearly) largest determinant, plain or weighted by CLS attention.
+
+Source: Zhang et al., "Beyond Attention or Similarity: Maximizing Conditional Diversity for Token Pruning in MLLMs"
+(CDPruner, NeurIPS 2025); repository Theia-4869/CDPruner (Apache-2.0). Greedy MAP inference: Chen et al., "Fast greedy
+MAP inference for determinantal point process" (NeurIPS 2018).
+
+The kernel is r_i cos_ij r_j over the projected features. CDPruner's relevance r compares each patch with the
+question, which a vision front end does not see; so r is 1 (relevance=none, what OpenVINO GenAI calls a weight of 0)
+or CLS attention, normalised as CDPruner normalises its own: (a - min + 1e-6) / (max - min), with 1e-6 added below as
+well, so that equal attention gives r = 1. Its minimum and maximum are those of the image, CDPruner's those of the
+batch.
+
+Also ours: a token whose residual is at most 2^-14 (within 0.45 degrees of the span of the chosen ones) comes last, by
+position, where the release divides by what rounding left of 0. Paper and release agree otherwise.
+
+CLS is dropped. Output in spatial order. Use it for diversity that looks at whole sets where `divprune` looks at
+pairs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.greedy import cosines, largest_determinant
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import positions
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.pruners.base import check_keep
+
+NEEDS = ("projected", "saliency")
+STAGE = "projected"
+
+EXPLAINED = 2.0**-14
+"""Square of the sine of the angle to the span of the chosen tokens; float32 cannot tell less from 0."""
+
+RELEVANCES = ("none", "saliency")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the determinantal point process.
+
+    keep: how many tokens.
+    relevance: "none" (diversity alone) or "saliency" (CLS attention).
+    """
+
+    keep: int = 64
+    relevance: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse other choices."""
+        if self.relevance not in RELEVANCES:
+            raise SpecError(f"setting relevance is '{self.relevance}'; it must be one of: {', '.join(RELEVANCES)}")
+
+
+class Pruner(nn.Module):
+    """Greedy MAP inference by Cholesky rows."""
+
+    measures: tuple[str, ...] = ()
+    loop = True  # False for targets without a loop operator: the rounds unroll
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.weighted = config.relevance == "saliency"
+        self.keep = check_keep(config.keep, n_tokens)
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `projected` (b, n, d) and, when weighted, `saliency` (b, n)."""
+        assert tokens.projected is not None and tokens.saliency is not None
+        kernel = cosines(at_least_float32(tokens.projected))
+        saliency = at_least_float32(tokens.saliency)
+        log_weight = 2 * _relevance(saliency).log() if self.weighted else torch.zeros_like(saliency)
+        chosen = largest_determinant(kernel, log_weight, self.keep, EXPLAINED, self.loop)
+        return Selection(positions(chosen, self.keep))
+
+
+def _relevance(saliency: Tensor) -> Tensor:
+    """Attention (b, n) stretched to (0, 1]."""
+    low, high = saliency.amin(-1, keepdim=True), saliency.amax(-1, keepdim=True)
+    return (saliency - low + 1e-6) / (high - low + 1e-6)

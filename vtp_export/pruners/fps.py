@@ -1,0 +1,77 @@
+"""FPS: farthest-point sampling, from the token that CLS attends to most.
+
+Source: Eldar et al., "The farthest point strategy for progressive image sampling" (1997); as "FPSPruner" in the
+hallucination table and appendix C of AgilePruner (ICLR 2026), which has no code for it and names neither the first
+token nor the metric. They are settings here, and their defaults (CLS attention, cosine) are this package's choice:
+say which were used. With metric=cosine the first token is the only difference from `divprune`.
+
+metric=euclidean measures from the chosen token to all others in every round, O(k n d), less than a distance matrix
+costs, and without the cancellation of one. CLS takes no part and is dropped. Output in spatial order. Use it as the
+plain baseline of diversity.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.greedy import Rows, best, cosines, farthest_first, rows_of
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import positions
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.pruners.base import check_keep
+
+NEEDS = ("projected", "saliency")
+STAGE = "projected"
+
+CHOICES = {"start": ("saliency", "first"), "metric": ("cosine", "euclidean")}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of farthest-point sampling.
+
+    keep: how many tokens.
+    start: the first token, "saliency" (most attended by CLS) or "first" (position 0).
+    metric: "cosine" (1 - cosine) or "euclidean", of the projected features.
+    """
+
+    keep: int = 64
+    start: str = "saliency"
+    metric: str = "cosine"
+
+    def __post_init__(self) -> None:
+        """Refuse other choices."""
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise SpecError(f"setting {name} is '{value}'; it must be one of: {', '.join(choices)}")
+
+
+class Pruner(nn.Module):
+    """Max-min distance from a given token on."""
+
+    measures: tuple[str, ...] = ()
+    loop = True  # False for targets without a loop operator: the rounds unroll
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.config = config
+        self.keep = check_keep(config.keep, n_tokens)
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `projected` (b, n, d), starting by `saliency` (b, n)."""
+        assert tokens.projected is not None and tokens.saliency is not None
+        features = at_least_float32(tokens.projected)
+        first = best(at_least_float32(tokens.saliency))
+        if self.config.start == "first":
+            first = torch.zeros_like(first)
+        distances = rows_of(1 - cosines(features)) if self.config.metric == "cosine" else _euclidean(features)
+        return Selection(positions(farthest_first(first, distances, self.keep, self.loop), self.keep))
+
+
+def _euclidean(features: Tensor) -> Rows:
+    """Squared distances of one token per image to all; the square keeps the order."""
+    rows = rows_of(features)
+    return lambda pick: (features - rows(pick)[:, None]).square().sum(-1)

@@ -1,0 +1,135 @@
+"""HoloV: a share of the budget for every band of the picture, then the most attended tokens of each band.
+
+Source: Zou et al., "Don't Just Chase Highlighted Tokens in MLLMs: Revisiting Visual Holistic Context Retention"
+(HoloV, NeurIPS 2025); repository obananas/HoloV (Apache-2.0). Its rules, for any n and k:
+
+1. The tokens, in raster order, are cut into `chunks` runs of equal length (the first ones one longer where n does not
+   divide). The paper speaks of crops; runs of the raster, here 16 of 36 tokens, are horizontal bands.
+2. In a run of m, with S the cosines, their diagonal set to 0: mean and variance of every row, both divided by m - 1,
+   the zero of the diagonal counted in. With a = 1000 * attention, the run scores mean(a + beta * variance * ratio),
+   ratio = mean(a) / (mean(variance) + 1e-6). That ratio cancels the mean of the variance, so the score is (1 + beta)
+   * mean(a) unless all cosines are nearly 0: in effect the budget follows attention. Followed as released.
+3. Each run gets the whole part of its share of k; what is left goes one by one to the runs of highest score.
+4. Each run gives its most attended tokens.
+
+Differences from the release: a run that is due more than it has passes the surplus to the runs of highest score that
+have room, where the release fills up with zero vectors; all-zero attention means equal shares; a run of one token is
+scored like the others (the release forgets the factor 1000); a share counts as whole from 2^-12 below on, so that
+rounding decides nothing. The release orders the tokens of a run by attention; here the output is in spatial order.
+
+CLS is dropped. Use it where attention-based choice must not lose whole regions.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.greedy import snapped
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.sizes import static_size
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.pruners.base import check_keep
+
+NEEDS = ("projected", "saliency")
+STAGE = "projected"
+
+EPSILON = 1e-6
+NEARLY_WHOLE = 2.0**-12
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of HoloV.
+
+    keep: how many tokens.
+    chunks: runs of the raster that share the budget; at most one per token.
+    beta: weight of the variance of cosines (`alpha` in the release).
+    """
+
+    keep: int = 64
+    chunks: int = 16
+    beta: float = 0.09
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if self.chunks < 1:
+            raise SpecError(f"setting chunks is {self.chunks}; it must be at least 1")
+        if not (math.isfinite(self.beta) and self.beta >= 0):
+            raise SpecError(f"setting beta is {self.beta}; it must be a number of at least 0")
+
+
+class Pruner(nn.Module):
+    """Shares by run, then attention within the run.
+
+    Runs are laid out as rows of m, the longest; `where_from` (c m) says which token a cell holds, `is_token` (c, m)
+    whether it holds one, and `cell_of` (n) the way back.
+    """
+
+    measures: tuple[str, ...] = ()
+    where_from: Tensor
+    is_token: Tensor
+    cell_of: Tensor
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.beta = config.beta
+        self.keep = check_keep(config.keep, n_tokens)
+        self.chunks = min(config.chunks, n_tokens)
+        sizes = torch.tensor([(n_tokens + self.chunks - 1 - chunk) // self.chunks for chunk in range(self.chunks)])
+        is_token = torch.arange(int(sizes.max())) < sizes[:, None]
+        starts = sizes.cumsum(0) - sizes
+        where_from = torch.where(is_token, starts[:, None] + torch.arange(is_token.shape[1]), 0)
+        self.register_buffer("where_from", where_from.flatten(), persistent=False)
+        self.register_buffer("is_token", is_token, persistent=False)
+        self.register_buffer("cell_of", is_token.flatten().nonzero().squeeze(1), persistent=False)
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `projected` (b, n, d) and `saliency` (b, n)."""
+        assert tokens.projected is not None and tokens.saliency is not None
+        attention = self._runs(at_least_float32(tokens.saliency)[:, :, None]).squeeze(-1)  # (b, c, m)
+        variance = self._variance(self._runs(at_least_float32(tokens.projected)))
+        quota = self._quota(self._score(attention, variance))  # (b, c)
+        lowest = torch.finfo(attention.dtype).min
+        rank = descending_rank(torch.where(self.is_token, attention, lowest).flatten(0, 1))
+        chosen = rank.unflatten(0, (-1, self.chunks)) < quota[:, :, None]
+        return Selection(positions(chosen.flatten(1).index_select(1, self.cell_of), self.keep))
+
+    def _runs(self, values: Tensor) -> Tensor:
+        """(b, n, d) to (b, c, m, d); a cell without a token repeats token 0."""
+        runs: Tensor = values.index_select(1, self.where_from).unflatten(1, (self.chunks, -1))
+        return runs
+
+    def _variance(self, features: Tensor) -> Tensor:
+        """Variance of each token's cosines to the others of its run, (b, c, m), 0 in cells without a token."""
+        unit = features / (features.norm(dim=-1, keepdim=True) + EPSILON)
+        itself = torch.eye(static_size(features, 2), dtype=torch.bool, device=features.device)
+        pair = self.is_token[:, :, None] & self.is_token[:, None, :]  # (c, m, m)
+        cosine = torch.where(pair & ~itself, unit @ unit.transpose(-1, -2), 0.0)
+        others = (self.is_token.sum(-1)[:, None, None] - 1).clamp(min=1)  # (c, 1, 1)
+        deviation = torch.where(pair, cosine - cosine.sum(-1, keepdim=True) / others, 0.0)
+        return (deviation.square() / others).sum(-1)
+
+    def _score(self, attention: Tensor, variance: Tensor) -> Tensor:
+        """Score of each run, (b, c)."""
+        size = self.is_token.sum(-1)
+        attention = torch.where(self.is_token, 1000 * attention, 0.0)
+        attention_mean, variance_mean = attention.sum(-1) / size, variance.sum(-1) / size
+        ratio = attention_mean / (variance_mean + EPSILON)
+        return attention_mean + self.beta * variance_mean * ratio
+
+    def _quota(self, score: Tensor) -> Tensor:
+        """How many tokens each run gives, (b, c) whole numbers that sum to k."""
+        total = score.sum(-1, keepdim=True)
+        share = snapped(torch.where(total > 0, score / total.clamp(min=1e-30), 1 / self.chunks))
+        rank = descending_rank(share)
+        quota = (share * self.keep + NEARLY_WHOLE).floor()
+        quota = quota + (rank < self.keep - quota.sum(-1, keepdim=True)).to(quota.dtype)
+        size = self.is_token.sum(-1).to(quota.dtype)
+        quota = torch.minimum(quota, size)
+        room, surplus = size - quota, self.keep - quota.sum(-1, keepdim=True)
+        served_before = torch.where(rank[:, None, :] < rank[:, :, None], room[:, None, :], 0.0).sum(-1)
+        return quota + torch.minimum((surplus - served_before).clamp(min=0), room)

@@ -1,0 +1,66 @@
+"""Random: k positions drawn once when the graph is built, by a seed; the floor that every method must clear.
+
+Source: the usual baseline (UniPruneBench, arXiv 2511.02650, finds it hard to beat). The draw is a constant of the
+artefact: every image loses the same positions, so that a run can be repeated anywhere. Average over several seeds to
+judge by it. A draw per image would need a random operator, which runtimes do not share, or a hash of the pixels,
+which rounding would break.
+
+Position i gets the key mix(seed * 2^32 + i), where mix is the finaliser of SplitMix64 (Steele et al. 2014), and the k
+smallest keys are kept: a smaller k keeps a subset. CLS is dropped. Output in spatial order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.pruners.base import check_keep
+
+NEEDS: tuple[str, ...] = ()
+STAGE = "hidden"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the draw.
+
+    keep: how many tokens.
+    seed: which draw, 0 to 2^32 - 1.
+    """
+
+    keep: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if not 0 <= self.seed < 2**32:
+            raise SpecError(f"setting seed is {self.seed}; it must lie between 0 and {2**32 - 1}")
+
+
+class Pruner(nn.Module):
+    """The same draw for every image."""
+
+    measures: tuple[str, ...] = ()
+    drawn: Tensor
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.keep = check_keep(config.keep, n_tokens)
+        order = np.argsort(_keys(config.seed, n_tokens))  # the keys are distinct: mix is a bijection
+        self.register_buffer("drawn", torch.from_numpy(np.sort(order[: self.keep])), persistent=False)
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """The drawn positions for each of `hidden` (b, n, dv)."""
+        return Selection(self.drawn.expand(tokens.hidden.shape[0], -1))
+
+
+def _keys(seed: int, n: int) -> np.ndarray:
+    """One key per position, (n,) uint64, modulo 2^64 throughout."""
+    key = np.arange(n, dtype=np.uint64) + np.uint64(seed << 32)
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.ndarray = key ^ (key >> np.uint64(31))
+    return mixed

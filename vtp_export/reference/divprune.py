@@ -1,0 +1,20 @@
+"""DivPrune: the most isolated token, then each time the one farthest from its nearest chosen token."""
+
+import numpy as np
+
+from vtp_export.reference._similarity import cosines, first_largest
+from vtp_export.reference.base import Outcome, Settings, Signals
+
+
+def select(signals: Signals, settings: Settings) -> Outcome:
+    """Greedy max-min distance."""
+    assert signals.projected is not None
+    n = signals.n
+    distance = 1 - cosines(signals.projected.astype(np.float64))
+    isolation = [min((distance[i, j] for j in range(n) if j != i), default=0.0) for i in range(n)]
+    chosen = [first_largest(isolation)]
+    while len(chosen) < min(int(settings["keep"] or 0), n):
+        left = [i for i in range(n) if i not in chosen]
+        nearest = [float(distance[i, chosen].min()) for i in left]
+        chosen.append(left[first_largest(nearest)])
+    return Outcome(np.array(sorted(chosen)))

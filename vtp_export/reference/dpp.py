@@ -1,0 +1,21 @@
+"""CDPruner's determinantal point process without the question, optionally weighted by CLS attention."""
+
+import numpy as np
+
+from vtp_export.reference._determinant import greedy
+from vtp_export.reference._similarity import cosines
+from vtp_export.reference.base import Outcome, Settings, Signals
+
+
+def select(signals: Signals, settings: Settings) -> Outcome:
+    """Greedy MAP of the kernel r_i cos_ij r_j."""
+    assert signals.projected is not None
+    relevance = np.ones(signals.n)
+    if settings["relevance"] == "saliency":
+        assert signals.saliency is not None
+        attention = signals.saliency.astype(np.float64)
+        low, high = attention.min(), attention.max()
+        relevance = (attention - low + 1e-6) / (high - low + 1e-6)
+    kernel = cosines(signals.projected.astype(np.float64))
+    k = min(int(settings["keep"] or 0), signals.n)
+    return Outcome(np.array(sorted(greedy(kernel, 2 * np.log(relevance), k, 2.0**-14))))

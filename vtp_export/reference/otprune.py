@@ -1,0 +1,23 @@
+"""OTPrune: greedy log-determinant of the identity plus a covariance, in spatial order."""
+
+import numpy as np
+
+from vtp_export.reference._determinant import greedy
+from vtp_export.reference._similarity import snapped
+from vtp_export.reference.base import Outcome, Settings, Signals
+
+
+def select(signals: Signals, settings: Settings) -> Outcome:
+    """Scale channels over the tokens, build the kernel, choose."""
+    assert signals.projected is not None
+    features, gamma = signals.projected.astype(np.float64), settings["gamma"]
+    assert isinstance(gamma, float | int)
+    length = np.linalg.norm(features, axis=0)
+    channels = features / np.where(length > 0, length, 1)
+    similarity = channels @ channels.T
+    kernel = np.eye(signals.n) + gamma * (similarity @ similarity.T)
+    # The determinant of a chosen submatrix is that of its correlations times the product of its diagonal.
+    diagonal = np.diag(kernel)
+    correlation = snapped(kernel / np.sqrt(np.outer(diagonal, diagonal)))
+    k = min(int(settings["keep"] or 0), signals.n)
+    return Outcome(np.array(sorted(greedy(correlation, np.log(diagonal / diagonal.max()), k, 0.0))))
