@@ -219,6 +219,46 @@ DAMAGE = {
         lambda folder: edit(folder / "config.json", lambda c: c.update(vision_feature_layer=[-2, 0])),
         r"vision_feature_layer \[-2, 0\] does not name outputs",
     ),
+    "tower a list": (
+        lambda folder: edit(folder / "config.json", lambda c: c.update(vision_config=[1])),
+        r"vision_config in the config\.json of '.*' is \[1\]; an object is needed",
+    ),
+    "language model a text": (
+        lambda folder: edit(folder / "config.json", lambda c: c.update(text_config="llama")),
+        r"text_config in the config\.json of '.*' is 'llama'; an object is needed",
+    ),
+    "width of the language model a text": (
+        lambda folder: edit(folder / "config.json", lambda c: c["text_config"].update(hidden_size="48")),
+        r"hidden_size of the language model is '48'; a whole number from 1 is needed",
+    ),
+    "activation of the projector a list": (
+        lambda folder: edit(folder / "config.json", lambda c: c.update(projector_hidden_act=["gelu"])),
+        r"projector_hidden_act of '.*' is \['gelu'\]; the name of an activation is needed",
+    ),
+    "biases of the projector a text": (
+        lambda folder: edit(folder / "config.json", lambda c: c.update(multimodal_projector_bias="no")),
+        r"multimodal_projector_bias of '.*' is 'no'; true or false is needed",
+    ),
+    "select strategy a list": (
+        lambda folder: edit(folder / "config.json", lambda c: c.update(vision_feature_select_strategy=["full"])),
+        r"vision_feature_select_strategy of '.*' is '\['full'\]'; supported: default, full",
+    ),
+    "null for a shard": (
+        lambda folder: edit(folder / INDEX, lambda i: i["weight_map"].update(extra=None)),
+        r"index\.json of '.*' puts 'extra' into None, which is no file name",
+    ),
+    "a list for a shard": (
+        lambda folder: edit(folder / INDEX, lambda i: i["weight_map"].update(extra=[TOWER])),
+        r"puts 'extra' into \['.*'\], which is no file name",
+    ),
+    "a shard outside the folder": (
+        lambda folder: edit(folder / INDEX, lambda i: i["weight_map"].update(extra=f"../{TOWER}")),
+        rf"puts 'extra' into '\.\./{TOWER}', which is no file name",
+    ),
+    "an absolute path for a shard": (
+        lambda folder: edit(folder / INDEX, lambda i: i["weight_map"].update(extra=str(folder / TOWER))),
+        r"puts 'extra' into '/.*', which is no file name",
+    ),
     "no layer": (
         lambda folder: edit(folder / "config.json", lambda c: c.update(vision_feature_layer=[])),
         r"vision_feature_layer \[\] does not name outputs",
@@ -284,6 +324,12 @@ def test_a_name_that_is_nothing_is_refused_without_asking_the_hub(name, monkeypa
         return
     with pytest.raises(ModelError, match=rf"no model '{name}': not a folder, not a hub id .*, not embedded \(toy\)"):
         load_model(name)
+
+
+def test_a_bare_towers_config_must_be_an_object(llava_copy):
+    (llava_copy / "config.json").write_text(json.dumps({"model_type": "clip", "vision_config": [28]}))
+    with pytest.raises(ModelError, match=r"vision_config in the config\.json of '.*' is \[28\]; an object is needed"):
+        load_model(str(llava_copy))
 
 
 def test_a_single_truncated_file_is_said_so(single_llava, tmp_path):

@@ -32,6 +32,12 @@ def test_its_weights_are_the_same_whatever_was_drawn_before():
         assert torch.equal(one, other)
 
 
+def test_loading_it_draws_nothing_from_the_global_generator():
+    before = torch.get_rng_state()
+    toy.load()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_every_weight_is_drawn():
     one, same, other = (torch.nn.Linear(8, 8) for _ in range(3))
     for linear, seed in ((one, 1), (same, 1), (other, 2)):

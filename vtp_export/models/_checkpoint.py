@@ -35,6 +35,19 @@ class Checkpoint:
     revision: str | None
     fetch: Callable[[str], Path | None] = field(repr=False)
 
+    def section(self, name: str) -> dict[str, Any]:
+        """An object inside `config.json`, empty when it has none.
+
+        Raises:
+            ModelError: there but not an object.
+        """
+        value = self.config.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ModelError(f"{name} in the config.json of '{self.id}' is {value!r}; an object is needed")
+        return value
+
     def json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the checkpoint, or None when it has none.
 
@@ -76,6 +89,10 @@ class Checkpoint:
             shards = index.get("weight_map")
             if not isinstance(shards, dict) or not shards:
                 raise ModelError(f"{INDEX} of '{self.id}' has no weight_map")
+            for tensor, shard in shards.items():
+                # Only names of files in the folder itself: an index must not lead the reader elsewhere on the disk.
+                if not isinstance(shard, str) or Path(shard).name != shard:
+                    raise ModelError(f"{INDEX} of '{self.id}' puts '{tensor}' into {shard!r}, which is no file name")
             return shards
         path = self.fetch(SINGLE)
         if path is not None:
@@ -167,7 +184,7 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     except ImportError as error:
         raise UnavailableError("a hub id needs huggingface_hub: pip install 'vtp-export[export]'") from error
 
-    def fetch(name: str) -> Path | None:
+    def fetch(name: str, revision: str | None) -> Path | None:
         try:
             if name in PICKLES:  # asked for only to be refused: no reason to fetch gigabytes
                 return Path(name) if huggingface_hub.file_exists(model_id, name, revision=revision) else None
@@ -186,10 +203,11 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(f"cannot fetch {name} of '{model_id}' from the hub: {reason}") from error
 
-    config = fetch("config.json")
-    # The cache path ends in snapshots/COMMIT/config.json: the commit is what makes the export reproducible.
+    config = fetch("config.json", revision)
+    # The cache path ends in snapshots/COMMIT/config.json. Everything else is asked for by that commit: a branch may
+    # move between two requests, and the commit is what makes the export reproducible.
     commit = config.parent.name if config is not None and config.parent.parent.name == "snapshots" else revision
-    return Checkpoint(model_id, commit, fetch)
+    return Checkpoint(model_id, commit, lambda name: fetch(name, commit))
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

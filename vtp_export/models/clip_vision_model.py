@@ -5,6 +5,7 @@ LLaVA's convention is followed: output of the last but one layer, CLS dropped, n
 
 from typing import Any
 
+from vtp_export.errors import ModelError
 from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models._clip import clip_config, read_layers
 from vtp_export.models._frontend import empty_frontend
@@ -18,7 +19,13 @@ def load(checkpoint: Checkpoint) -> LoadedModel:
 
 
 def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str) -> LoadedModel:
-    """Load the tower that a `vision_config` describes."""
+    """Load the tower that a `vision_config` describes.
+
+    Raises:
+        ModelError: it is no object, or describes no CLIP tower.
+    """
+    if not isinstance(raw, dict):
+        raise ModelError(f"vision_config in the config.json of '{checkpoint.id}' is {raw!r}; an object is needed")
     config = clip_config(raw)
     states = read_layers([-2], config.num_hidden_layers)
     return filled(empty_frontend(config, states, False, None), checkpoint, family)

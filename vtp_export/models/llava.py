@@ -16,19 +16,30 @@ def load(checkpoint: Checkpoint) -> LoadedModel:
     Raises:
         ModelError: another tower than CLIP, an unknown `vision_feature_select_strategy`, or missing parts.
     """
-    raw = checkpoint.config
-    vision, text = raw.get("vision_config") or {}, raw.get("text_config") or {}
+    raw, vision = checkpoint.config, checkpoint.section("vision_config")
     kind = vision.get("model_type", "clip_vision_model")
     if kind != "clip_vision_model":
         raise ModelError(f"the vision tower of '{checkpoint.id}' is a {kind}; llava needs a clip_vision_model")
     config = clip_config(vision)
     strategy = raw.get("vision_feature_select_strategy", "default")
-    if strategy not in CLS_KEPT:
+    if strategy not in list(CLS_KEPT):  # a list, because what cannot be hashed may stand there too
         raise ModelError(
             f"vision_feature_select_strategy of '{checkpoint.id}' is '{strategy}'; supported: {', '.join(CLS_KEPT)}"
         )
     layers = raw.get("vision_feature_layer", -2)
     states = read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers)
-    width = text.get("hidden_size", 4096)
-    projector = (width, raw.get("projector_hidden_act", "gelu"), raw.get("multimodal_projector_bias", True))
-    return filled(empty_frontend(config, states, CLS_KEPT[strategy], projector), checkpoint, "llava")
+    return filled(empty_frontend(config, states, CLS_KEPT[strategy], _projector(checkpoint)), checkpoint, "llava")
+
+
+def _projector(checkpoint: Checkpoint) -> tuple[int, str, bool]:
+    """Output width, activation and whether there are biases."""
+    width = checkpoint.section("text_config").get("hidden_size", 4096)
+    act = checkpoint.config.get("projector_hidden_act", "gelu")
+    bias = checkpoint.config.get("multimodal_projector_bias", True)
+    if type(width) is not int or width < 1:
+        raise ModelError(f"hidden_size of the language model is {width!r}; a whole number from 1 is needed")
+    if not isinstance(act, str):
+        raise ModelError(f"projector_hidden_act of '{checkpoint.id}' is {act!r}; the name of an activation is needed")
+    if not isinstance(bias, bool):
+        raise ModelError(f"multimodal_projector_bias of '{checkpoint.id}' is {bias!r}; true or false is needed")
+    return width, act, bias

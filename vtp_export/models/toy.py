@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vtp_export.models._checkpoint import digest, size_in_bytes
 from vtp_export.models._clip import ClipConfig, ClipFollowing
-from vtp_export.models._frontend import ClipFrontend, Projector
+from vtp_export.models._frontend import empty_frontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing
 from vtp_export.spec import ModelRecord
@@ -24,9 +24,9 @@ SEED = 20260301
 
 def load(checkpoint: None = None) -> LoadedModel:
     """Build it; the same weights every time."""
-    module = ClipFrontend(
-        CONFIG, [CONFIG.num_hidden_layers - 1], False, Projector(CONFIG.hidden_size, WIDTH_OUT, "gelu", True)
-    )
+    # Built without memory first: torch's own initialisation would move its global generator.
+    empty = empty_frontend(CONFIG, [CONFIG.num_hidden_layers - 1], False, (WIDTH_OUT, "gelu", True))
+    module = empty.to_empty(device="cpu")
     draw_weights(module, SEED)
     module.fetch_following = _following
     state = module.state_dict()
