@@ -19,9 +19,12 @@ Rows = Callable[[Tensor], Tensor]
 GRID = {torch.float32: 2.0**22, torch.float64: 2.0**32}
 """Steps per unit. In float32 the step is the rounding of a cosine; in float64 sums of 2^20 such numbers are exact."""
 
+GAIN_GRID = 2.0**20
+"""Steps per unit of a logarithm of a gain, in every dtype: less than float32 can tell decides nothing."""
+
 TAKEN = -1.0
-SPENT = -1e4
-"""Score of a candidate that adds nothing; TAKEN's place below it in the same order is `2 * SPENT`."""
+SPENT = -1e12
+"""Gain of a candidate that adds nothing; below it, at `2 * SPENT`, are those that are taken."""
 
 
 def snapped(values: Tensor) -> Tensor:
@@ -45,11 +48,14 @@ def cosines(features: Tensor) -> Tensor:
         features: (b, n, d) at least float32.
 
     Returns:
-        (b, n, n) in [-1, 1].
+        (b, n, n) in [-1, 1], exactly 1 between equal tokens.
     """
     unit = unit_tokens(features)
     cosine = unit @ unit.transpose(-1, -2)
-    return snapped(of_originals(cosine, originals(features, cosine))).clamp(-1, 1)
+    original = originals(features, cosine)
+    cosine = snapped(of_originals(cosine, original)).clamp(-1, 1)
+    with_itself = (features != 0).any(-1).to(cosine.dtype)  # (b, n)
+    return torch.where(original[:, :, None] == original[:, None, :], with_itself[:, None], cosine)
 
 
 def originals(features: Tensor, gram: Tensor) -> Tensor:
@@ -158,7 +164,7 @@ def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float
 
     def step(turn: Tensor | int, state: Tensor) -> Tensor:
         residual, factor = state[:, 0], state[:, 1:]  # (b, n), (b, k, n)
-        gain = snapped(residual.clamp(min=1e-30).log() + log_weight)
+        gain = ((residual.clamp(min=1e-30).log() + log_weight) * GAIN_GRID).round()
         gain = torch.where(residual > floor, gain, torch.where(residual < 0, 2 * SPENT, SPENT))
         pick = best(gain)
         mine = residual.gather(1, pick[:, None])  # (b, 1)

@@ -11,7 +11,8 @@ well, so that equal attention gives r = 1. Its minimum and maximum are those of 
 batch.
 
 Also ours: a token whose residual is at most 2^-14 (within 0.45 degrees of the span of the chosen ones) comes last, by
-position, where the release divides by what rounding left of 0. Paper and release agree otherwise.
+position, where the release divides by what rounding left of 0. Gains whose logarithms round to the same multiple of
+2^-20 tie. Paper and release agree otherwise.
 
 CLS is dropped. Output in spatial order. Use it for diversity that looks at whole sets where `divprune` looks at
 pairs.
@@ -64,14 +65,17 @@ class Pruner(nn.Module):
     def __init__(self, config: Config, n_tokens: int) -> None:
         super().__init__()
         self.weighted = config.relevance == "saliency"
+        self.needs = NEEDS if self.weighted else ("projected",)
         self.keep = check_keep(config.keep, n_tokens)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d) and, when weighted, `saliency` (b, n)."""
-        assert tokens.projected is not None and tokens.saliency is not None
+        assert tokens.projected is not None
         kernel = cosines(at_least_float32(tokens.projected))
-        saliency = at_least_float32(tokens.saliency)
-        log_weight = 2 * _relevance(saliency).log() if self.weighted else torch.zeros_like(saliency)
+        log_weight = torch.zeros_like(kernel[:, 0])
+        if self.weighted:
+            assert tokens.saliency is not None
+            log_weight = 2 * _relevance(at_least_float32(tokens.saliency)).log()
         chosen = largest_determinant(kernel, log_weight, self.keep, EXPLAINED, self.loop)
         return Selection(positions(chosen, self.keep))
 

@@ -58,15 +58,17 @@ class Pruner(nn.Module):
     def __init__(self, config: Config, n_tokens: int) -> None:
         super().__init__()
         self.config = config
+        self.needs = NEEDS if config.start == "saliency" else ("projected",)
         self.keep = check_keep(config.keep, n_tokens)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d), starting by `saliency` (b, n)."""
-        assert tokens.projected is not None and tokens.saliency is not None
+        assert tokens.projected is not None
         features = at_least_float32(tokens.projected)
-        first = best(at_least_float32(tokens.saliency))
-        if self.config.start == "first":
-            first = torch.zeros_like(first)
+        first = torch.zeros(features.shape[0], dtype=torch.int64, device=features.device)
+        if self.config.start == "saliency":
+            assert tokens.saliency is not None
+            first = best(at_least_float32(tokens.saliency))
         distances = rows_of(1 - cosines(features)) if self.config.metric == "cosine" else _euclidean(features)
         return Selection(positions(farthest_first(first, distances, self.keep, self.loop), self.keep))
 

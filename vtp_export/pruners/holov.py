@@ -14,8 +14,9 @@ Source: Zou et al., "Don't Just Chase Highlighted Tokens in MLLMs: Revisiting Vi
 
 Differences from the release: a run that is due more than it has passes the surplus to the runs of highest score that
 have room, where the release fills up with zero vectors; all-zero attention means equal shares; a run of one token is
-scored like the others (the release forgets the factor 1000); a share counts as whole from 2^-12 below on, so that
-rounding decides nothing. The release orders the tokens of a run by attention; here the output is in spatial order.
+scored like the others (the release forgets the factor 1000); a share counts as whole from 2^-12 below on, and shares
+are compared in steps of 2^-16, so that rounding decides nothing. The release orders the tokens of a run by attention;
+here the output is in spatial order.
 
 CLS is dropped. Use it where attention-based choice must not lose whole regions.
 """
@@ -39,6 +40,7 @@ STAGE = "projected"
 
 EPSILON = 1e-6
 NEARLY_WHOLE = 2.0**-12
+SHARE_GRID = 2.0**16
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Pruner(nn.Module):
         """How many tokens each run gives, (b, c) whole numbers that sum to k."""
         total = score.sum(-1, keepdim=True)
         share = snapped(torch.where(total > 0, score / total.clamp(min=1e-30), 1 / self.chunks))
-        rank = descending_rank(share)
+        rank = descending_rank((share * SHARE_GRID).round())
         quota = (share * self.keep + NEARLY_WHOLE).floor()
         quota = quota + (rank < self.keep - quota.sum(-1, keepdim=True)).to(quota.dtype)
         size = self.is_token.sum(-1).to(quota.dtype)

@@ -7,7 +7,8 @@ chosen greedily by the determinant of I + gamma S S^T.
 Differences from the release: it returns the choice in the order of a Python hash set, an accident by which the
 picture reaches the language model scrambled; here in spatial order. It keeps the Cholesky rows in float16, which
 changes up to a quarter of the choice; here at least float32, and the kernel is first scaled to a diagonal of 1, which
-changes no choice and keeps precision. It is handed the question and ignores it.
+changes no choice and keeps precision. Gains whose logarithms round to the same multiple of 2^-20 tie. It is handed
+the question and ignores it.
 
 CLS takes no part and is dropped. Use it where coverage of the whole picture matters. It needs two n x n products, the
 second of n^3.
@@ -66,9 +67,8 @@ class Pruner(nn.Module):
         diagonal = kernel.diagonal(dim1=1, dim2=2)  # (b, n), at least 1
         scale = diagonal.rsqrt()
         correlation = snapped(kernel * scale[:, :, None] * scale[:, None, :])
-        log_weight = (diagonal / diagonal.amax(-1, keepdim=True)).log()
         # The identity keeps every residual positive: nothing is ever explained away.
-        chosen = largest_determinant(correlation, log_weight, self.keep, 0.0, self.loop)
+        chosen = largest_determinant(correlation, diagonal.log(), self.keep, 0.0, self.loop)
         return Selection(positions(chosen, self.keep))
 
     def _kernel(self, features: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 
-from vtp_export.reference._similarity import snapped
-
 
 def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> list[int]:
     """Choose k of n candidates, each time the one that multiplies the determinant most.
@@ -25,7 +23,7 @@ def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> 
         for i in range(n):
             if i in chosen:
                 continue
-            gain = _gain(residual[i], log_weight[i]) if residual[i] > floor else -1e9
+            gain = _gain(residual[i], log_weight[i]) if residual[i] > floor else -1e15
             if gain > best_gain:
                 best, best_gain = i, gain
         if residual[best] > floor:
@@ -45,4 +43,5 @@ def _residuals(kernel: np.ndarray, basis: list[int]) -> np.ndarray:
 
 
 def _gain(residual: float, log_weight: float) -> float:
-    return float(snapped(np.array(math.log(residual) + log_weight)))
+    """In steps of 2^-20: what single precision could not tell apart is a tie."""
+    return float(round((math.log(residual) + log_weight) * 2**20))

@@ -8,9 +8,12 @@ from vtp_export.reference.base import Outcome, Settings, Signals
 
 def select(signals: Signals, settings: Settings) -> Outcome:
     """Greedy max-min distance, by the settings' start and metric."""
-    assert signals.projected is not None and signals.saliency is not None
+    assert signals.projected is not None
     features = signals.projected.astype(np.float64)
-    chosen = [first_largest(signals.saliency.tolist()) if settings["start"] == "saliency" else 0]
+    chosen = [0]
+    if settings["start"] == "saliency":
+        assert signals.saliency is not None
+        chosen = [first_largest(signals.saliency.tolist())]
     similarity = cosines(features) if settings["metric"] == "cosine" else None
     nearest = np.full(signals.n, np.inf)
     while len(chosen) < min(int(settings["keep"] or 0), signals.n):

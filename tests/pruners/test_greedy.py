@@ -1,0 +1,349 @@
+"""The methods that choose greedily, by chunks, by pivots or by lot: against their references, and in every format."""
+
+import functools
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from vtp_export import rooms
+from vtp_export.backends.base import Plan
+from vtp_export.errors import SpecError
+from vtp_export.functional.greedy import best, cosines, farthest_first, largest_determinant, rows_of
+from vtp_export.functional.tokens import Tokens
+from vtp_export.pipeline.explain import Noise, arithmetic_noise, signals_of, witness
+from vtp_export.pruners.base import config_from_settings
+from vtp_export.spec import BatchRange, TensorSpec
+
+N, D = 40, 24
+KINDS = (
+    "plain",
+    "smooth",
+    "clusters",
+    "duplicates",
+    "constant",
+    "zeros",
+    "offset",
+    "ties",
+    "flat attention",
+    "low rank",
+)
+EXACT = 160  # cases of each setting in float64
+NARROW = 80  # in float32 and in each exported file
+MOST_DIFFERENCES = 0.03
+
+SETTINGS = {
+    "random": ("random", {"keep": 9, "seed": 5}),
+    "divprune": ("divprune", {"keep": 9}),
+    "divprune-one": ("divprune", {"keep": 1}),
+    "divprune-nearly-all": ("divprune", {"keep": N - 1}),
+    "fps": ("fps", {"keep": 9}),
+    "fps-euclidean": ("fps", {"keep": 9, "start": "first", "metric": "euclidean"}),
+    "dpp": ("dpp", {"keep": 9}),
+    "dpp-more-than-channels": ("dpp", {"keep": D + 6}),
+    "dpp-weighted": ("dpp", {"keep": 9, "relevance": "saliency"}),
+    "otprune": ("otprune", {"keep": 9}),
+    "otprune-nearly-all": ("otprune", {"keep": N - 1}),
+    "scope": ("scope", {"keep": 9}),
+    "scope-root": ("scope", {"keep": 9, "alpha": 0.5}),
+    "scope-nearly-all": ("scope", {"keep": N - 1}),
+    "dart": ("dart", {"keep": 9}),
+    "dart-fewer-than-pivots": ("dart", {"keep": 3}),
+    "dart-seven-pivots": ("dart", {"keep": 30, "pivots": 7}),
+    "holov": ("holov", {"keep": 9, "chunks": 5}),
+    "holov-uneven": ("holov", {"keep": 33, "chunks": 7}),
+    "holov-more-chunks-than-tokens": ("holov", {"keep": 9, "chunks": 64}),
+}
+EXPORTED = ("divprune", "fps-euclidean", "dpp-weighted", "otprune", "scope", "dart", "holov-uneven", "random")
+LOOPS = ("divprune", "fps", "dpp", "otprune", "scope")
+
+
+def case(kind: str, generator: np.random.Generator, n: int = N, d: int = D):
+    """One image's saliency and features."""
+    features = generator.standard_normal((n, d))
+    saliency = generator.gamma(0.5, size=n)
+    if kind == "smooth":
+        features = np.cumsum(features, 0) / 4 + 0.3 * features
+    elif kind == "clusters":
+        features = generator.standard_normal((6, d))[generator.integers(0, 6, n)] + 0.05 * features
+    elif kind == "duplicates":
+        features = features[generator.integers(0, 10, n)]
+        saliency = generator.integers(0, 4, n) / 64.0
+    elif kind == "constant":
+        features = np.repeat(features[:1], n, 0)
+        saliency = np.full(n, 1 / n)
+    elif kind == "zeros":
+        features[generator.integers(0, n, 5)] = 0
+        features[generator.integers(0, n)] *= 1e4
+        saliency[generator.integers(0, n, n // 2)] = 0
+    elif kind == "offset":
+        features = features + 20
+    elif kind == "ties":  # many pairs at exactly the same angle, without being equal
+        features = generator.integers(0, 2, (n, d)) * 2.0 - 1
+        saliency = generator.integers(1, 3, n) / 64.0
+    elif kind == "flat attention":
+        saliency = np.zeros(n)
+    elif kind == "low rank":
+        features = generator.standard_normal((n, 3)) @ generator.standard_normal((3, d))
+    return saliency.astype(np.float32), features.astype(np.float32)
+
+
+def batches(count: int):
+    """Cases of every kind in batches of 1 to 8, with their kinds."""
+    generator = np.random.default_rng(3)
+    done = 0
+    while done < count:
+        size = min(int(generator.integers(1, 9)), count - done)
+        kinds = [KINDS[(done + i) % len(KINDS)] for i in range(size)]
+        cases = [case(kind, generator) for kind in kinds]
+        yield kinds, np.stack([s for s, _ in cases]), np.stack([f for _, f in cases])
+        done += size
+
+
+def built(setting: str, n: int = N, **more):
+    """The pruner, its settings and its reference."""
+    name, settings = SETTINGS[setting]
+    room = rooms.load("pruners", name)
+    config = config_from_settings(room.Config, {**settings, **more})
+    return room.Pruner(config, n).eval(), vars(config), rooms.load("reference", name).select
+
+
+def tokens_of(saliency, features, dtype=torch.float32) -> Tokens:
+    values = torch.from_numpy(features).to(dtype)
+    return Tokens(values, values, torch.from_numpy(saliency).to(dtype))
+
+
+def one(tokens: Tokens, image: int) -> Tokens:
+    return Tokens(*(None if signal is None else signal[image : image + 1] for signal in tokens))
+
+
+@functools.cache
+def expected(setting: str, count: int):
+    """What the reference keeps, case by case: (number, kind, signals, kept)."""
+    _, settings, select = built(setting)
+    results = []
+    for kinds, saliency, features in batches(count):
+        tokens = tokens_of(saliency, features)
+        for i, kind in enumerate(kinds):
+            signals = signals_of(tokens, i)
+            results.append((kind, one(tokens, i), signals, select(signals, settings).kept))
+    return results
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_float64_is_exact(setting):
+    pruner = built(setting)[0]
+    wanted = iter(expected(setting, EXACT))
+    for _, saliency, features in batches(EXACT):
+        for kept in pruner(tokens_of(saliency, features, torch.float64)).kept:
+            kind, _, _, reference = next(wanted)
+            assert kept.tolist() == reference.tolist(), kind
+
+
+def judge(setting: str, count: int, keep_of) -> None:
+    """Every selection is the reference's, or rounding explains the difference; few differ."""
+    _, settings, select = built(setting)
+    wanted = iter(expected(setting, count))
+    differences = 0
+    for _, saliency, features in batches(count):
+        for kept in keep_of(saliency, features):
+            kind, tokens, signals, reference = next(wanted)
+            if kept.tolist() != reference.tolist():
+                differences += 1
+                noise = arithmetic_noise(tokens)
+                # Sums of a few hundred weights round too, by a few units of their last place.
+                noise = Noise(4 * float(np.spacing(saliency.max())), max(noise.distance, 2.0**-22))
+                assert witness(select, settings, signals, np.asarray(kept), noise, []) is not None, (
+                    f"{kind}: {kept.tolist()} is not {reference.tolist()}, and no rounding explains it"
+                )
+    assert differences <= max(1, MOST_DIFFERENCES * count), f"{differences} of {count} differ"
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_float32_differs_by_rounding_alone(setting):
+    pruner = built(setting)[0]
+    judge(setting, NARROW, lambda saliency, features: pruner(tokens_of(saliency, features)).kept.numpy())
+
+
+class PrunerAlone(nn.Module):
+    """Signals in, positions out."""
+
+    def __init__(self, pruner):
+        super().__init__()
+        self.pruner = pruner
+
+    def forward(self, saliency, features):
+        return (self.pruner(Tokens(features, features, saliency)).kept,)
+
+
+def exported(pruner: nn.Module, fmt: str, folder, n: int = N, d: int = D):
+    """The file and an open session."""
+    inputs = (TensorSpec("saliency", "float32", ("b", n)), TensorSpec("features", "float32", ("b", n, d)))
+    outputs = (TensorSpec("kept", "int64", ("b", pruner.keep)),)
+    backend = rooms.load("backends", fmt).Backend()
+    path = backend.build(PrunerAlone(pruner), Plan(inputs, outputs, BatchRange(1, 1, 8), ""), folder)[0]
+    return path, backend.open(path, ("kept",), 1)
+
+
+@pytest.mark.parametrize("fmt", ["onnx", "pt2", "torchscript"])
+@pytest.mark.parametrize("setting", EXPORTED)
+def test_exported_files_select_the_same(setting, fmt, tmp_path):
+    session = exported(built(setting)[0], fmt, tmp_path)[1]
+    judge(setting, NARROW, lambda saliency, features: session.run({"saliency": saliency, "features": features})["kept"])
+
+
+def operators(path) -> list[str]:
+    """All operators of an ONNX file, those inside loops too."""
+
+    def walk(graph):
+        for node in graph.node:
+            yield node.op_type
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.GRAPH:
+                    yield from walk(attribute.g)
+
+    return list(walk(onnx.load(path).graph))
+
+
+@pytest.mark.parametrize("setting", LOOPS)
+def test_one_loop_whatever_k_is_and_none_where_it_is_unrolled(setting, tmp_path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    few.mkdir(), many.mkdir()
+    small = operators(exported(built(setting, keep=5)[0], "onnx", few)[0])
+    large = operators(exported(built(setting, keep=30)[0], "onnx", many)[0])
+    assert sorted(small) == sorted(large)
+    assert small.count("Loop") == 1
+    pruner = built(setting, keep=5)[0]
+    pruner.loop = False
+    path, session = exported(pruner, "onnx", tmp_path)
+    flat = operators(path)
+    assert flat.count("Loop") == 0
+    assert flat.count("MatMul") == small.count("MatMul")  # products are made before the rounds, not in them
+    saliency, features = case("plain", np.random.default_rng(1))
+    kept = session.run({"saliency": saliency[None], "features": features[None]})["kept"]
+    assert kept.tolist() == pruner(tokens_of(saliency[None], features[None])).kept.tolist()
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_a_batch_is_its_images_and_positions_are_ascending(setting):
+    pruner = built(setting)[0]
+    generator = np.random.default_rng(4)
+    cases = [case(kind, generator) for kind in KINDS]
+    tokens = tokens_of(np.stack([s for s, _ in cases]), np.stack([f for _, f in cases]), torch.float64)
+    kept = pruner(tokens).kept
+    assert kept.dtype == torch.int64
+    assert kept.shape == (len(KINDS), pruner.keep)
+    assert (kept.diff(dim=1) > 0).all()
+    assert 0 <= kept.min() <= kept.max() < N
+    for i in range(len(KINDS)):
+        assert torch.equal(pruner(one(tokens, i)).kept[0], kept[i])
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_keeping_all_is_the_identity(setting):
+    pruner = built(setting, keep=N + 3)[0]
+    generator = np.random.default_rng(6)
+    for kind in KINDS:
+        saliency, features = case(kind, generator)
+        assert pruner(tokens_of(saliency[None], features[None])).kept.tolist() == [list(range(N))], kind
+
+
+@pytest.mark.parametrize("setting", sorted({name for name, _ in SETTINGS.values()}))
+def test_one_image_of_full_size(setting):
+    n, d = 576, 128
+    pruner, settings, select = built(setting, n, keep=16)
+    saliency, features = case("smooth", np.random.default_rng(8), n, d)
+    tokens = tokens_of(saliency[None], features[None], torch.float64)
+    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0), settings).kept.tolist()
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_half_precision_is_widened(setting):
+    pruner = built(setting)[0]
+    saliency, features = case("clusters", np.random.default_rng(9))
+    half = tokens_of(saliency[None], features[None], torch.float16)
+    wide = Tokens(*(None if signal is None else signal.float() for signal in half))
+    assert torch.equal(pruner(half).kept, pruner(wide).kept)
+
+
+def test_cosines_of_equal_tokens_are_equal_and_zero_tokens_are_orthogonal():
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randn(10, 1000, generator=generator)
+    features = torch.cat([some, some[[3, 3, 7]], torch.zeros(2, 1000)])[None]
+    cosine = cosines(features)[0]
+    for copy, original in ((10, 3), (11, 3), (12, 7)):
+        assert torch.equal(cosine[copy], cosine[original])
+        assert cosine[copy, original] == 1
+    assert torch.equal(cosine, cosine.T) or (cosine - cosine.T).abs().max() < 1e-6
+    assert cosine[13:].abs().max() == 0
+    exact = some.double() / some.double().norm(dim=1, keepdim=True)
+    assert (cosine[:10, :10].double() - exact @ exact.T).abs().max() < 1e-6
+
+
+def test_near_tokens_are_not_taken_for_equal():
+    base = torch.randn(1, 64, generator=torch.Generator().manual_seed(2))
+    near = base + 1e-4 * torch.randn(6, 64, generator=torch.Generator().manual_seed(3))
+    distant = torch.randn(4, 64, generator=torch.Generator().manual_seed(4))
+    features = torch.cat([base, near, distant])[None]
+    exact = features.double() / features.double().norm(dim=-1, keepdim=True)
+    assert (cosines(features).double() - exact @ exact.transpose(1, 2)).abs().max() < 1e-6
+
+
+def test_best_is_the_first_of_the_largest():
+    score = torch.tensor([[0.0, 2.0, 2.0], [-1e4, -1e4, -1e4], [-3.0, -2.0, -2.0]])
+    assert best(score).tolist() == [1, 0, 1]
+
+
+def test_farthest_first_on_a_line():
+    place = torch.tensor([[0.0, 1.0, 2.0, 3.0, 10.0]])
+    distance = (place[:, :, None] - place[:, None, :]).abs()
+    chosen = farthest_first(torch.tensor([0]), rows_of(distance), 3, True)
+    assert chosen[0].nonzero().flatten().tolist() == [0, 3, 4]  # 10 is farthest from 0, then 3
+
+
+def test_determinant_takes_what_the_chosen_do_not_span():
+    kernel = torch.tensor([[1.0, 0.0, 0.8], [0.0, 1.0, 0.6], [0.8, 0.6, 1.0]])[None]  # the third lies in the plane
+    even = torch.zeros(1, 3)
+    assert largest_determinant(kernel, even, 2, 1e-4, True)[0].tolist() == [True, True, False]
+    heavy = torch.tensor([[0.0, 0.0, 1.0]])  # first the third; then the one farther from it
+    assert largest_determinant(kernel, heavy, 2, 1e-4, True)[0].tolist() == [False, True, True]
+
+
+def test_draws_differ_by_seed_and_a_smaller_one_is_part_of_a_larger():
+    tokens = Tokens(torch.zeros(2, 576, 4))
+    draws = [set(built("random", 576, keep=64, seed=seed)[0](tokens).kept[0].tolist()) for seed in range(20)]
+    assert len({frozenset(draw) for draw in draws}) == 20
+    assert 4 < np.mean([len(a & b) for a in draws for b in draws if a is not b]) < 10  # 64 * 64 / 576 = 7.1 by chance
+    smaller = set(built("random", 576, keep=20, seed=3)[0](tokens).kept[0].tolist())
+    assert smaller < draws[3]
+
+
+def test_runs_that_are_full_pass_on_what_they_are_due():
+    saliency = np.full((1, N), 1e-4, np.float32)
+    saliency[0, 8:16] = 1.0  # the second of five runs of 8 is due nearly everything
+    features = case("plain", np.random.default_rng(0))[1][None]
+    kept = built("holov", keep=20)[0](tokens_of(saliency, features)).kept[0].tolist()
+    assert set(range(8, 16)) <= set(kept)
+    assert len(kept) == len(set(kept)) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("fps", {"start": "last"}, "setting start is 'last'; it must be one of: saliency, first"),
+        ("fps", {"metric": "manhattan"}, "setting metric is 'manhattan'"),
+        ("dpp", {"relevance": "text"}, "setting relevance is 'text'; it must be one of: none, saliency"),
+        ("otprune", {"gamma": "0"}, "setting gamma is 0.0"),
+        ("scope", {"alpha": "-1"}, "setting alpha is -1.0"),
+        ("scope", {"alpha": "nan"}, "setting alpha is nan"),
+        ("dart", {"pivots": "0"}, "setting pivots is 0"),
+        ("holov", {"chunks": "0"}, "setting chunks is 0"),
+        ("holov", {"beta": "-1"}, "setting beta is -1.0"),
+        ("random", {"seed": "-1"}, "setting seed is -1"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(name, settings, words):
+    with pytest.raises(SpecError, match=words):
+        config_from_settings(rooms.load("pruners", name).Config, settings)
