@@ -34,10 +34,11 @@ class PrunedFrontend(nn.Module):
 
     def __init__(self, frontend: Frontend, pruner: Pruner, needs: Collection[str], stage: Stage) -> None:
         super().__init__()
-        self.frontend = frontend.serving(needs)
+        # Where a setting decides what is read, the pruner says it of itself.
+        self.needs = tuple(getattr(pruner, "needs", needs))
+        self.frontend = frontend.serving(self.needs)
         self.pruner = pruner
-        self.needs = tuple(needs)
-        self.stage = stage
+        self.stage = getattr(pruner, "stage", stage)
 
     def encode(self, pixel_values: Tensor) -> Tokens:
         """(b, 3, h, w) to the signals that the pruner reads."""

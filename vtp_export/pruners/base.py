@@ -5,17 +5,21 @@ A file `pruners/NAME.py` defines
 - `NEEDS`: the fields of `Tokens` that it reads besides `hidden`;
 - `STAGE`: "hidden" or "projected", the features its selection or mixture acts on. A selector says "hidden",
   so that only what it keeps is projected, unless it reads the projected features anyway;
+- `ORDER`: "by method" where `kept` is not ascending, which otherwise it is;
+- `CHAOTIC = True` where rounding of the last place can change a large part of the selection: such a method is compared
+  token by token in float64 only;
 - `Config`: a frozen dataclass whose fields all have defaults, `keep` first;
 - `Pruner(config, n_tokens)`: an `nn.Module` with the attributes of `Pruner` below;
 - `resolve(config) -> (config, origins)`, only where a setting has a calibrated default: settles it, and says for the
   manifest where the number comes from.
 
-Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity;
-a batch gives what its images give alone; the same input gives the same output; it agrees with the file of
-the same name in `reference/`; every backend agrees with it.
+Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity,
+unless tokens are merged; a batch gives what its images give alone; the same input gives the same output; it agrees with
+the file of the same name in `reference/`, in float64 exactly; every backend agrees with it.
 """
 
 import dataclasses
+import math
 from typing import Any, Protocol
 
 from vtp_export.errors import SpecError, UnknownNameError
@@ -29,7 +33,9 @@ class Pruner(Protocol):
     """Width k of the outputs: the most tokens an image can keep."""
 
     measures: tuple[str, ...]
-    """Which of "erank" and "attention_entropy" its `Selection` carries."""
+    """Which of "erank" and "attention_entropy" its `Selection` carries.
+
+    Where a setting decides what is read, the attributes `needs` and `stage` replace the file's `NEEDS` and `STAGE`."""
 
     def __call__(self, tokens: Tokens) -> Selection:
         """Choose; see `Selection`."""
@@ -45,6 +51,18 @@ def check_keep(keep: int, n_tokens: int) -> int:
     if keep < 1:
         raise SpecError(f"keep is {keep}; it must be between 1 and {n_tokens}, the number of visual tokens")
     return min(keep, n_tokens)
+
+
+def grid_side(n_tokens: int, method: str) -> int:
+    """Rows and columns of a square grid of patches.
+
+    Raises:
+        SpecError: the candidates form no square.
+    """
+    side = math.isqrt(n_tokens)
+    if side * side != n_tokens:
+        raise SpecError(f"{method} looks at neighbours in a square grid of patches, and {n_tokens} candidates are none")
+    return side
 
 
 def config_from_settings(kind: type[Any], settings: dict[str, Any]) -> Any:

@@ -1,0 +1,142 @@
+"""How many tokens attention chooses, and how many diversity: fixed, or by the complexity of the image.
+
+Source: AgilePruner (ICLR 2026), section 4.3 and tables 3, 5 and 6: hybrid methods give more of the budget to attention
+for simple images and more to diversity for complex ones, by a linear function of the effective rank; the inverse is the
+control. The paper gives no numbers for the line, and no code of it was released. Here
+
+    ratio = most + (least - most) * clip((complexity - low) / (high - low), 0, 1),  attention = floor(keep * ratio)
+
+with `low` and `high` the lowest and the highest mean of a data set in the paper's Table 4, or quantiles of a
+calibration record given as settings; `most` and `least` lie evenly about 1/2, VisPruner's fixed ratio. `ratio=inverse`
+swaps them.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.erank import effective_rank
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.similarity import spectral_gram
+from vtp_export.functional.tokens import Tokens
+
+ENDS = {"erank": (49.0, 109.0), "entropy": (4.39, 4.90)}
+"""Lowest and highest mean over a data set (paper, Table 4), CLIP ViT-L/14-336."""
+
+NEARLY_WHOLE = 2.0**-12
+"""A product this little below a whole number counts as one, so that rounding does not decide."""
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Settings of a hybrid.
+
+    keep: how many tokens.
+    ratio: share of them that attention chooses: a number from 0 to 1, "adaptive" or "inverse".
+    complexity: what the ratio follows, "erank" (of the projected features) or "entropy" (of CLS attention).
+    low, high: complexity up to which an image is simple, from which on it is complex. None: the paper's Table 4.
+    most, least: ratio of a simple and of a complex image.
+    center: whether erank is that of the features less their mean.
+    """
+
+    keep: int = 64
+    ratio: str = "0.5"
+    complexity: str = "erank"
+    low: float | None = None
+    high: float | None = None
+    most: float = 0.75
+    least: float = 0.25
+    center: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if self.complexity not in ENDS:
+            raise SpecError(f"setting complexity is '{self.complexity}'; it must be one of: {', '.join(ENDS)}")
+        if self.fixed is None and self.ratio not in ("adaptive", "inverse"):
+            raise SpecError(f"setting ratio is '{self.ratio}'; it must be adaptive, inverse or a number from 0 to 1")
+        for name, share in (("ratio", self.fixed), ("most", self.most), ("least", self.least)):
+            if share is not None and not 0 <= share <= 1:
+                raise SpecError(f"setting {name} is {share}; it must be between 0 and 1")
+        low, high = self.ends
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise SpecError(f"settings low and high are {low} and {high}; low must be the smaller")
+
+    @property
+    def fixed(self) -> float | None:
+        """The ratio where it is one number."""
+        try:
+            return float(self.ratio)
+        except ValueError:
+            return None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends in force."""
+        low, high = ENDS[self.complexity]
+        return low if self.low is None else self.low, high if self.high is None else self.high
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What the ratio is a function of."""
+        if self.fixed is not None:
+            return ()
+        return ("erank",) if self.complexity == "erank" else ("attention_entropy",)
+
+    def needs(self, always: Iterable[str]) -> tuple[str, ...]:
+        """What the method reads always, and what the ratio needs."""
+        return tuple(sorted({*always, *(["projected"] if "erank" in self.measures else [])}))
+
+    @property
+    def stage(self) -> str:
+        """Where a selector gathers: from the projected tokens when they are there anyway."""
+        return "projected" if "erank" in self.measures else "hidden"
+
+    def counts(self, keep: int) -> range:
+        """The numbers of tokens that attention may choose."""
+        shares = [self.most, self.least] if self.fixed is None else [self.fixed]
+        return range(_whole(keep * min(shares)), _whole(keep * max(shares)) + 1)
+
+
+def _whole(value: float) -> int:
+    return math.floor(value + NEARLY_WHOLE)
+
+
+def attention_count(config: MixConfig, keep: int, tokens: Tokens) -> tuple[Tensor, Tensor | None]:
+    """How many tokens attention chooses in each image.
+
+    Args:
+        config: with `ends` in force.
+        keep: the budget.
+        tokens: `saliency` (b, n), and `projected` (b, n, d) where `erank` is measured.
+
+    Returns:
+        (b,) int64, and the complexity (b,) or None where the ratio is fixed.
+    """
+    assert tokens.saliency is not None
+    if config.fixed is not None:
+        return torch.full_like(tokens.saliency[:, 0], _whole(keep * config.fixed), dtype=torch.int64), None
+    if config.complexity == "erank":
+        assert tokens.projected is not None
+        complexity = effective_rank(*spectral_gram(at_least_float32(tokens.projected), config.center))
+    else:
+        complexity = attention_entropy(at_least_float32(tokens.saliency))
+    low, high = config.ends
+    simple, complex_ = (config.most, config.least) if config.ratio == "adaptive" else (config.least, config.most)
+    share = simple + (complex_ - simple) * ((complexity - low) / (high - low)).clamp(0, 1)
+    return (keep * share + NEARLY_WHOLE).floor().long(), complexity
+
+
+def resolve_ends(config: MixConfig) -> tuple[MixConfig, dict[str, str]]:
+    """Settle `low` and `high`, and say where they come from."""
+    if config.fixed is not None:
+        return config, {}
+    low, high = config.ends
+    table = "mean over a data set, paper Table 4"
+    origins = {name: table if getattr(config, name) is None else "set by the user" for name in ("low", "high")}
+    return dataclasses.replace(config, low=low, high=high), origins

@@ -1,0 +1,83 @@
+"""FasterVLM with DivPrune: part of the budget by attention, the rest by distance from what is kept already.
+
+Source: AgilePruner (ICLR 2026), section 4.3 and Table 6, "Divprune + FasterVLM" with a fixed and an adaptive ratio; no
+code of it was released, and the paper does not say how the two are joined. Here: the floor(keep * ratio) most attended
+tokens, as FasterVLM (Theia-4869/FasterVLM, Apache-2.0) takes them; then DivPrune's recursion (vbdi/divprune, CC BY-NC
+4.0: its rule, none of its code) goes on from these: each time the token whose nearest kept one is farthest, by cosine
+distance of the projected features. Where attention takes none, the first is the token whose nearest neighbour is
+farthest, so that ratio=0 is `divprune` and ratio=1 `fastervlm`. The ratio: see `pruners/_mixing.py`.
+
+Ties go to the lowest position. CLS is dropped, output in spatial order.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.functional.greedy import TAKEN, best, cosines, rows_of
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.sizes import static_size
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.functional.walk import repeat
+from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
+from vtp_export.pruners.base import check_keep
+
+NEEDS = ("projected", "saliency")
+STAGE = "projected"
+
+FAR = 4.0
+"""Above every cosine distance."""
+
+resolve = resolve_ends
+
+
+@dataclass(frozen=True)
+class Config(MixConfig):
+    """Settings of the pair: those of a hybrid, see `MixConfig`."""
+
+
+class Pruner(nn.Module):
+    """Attention, then the farthest."""
+
+    loop = True  # False for targets without a loop operator: the rounds unroll
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.config = config
+        self.keep = check_keep(config.keep, n_tokens)
+        self.measures = config.measures
+        self.rounds = self.keep - config.counts(self.keep)[0]
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `saliency` (b, n) and `projected` (b, n, d)."""
+        assert tokens.saliency is not None and tokens.projected is not None
+        count, complexity = attention_count(self.config, self.keep, tokens)
+        chosen = descending_rank(at_least_float32(tokens.saliency)) < count[:, None]
+        if self.rounds:
+            distance = 1 - cosines(at_least_float32(tokens.projected))
+            chosen = self._farthest(distance, chosen, self.keep - count)
+        return Selection(
+            positions(chosen, self.keep),
+            erank=complexity if "erank" in self.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+        )
+
+    def _farthest(self, distance: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:
+        """`chosen` (b, n) with so many (b,) more of the tokens farthest from it."""
+        n, rows = static_size(distance, -1), rows_of(distance)
+        place = torch.arange(n, device=distance.device)
+        none_yet = ~chosen.any(1, keepdim=True)
+        isolation = torch.where(place[:, None] == place, FAR, distance).amin(-1)
+        nearest = torch.where(chosen[:, None, :], distance, FAR).amin(-1)
+        nearest = torch.where(none_yet, isolation, torch.where(chosen, TAKEN, nearest))
+
+        def step(turn: Tensor | int, nearest: Tensor) -> Tensor:
+            pick = best(nearest)
+            starting = none_yet & (nearest > TAKEN).all(1, keepdim=True)  # isolation is no distance to a kept token
+            after = torch.minimum(torch.where(starting, FAR, nearest), rows(pick))
+            after = torch.where((place == pick[:, None]) | (nearest == TAKEN), TAKEN, after)
+            return torch.where((turn < wanted)[:, None], after, nearest)
+
+        return repeat(step, nearest, self.rounds, self.loop) == TAKEN

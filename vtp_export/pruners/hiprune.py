@@ -1,0 +1,67 @@
+"""HiPrune: anchors by the attention received in a middle layer, their neighbours, and the rest by the last layer's.
+
+Source: Liu et al., "HiPrune: Training-Free Visual Token Pruning via Hierarchical Attention in Vision-Language Models"
+(2025); repository Danielement321/HiPrune (MIT). Attention received is the mean over heads and over all queries,
+CLS among them.
+
+1. Anchors: the round(keep * alpha / 5) tokens that receive most in the middle layer (the 9th of 24; in towers of
+   another depth the layer at three eighths). With each of them its four neighbours, in the release's indices: i - 1, i
+   + 1, i - side, i + side, cut to the grid, so that a neighbour of a row's end is in the next row.
+2. The rest of the budget: the tokens that receive most in the select layer.
+
+Followed as released; where five tokens an anchor exceed the budget (the release fails) there are fewer anchors. Ties
+go to the lowest position. CLS takes part as a query only, and is dropped; output in spatial order. It needs no CLS
+token, and every weight of two attention maps: costlier in the tower than methods that read one row.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.pruners.base import check_keep, grid_side
+
+NEEDS = ("received", "early_received")
+STAGE = "hidden"
+
+
+@dataclass(frozen=True)
+class Config:
+    """keep: how many tokens. alpha: share of them for anchors and their neighbours."""
+
+    keep: int = 64
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if not 0 <= self.alpha <= 1:
+            raise SpecError(f"setting alpha is {self.alpha}; it must be between 0 and 1")
+
+
+class Pruner(nn.Module):
+    """Anchors with neighbours, then the most attended."""
+
+    measures: tuple[str, ...] = ()
+    neighbours: Tensor
+    """(n, n) row i is True at i and its neighbours."""
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.keep = check_keep(config.keep, n_tokens)
+        self.anchors = min(round(self.keep * config.alpha / 5), self.keep // 5)
+        side, place = grid_side(n_tokens, "hiprune"), torch.arange(n_tokens)
+        around = torch.stack([place + step for step in (0, -1, 1, -side, side)]).clamp(0, n_tokens - 1)
+        neighbours = (around.T[:, :, None] == place).any(1)
+        self.register_buffer("neighbours", neighbours, persistent=False)
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `early_received` (b, n) and `received` (b, n)."""
+        assert tokens.early_received is not None and tokens.received is not None
+        anchor = descending_rank(at_least_float32(tokens.early_received)) < self.anchors
+        first = (anchor[:, :, None] & self.neighbours).any(1)
+        received = at_least_float32(tokens.received)  # below 1, so that 2 is above all
+        return Selection(positions(descending_rank(torch.where(first, 2.0, received)) < self.keep, self.keep))

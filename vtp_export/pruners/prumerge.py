@@ -1,0 +1,43 @@
+"""PruMerge: the outliers of attention, each with its nearest tokens added, and one token for the rest.
+
+Source: Shang et al., "LLaVA-PruMerge: Adaptive Token Reduction for Efficient Large Multimodal Models" (ICCV 2025);
+repository 42Shawn/LLaVA-PruMerge (Apache-2.0), whose `forward` calls the plus variant; this is the plain one.
+
+1. Attention: the CLS row of the layer after the select layer, taken as one head of the tower's full width.
+2. Picks, in order of attention: count=adaptive, the tokens above the third quartile by more than 1.5 interquartile
+   ranges (as released); count=fixed, the keep - 1 most attended. No recipe for the fixed budgets in the tables of
+   others is public.
+3. To each pick its 32 nearest tokens by cosine of that layer's keys are added, weighted by their attention.
+4. An extra token at the end: the attention-weighted sum of all that was not picked.
+
+The paper reads the penultimate layer and takes weighted means; the release, which is followed, reads the last layer and
+divides nothing. Where there is no outlier (the release fails) there is one. Ties go to the lowest position. CLS takes
+no part. Not in spatial order; `kept` is -1 for the extra token.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vtp_export.pruners._prumerge import MergeConfig, MergePruner, check_width, most_outliers, outliers
+
+NEEDS = ("following_saliency", "following_keys")
+STAGE = "hidden"
+ORDER = "by method"
+
+
+@dataclass(frozen=True)
+class Config(MergeConfig):
+    """Settings of PruMerge, see `MergeConfig`."""
+
+
+class Pruner(MergePruner):
+    """The most attended, merged."""
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__(config, check_width(config, n_tokens, max(most_outliers(n_tokens), 1) + 1), self._picks)
+
+    def _picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+        count = outliers(attention, rank) if self.adaptive else torch.full_like(rank[:, 0], self.keep - 1).long()
+        return torch.where(rank < count[:, None], rank, -1.0).long(), count

@@ -1,0 +1,128 @@
+"""VisPruner: the most attended tokens, and of the rest those that are left when near-duplicates are dropped.
+
+Source: Zhang et al., "Beyond Text-Visual Attention: Exploiting Visual Cues for Effective Token Pruning in VLMs"
+(VisPruner, ICCV 2025); repository Theia-4869/VisPruner (Apache-2.0). With ratio=adaptive or inverse the hybrid of
+AgilePruner's Table 5, see `pruners/_mixing.py`.
+
+1. The first floor(keep * ratio) tokens by CLS attention are kept. The others form a list in order of attention.
+2. Until the list has the wanted length: A is its even, B its odd places. Each of A is scored by its largest cosine (of
+   the features before the projector) to one of B; the (at most) 8 highest are dropped. The list becomes the rest of
+   A by descending score, followed by B as it was.
+
+Followed as released, but for its crashes: with an odd list A has one more than B (the release fails), and no more are
+dropped than A has. Ties go to the earlier place. CLS is dropped, output in spatial order.
+
+Chaotic: rounding that swaps two neighbours of the list flips even and odd for all later rounds. The release in float32
+agrees with itself in float64 on 53 to 100 % of the tokens. Here float64 equals the reference token by token; in
+float32 only statistics can be compared, and validation says so.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.functional.greedy import cosines
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.sizes import static_size
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.functional.walk import repeat
+from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
+from vtp_export.pruners.base import check_keep
+
+NEEDS = ("saliency", "projected")
+STAGE = "hidden"
+CHAOTIC = True
+
+DROPPED_A_ROUND = 8
+
+resolve = resolve_ends
+
+
+@dataclass(frozen=True)
+class Config(MixConfig):
+    """Settings of VisPruner: those of a hybrid, see `MixConfig`."""
+
+
+class Pruner(nn.Module):
+    """Attention, then rounds of dropping duplicates."""
+
+    loop = True  # False for targets without a loop operator: the rounds unroll
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.config = config
+        self.keep = check_keep(config.keep, n_tokens)
+        self.measures = config.measures
+        self.needs, self.stage = config.needs(["saliency"]), config.stage
+        counts = config.counts(self.keep)
+        self.longest = n_tokens - counts[0]
+        self.rounds = max(rounds_of(n_tokens - count, self.keep - count) for count in counts)
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `saliency` (b, n) and `hidden` (b, n, dv)."""
+        assert tokens.saliency is not None
+        saliency = at_least_float32(tokens.saliency)
+        count, complexity = attention_count(self.config, self.keep, tokens)
+        n = static_size(saliency, -1)
+        rank = descending_rank(saliency)
+        order = (n - rank).topk(n, dim=-1).indices  # (b, n), unique keys
+        place = torch.arange(self.longest, device=order.device)
+        residual = order.gather(1, (count[:, None] + place).clamp(max=n - 1))  # places past the end repeat the last
+        wanted = self.keep - count
+        if self.rounds:
+            cosine = cosines(at_least_float32(tokens.hidden))
+            state = torch.cat([residual, (n - count)[:, None]], dim=1)
+            residual = repeat(_Round(cosine, wanted), state, self.rounds, self.loop)[:, :-1]
+        left = (residual[:, :, None] == torch.arange(n, device=order.device)) & (place < wanted[:, None])[:, :, None]
+        kept = positions((rank < count[:, None]) | left.any(1), self.keep)
+        return Selection(
+            kept,
+            erank=complexity if "erank" in self.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+        )
+
+
+def rounds_of(length: int, wanted: int) -> int:
+    """Rounds until a list of that length is down to what is wanted."""
+    rounds = 0
+    while length > wanted > 0:
+        length -= min(DROPPED_A_ROUND, length - wanted, (length + 1) // 2)
+        rounds += 1
+    return rounds
+
+
+class _Round:
+    """One round on a state (b, l + 1): the list, and in the last column how many of its places are in use."""
+
+    def __init__(self, cosine: Tensor, wanted: Tensor) -> None:
+        n = static_size(cosine, -1)
+        self.rows = cosine.reshape(-1, n)
+        self.offset = (torch.arange(cosine.shape[0], device=cosine.device) * n)[:, None]
+        self.wanted = wanted
+
+    def __call__(self, turn: Tensor | int, state: Tensor) -> Tensor:
+        """The next state."""
+        full, length = state[:, :-1], state[:, -1:]
+        even, odd = full[:, 0::2], full[:, 1::2]
+        place_even = torch.arange(static_size(even, 1), device=state.device)
+        place_odd = torch.arange(static_size(odd, 1), device=state.device)
+        evens = (length + 1) // 2
+        dropped = torch.minimum(length - self.wanted[:, None], evens).clamp(0, DROPPED_A_ROUND)
+        rank = descending_rank(torch.where(place_even < evens, self._score(even, odd, length // 2), -8.0)).long()
+        # Every entry gets a place of its own: survivors first, then what is dropped, then what was out of use.
+        to_even = torch.where(rank < dropped, length - dropped + rank, rank - dropped)
+        to_even = torch.where(place_even < evens, to_even, 2 * place_even)
+        to_odd = torch.where(place_odd < length // 2, evens - dropped + place_odd, 2 * place_odd + 1)
+        target = torch.cat([to_even, to_odd], dim=1)
+        moved = torch.zeros_like(full).scatter(1, target, torch.cat([even, odd], dim=1))
+        return torch.cat([torch.where(dropped > 0, moved, full), length - dropped], dim=1)
+
+    def _score(self, even: Tensor, odd: Tensor, odds: Tensor) -> Tensor:
+        """Largest cosine of each of A to one of B."""
+        width = static_size(even, 1)
+        row = self.rows.index_select(0, (even + self.offset).reshape(-1)).reshape(-1, width, self.rows.shape[-1])
+        cosine = row.gather(2, odd[:, None, :].expand(-1, width, -1))
+        place = torch.arange(static_size(odd, 1), device=odd.device)
+        return torch.where((place < odds)[:, None, :], cosine, -4.0).amax(-1)

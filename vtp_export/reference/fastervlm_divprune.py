@@ -1,0 +1,24 @@
+"""FasterVLM, and DivPrune's recursion from there on, literally."""
+
+import numpy as np
+
+from vtp_export.reference._mixing import attention_count
+from vtp_export.reference._similarity import cosines, first_largest
+from vtp_export.reference.base import Outcome, Settings, Signals, descending
+
+
+def select(signals: Signals, settings: Settings) -> Outcome:
+    """The most attended, then the farthest from all kept."""
+    assert signals.saliency is not None and signals.projected is not None
+    n = signals.n
+    keep = min(int(settings["keep"] or 0), n)
+    count, complexity = attention_count(signals, settings, keep)
+    kept = descending(signals.saliency)[:count]
+    distance = 1 - cosines(signals.projected)
+    while len(kept) < keep:
+        scores = []
+        for i in range(n):
+            others = kept or [j for j in range(n) if j != i] or [i]
+            scores.append(-1.0 if i in kept else float(min(distance[i, j] for j in others)))
+        kept.append(first_largest(scores))
+    return Outcome(np.array(sorted(kept)), complexity)
