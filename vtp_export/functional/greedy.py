@@ -105,16 +105,15 @@ def best(score: Tensor) -> Tensor:
         >>> best(torch.tensor([[1.0, 3.0, 3.0]])).tolist()
         [1]
     """
-    n = static_size(score, -1)
-    turn = torch.arange(n, 0, -1, device=score.device, dtype=torch.float32)
+    turn = torch.arange(score.shape[-1], 0, -1, device=score.device, dtype=torch.float32)
     return torch.where(score == score.amax(-1, keepdim=True), turn, 0.0).argmax(-1)
 
 
 def rows_of(matrix: Tensor) -> Rows:
     """A function from one position per image, (b,), to those rows of a (b, n, m) matrix, (b, m)."""
-    flat = matrix.reshape(-1, static_size(matrix, -1))
-    offset = torch.arange(matrix.shape[0], device=matrix.device) * static_size(matrix, 1)
-    return lambda pick: flat.index_select(0, pick + offset)
+    width = static_size(matrix, -1)
+    # Not rows of a flat view: a loop must not read a tensor and a view of it, and some steps read the matrix too.
+    return lambda pick: matrix.gather(1, pick[:, None, None].expand(-1, 1, width)).squeeze(1)
 
 
 def farthest_first(first: Tensor, distances: Rows, k: int, loop: bool) -> Tensor:

@@ -1,0 +1,48 @@
+"""The parts of the greedy methods: cosines that tie, the first of the largest, two recursions with known answers."""
+
+import torch
+
+from vtp_export.functional.greedy import best, cosines, farthest_first, largest_determinant, rows_of
+
+
+def test_cosines_of_equal_tokens_are_equal_and_zero_tokens_are_orthogonal():
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randn(10, 1000, generator=generator)
+    features = torch.cat([some, some[[3, 3, 7]], torch.zeros(2, 1000)])[None]
+    cosine = cosines(features)[0]
+    for copy, original in ((10, 3), (11, 3), (12, 7)):
+        assert torch.equal(cosine[copy], cosine[original])
+        assert cosine[copy, original] == 1
+    assert torch.equal(cosine, cosine.T) or (cosine - cosine.T).abs().max() < 1e-6
+    assert cosine[13:].abs().max() == 0
+    exact = some.double() / some.double().norm(dim=1, keepdim=True)
+    assert (cosine[:10, :10].double() - exact @ exact.T).abs().max() < 1e-6
+
+
+def test_near_tokens_are_not_taken_for_equal():
+    base = torch.randn(1, 64, generator=torch.Generator().manual_seed(2))
+    near = base + 1e-4 * torch.randn(6, 64, generator=torch.Generator().manual_seed(3))
+    distant = torch.randn(4, 64, generator=torch.Generator().manual_seed(4))
+    features = torch.cat([base, near, distant])[None]
+    exact = features.double() / features.double().norm(dim=-1, keepdim=True)
+    assert (cosines(features).double() - exact @ exact.transpose(1, 2)).abs().max() < 1e-6
+
+
+def test_best_is_the_first_of_the_largest():
+    score = torch.tensor([[0.0, 2.0, 2.0], [-1e4, -1e4, -1e4], [-3.0, -2.0, -2.0]])
+    assert best(score).tolist() == [1, 0, 1]
+
+
+def test_farthest_first_on_a_line():
+    place = torch.tensor([[0.0, 1.0, 2.0, 3.0, 10.0]])
+    distance = (place[:, :, None] - place[:, None, :]).abs()
+    chosen = farthest_first(torch.tensor([0]), rows_of(distance), 3, True)
+    assert chosen[0].nonzero().flatten().tolist() == [0, 3, 4]  # 10 is farthest from 0, then 3
+
+
+def test_determinant_takes_what_the_chosen_do_not_span():
+    kernel = torch.tensor([[1.0, 0.0, 0.8], [0.0, 1.0, 0.6], [0.8, 0.6, 1.0]])[None]  # the third lies in the plane
+    even = torch.zeros(1, 3)
+    assert largest_determinant(kernel, even, 2, 1e-4, True)[0].tolist() == [True, True, False]
+    heavy = torch.tensor([[0.0, 0.0, 1.0]])  # first the third; then the one farther from it
+    assert largest_determinant(kernel, heavy, 2, 1e-4, True)[0].tolist() == [False, True, True]
