@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vtp_export.pipeline.calibrate import CalibrateSpec as CalibrateSpec
+    from vtp_export.pipeline.calibrate import calibrate as calibrate
+    from vtp_export.pipeline.compare import CompareSpec as CompareSpec
+    from vtp_export.pipeline.compare import compare as compare
     from vtp_export.pipeline.export import ExportSpec as ExportSpec
     from vtp_export.pipeline.export import export as export
     from vtp_export.pipeline.load import load as load
@@ -12,13 +16,28 @@ if TYPE_CHECKING:
     from vtp_export.pipeline.validate import validate as validate
 
 _HOMES = {
+    "CalibrateSpec": "calibrate",
+    "calibrate": "calibrate",
+    "CompareSpec": "compare",
+    "compare": "compare",
     "ExportSpec": "export",
     "export": "export",
     "load": "load",
     "ValidateSpec": "validate",
     "validate": "validate",
 }
-__all__ = ["ExportSpec", "ValidateSpec", "__version__", "export", "load", "validate"]
+__all__ = [
+    "CalibrateSpec",
+    "CompareSpec",
+    "ExportSpec",
+    "ValidateSpec",
+    "__version__",
+    "calibrate",
+    "compare",
+    "export",
+    "load",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

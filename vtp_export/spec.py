@@ -1,4 +1,4 @@
-"""What an artefact says about itself: the manifest and its JSON. Standard library only.
+"""What an artefact and a calibration say about themselves: dataclasses and their JSON. Standard library only.
 
 Every value is a frozen dataclass; JSON has sorted keys; an unknown, missing or ill-typed key is an error
 that names its place, so that a manifest of another tool or of another version is never half understood.
@@ -130,6 +130,49 @@ class Manifest:
         return sorted({record.format for record in self.files.values()})
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """One number over a data set.
+
+    quantiles: by their share, "0.05" to "0.95". histogram: counts between neighbours of `edges`.
+    """
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    quantiles: dict[str, float]
+    edges: tuple[float, ...]
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """The complexity of a data set's images as one model sees them.
+
+    weights_sha256: digest of the model's tensors, as in `ModelRecord`. data_sha256: over names and pixel values.
+    erank: of the projected features less their mean; erank_uncentred: of the features as they are.
+    correlation: Pearson's, of erank and attention entropy; None where one of them does not vary.
+    """
+
+    model_id: str
+    weights_sha256: str
+    data: str
+    images: int
+    data_sha256: str
+    erank: Distribution
+    erank_uncentred: Distribution
+    attention_entropy: Distribution
+    correlation: float | None
+    versions: dict[str, str]
+    schema: int = SCHEMA
+
+    @property
+    def source(self) -> str:
+        """For the manifest: where a calibrated number comes from."""
+        return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...)"
+
+
 def to_json(value: Any) -> str:
     """Canonical JSON of a dataclass: sorted keys, two spaces, a newline at the end."""
     return json.dumps(dataclasses.asdict(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
@@ -141,19 +184,33 @@ def manifest_from_json(text: str) -> Manifest:
     Raises:
         SpecError: not JSON, another schema, or a key that is unknown, missing or of the wrong type.
     """
+    manifest: Manifest = _from_json(Manifest, text, "manifest")
+    return manifest
+
+
+def calibration_from_json(text: str) -> CalibrationRecord:
+    """Read a calibration record.
+
+    Raises:
+        SpecError: as `manifest_from_json`.
+    """
+    record: CalibrationRecord = _from_json(CalibrationRecord, text, "calibration record")
+    return record
+
+
+def _from_json(kind: Any, text: str, what: str) -> Any:
     try:
         raw = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"the manifest is not JSON: {error}") from error
+        raise SpecError(f"the {what} is not JSON: {error}") from error
     if not isinstance(raw, dict) or "schema" not in raw:
-        raise SpecError("the manifest has no 'schema' number; it was not written by vtp-export")
+        raise SpecError(f"the {what} has no 'schema' number; it was not written by vtp-export")
     if raw["schema"] != SCHEMA:
         raise SpecError(
-            f"the manifest has schema {raw['schema']!r} and this version reads schema {SCHEMA}; "
-            "export again, or use the version that wrote it"
+            f"the {what} has schema {raw['schema']!r} and this version reads schema {SCHEMA}; "
+            "make it again, or use the version that wrote it"
         )
-    manifest: Manifest = _decode(Manifest, raw, "manifest")
-    return manifest
+    return _decode(kind, raw, what)
 
 
 def _refuse_constant(name: str) -> Any:

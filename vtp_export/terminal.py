@@ -5,11 +5,14 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from vtp_export.pipeline.verdict import ValidationReport
 
 
 class Listener:
@@ -64,6 +67,22 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
 def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
     """Print names and values."""
     show_table(title, ("", ""), [(name, value) for name, value in pairs.items()])
+
+
+def show_validation(result: "ValidationReport") -> None:
+    """Print the tables of a validation, and a sentence for every failure."""
+    from vtp_export.pipeline.verdict import answer_rows, validation_rows
+
+    columns, rows, failures = validation_rows(result)
+    show_table("validation", columns, rows)
+    if result.answers:
+        show_table("answers", *answer_rows(result))
+        differing = [(a.name, *vars(d).values()) for a in result.answers for d in a.disagreements]
+        if differing:
+            columns = ("comparison", "image", "question", "graph", "found", "margin of the logits")
+            show_table("answers that differ", columns, differing)
+    for failure in failures:
+        say(f"failed: {failure}")
 
 
 def show_json(value: Any) -> None:

@@ -1,7 +1,7 @@
-"""The contract of a data set: pictures in a fixed order."""
+"""The contract of a data set: pictures in a fixed order, with questions where it has any."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -13,11 +13,34 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
+class Question:
+    """Something to ask about a picture.
+
+    kind: what metrics group it by, for example "colour" or "yes/no popular".
+    prompt, answer: texts.
+    """
+
+    kind: str
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Example:
-    """One picture and the name that reports show for it; names are unique in a data set."""
+    """One picture, the name that reports show for it (unique in a data set), and what to ask about it."""
 
     name: str
     image: PIL.Image.Image
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model said to a question about a picture."""
+
+    image: str
+    question: Question
+    text: str
 
 
 class Benchmark(Protocol):
@@ -38,6 +61,18 @@ class Benchmark(Protocol):
     def missing(self) -> str | None:
         """Why this data set cannot be read here and what to install, or None."""
         ...
+
+    def calibration(self) -> "Benchmark":
+        """The pictures to calibrate on: others than those that are tested on, where the data set is split."""
+        return self
+
+    def is_right(self, answered: Answered) -> bool:
+        """Whether an answer is right. Only asked of data sets with questions."""
+        raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
+
+    def score(self, asked: Sequence[Answered]) -> dict[str, float]:
+        """Metrics by name, the main one first. Only asked of data sets with questions."""
+        raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
 
 
 def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:

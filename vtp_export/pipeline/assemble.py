@@ -4,14 +4,23 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
-from vtp_export.errors import ModelError
+from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel, n_candidates
 from vtp_export.pruners.base import config_from_settings
-from vtp_export.spec import Layout, PrunerRecord
+from vtp_export.spec import CalibrationRecord, Layout, PrunerRecord, calibration_from_json
+
+if TYPE_CHECKING:
+    from vtp_export.models._checkpoint import Checkpoint
+
+WEIGHTS = rooms.PACKAGE / "weights"
+"""Checkpoints that come with this package: one Hugging Face folder each, named after the model."""
+
+CALIBRATION = "calibration.json"
+"""The calibration record that a checkpoint may carry."""
 
 
 @dataclass(frozen=True)
@@ -30,35 +39,77 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
     Raises:
         ModelError: none of the three, or not loadable.
     """
-    from vtp_export.models._checkpoint import folder_checkpoint, hub_checkpoint
-
-    if name in embedded_models():
-        loaded: LoadedModel = rooms.load("models", name).load(None)
-        return loaded
-    if Path(name).is_dir():
-        checkpoint = folder_checkpoint(Path(name))
-    elif name.count("/") == 1 and not name.startswith((".", "/", "~")) and all(name.split("/")):
-        checkpoint = hub_checkpoint(name, revision)
-    else:
-        raise ModelError(
-            f"no model '{name}': not a folder, not a hub id (owner/name), not embedded ({', '.join(embedded_models())})"
-        )
+    if name in _drawn_models():
+        drawn: LoadedModel = rooms.load("models", name).load(None)
+        return drawn
+    checkpoint = _checkpoint(name, revision)
     family = checkpoint.config.get("model_type")
-    families = [family for family in rooms.names("models") if family not in embedded_models()]
+    families = [family for family in rooms.names("models") if family not in _drawn_models()]
     if family not in families:
         raise ModelError(f"'{name}' is a {family or 'model without a model_type'}; supported: {', '.join(families)}")
-    loaded = rooms.load("models", family).load(checkpoint)
+    loaded: LoadedModel = rooms.load("models", family).load(checkpoint)
     return loaded
 
 
+def _checkpoint(name: str, revision: str | None) -> "Checkpoint":
+    from vtp_export.models._checkpoint import folder_checkpoint, hub_checkpoint
+
+    if (WEIGHTS / name / "config.json").is_file():
+        return dataclasses.replace(folder_checkpoint(WEIGHTS / name), id=name)
+    if Path(name).is_dir():
+        return folder_checkpoint(Path(name))
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and all(name.split("/")):
+        return hub_checkpoint(name, revision)
+    raise ModelError(
+        f"no model '{name}': not a folder, not a hub id (owner/name), not embedded ({', '.join(embedded_models())})"
+    )
+
+
+def source_of(name: str) -> str:
+    """What Transformers is to load for a model of that name: the folder of an embedded one, else the name itself."""
+    return str(WEIGHTS / name) if (WEIGHTS / name / "config.json").is_file() else name
+
+
 def embedded_models() -> list[str]:
-    """Models that need no checkpoint, by name; found without importing torch."""
-    folder = Path(__file__).parent.parent / "models"
+    """Models that need no download, by name; found without importing torch."""
+    return sorted([*_drawn_models(), *(path.parent.name for path in WEIGHTS.glob("*/config.json"))])
+
+
+def _drawn_models() -> list[str]:
+    """Model files that draw their weights themselves."""
+    folder = rooms.PACKAGE / "models"
     return [name for name in rooms.names("models") if "\nEMBEDDED = True\n" in (folder / f"{name}.py").read_text()]
 
 
-def assemble(model: LoadedModel, pruner: str, settings: Mapping[str, Any]) -> Assembly:
+def calibration_for(model: LoadedModel, path: Path | None) -> CalibrationRecord | None:
+    """The record named, or the one that lies beside an embedded or local model's weights, or None.
+
+    Raises:
+        SpecError: it cannot be read, or was made for other weights.
+    """
+    beside = Path(source_of(model.record.id)) / CALIBRATION
+    if path is None and not beside.is_file():
+        return None
+    path = path or beside
+    try:
+        record = calibration_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"the calibration record '{path}' cannot be read: {error}") from error
+    if record.weights_sha256 != model.record.weights_sha256:
+        raise SpecError(
+            f"the calibration record '{path}' was made for {record.model_id} (weights SHA-256 "
+            f"{record.weights_sha256[:12]}...), not for '{model.record.id}' ({model.record.weights_sha256[:12]}...); "
+            "make one with 'vtp-export calibrate'"
+        )
+    return record
+
+
+def assemble(
+    model: LoadedModel, pruner: str, settings: Mapping[str, Any], calibration: CalibrationRecord | None = None
+) -> Assembly:
     """Put a pruner into a model's front end.
+
+    Settings with a calibrated default take it from the record, where there is one.
 
     A budget of all tokens or more is no pruning: the graph of `none` is built, and a note says so.
 
@@ -74,7 +125,7 @@ def assemble(model: LoadedModel, pruner: str, settings: Mapping[str, Any]) -> As
         notes.append(f"keep is {config.keep} and the model has {n_tokens} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
-    config, origins = room.resolve(config) if hasattr(room, "resolve") else (config, {})
+    config, origins = room.resolve(config, calibration) if hasattr(room, "resolve") else (config, {})
     module = room.Pruner(config, n_tokens)
     graph = PrunedFrontend(model.frontend, module, room.NEEDS, room.STAGE)
     graph.requires_grad_(False).eval()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vtp_export import rooms
 from vtp_export.benchmarks._folder import Folder
-from vtp_export.benchmarks.base import Example
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
 
 
@@ -18,15 +18,26 @@ def examples_of(name: str, limit: int | None) -> list[Example]:
     """
     if limit is not None and limit < 1:
         raise SpecError(f"limit is {limit}; it must be at least 1")
+    return list(benchmark_of(name).examples(limit))
+
+
+def benchmark_of(name: str) -> Benchmark:
+    """The data set itself, to be read one picture at a time.
+
+    Raises:
+        UnknownNameError: neither a benchmark nor a folder.
+        UnavailableError: the benchmark's data are not installed.
+        SpecError: a folder without images.
+    """
     if Path(name).is_dir():
-        return list(Folder(Path(name)).examples(limit))
+        return Folder(Path(name))
     if name not in rooms.names("benchmarks") and ("/" in name or "." in name):
         raise SpecError(
             f"no folder '{name}'; name a folder of images or one of: {', '.join(rooms.names('benchmarks'))}"
         )
     if name not in rooms.names("benchmarks"):
         raise UnknownNameError("benchmark", name, rooms.names("benchmarks"))
-    benchmark = rooms.load("benchmarks", name).Benchmark()
+    benchmark: Benchmark = rooms.load("benchmarks", name).Benchmark()
     if reason := benchmark.missing():
         raise UnavailableError(reason)
-    return list(benchmark.examples(limit))
+    return benchmark

@@ -1,8 +1,11 @@
-"""`vtp-export demo`: the main job on the embedded model, from export to a picture."""
+"""`vtp-export demo`: the main job on the embedded model, from export to answers and pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
 from vtp_export.pipeline.benchmark import examples_of
 from vtp_export.pipeline.export import ExportSpec, export
@@ -11,27 +14,27 @@ from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.pipeline.report import write_report
 from vtp_export.pipeline.validate import ValidateSpec, validate
 from vtp_export.pipeline.verdict import ValidationReport
-from vtp_export.reports.overlay import overlay
+from vtp_export.reports.overlay import contact_sheet, overlay
 
-MODEL = "toy"
+MODEL = "tiny-llava"
 FORMATS = ("onnx", "torchscript")
-BENCHMARK = "photos"
-SHOWN = "astronaut"
+BENCHMARK = "shapes"
+IMAGES = 60
 
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo made."""
+    """What the demo made. `picture`: what was kept on the simplest and on the most complex scene."""
 
     artefact: Path
     validation: ValidationReport
     page: Path
-    overlay: Path
+    picture: Path
     next_command: str
 
 
 def run_demo(out: Path, progress: Progress = silent) -> DemoReport:
-    """Export in two formats, validate both, draw.
+    """Export in two formats, validate both with answers, draw.
 
     Raises:
         ArtefactError: `out` holds something that is not an earlier demo.
@@ -40,14 +43,27 @@ def run_demo(out: Path, progress: Progress = silent) -> DemoReport:
     if out.exists() and any(out.iterdir()) and not (artefact / "manifest.json").is_file():
         raise ArtefactError(f"'{out}' holds something that is not an earlier demo; name another folder with --out")
     export(ExportSpec(MODEL, artefact, formats=FORMATS, force=True), progress)
-    spec = ValidateSpec(artefact, benchmark=BENCHMARK)
+    spec = ValidateSpec(artefact, benchmark=BENCHMARK, limit=IMAGES, answers=True)
     validation = validate(spec, progress)
     page = write_report(validation, spec, out / "report", progress)
-    examples = examples_of(BENCHMARK, None)
-    shown = next((example for example in examples if SHOWN in example.name), examples[0])
-    with load(artefact, "onnx") as frontend:
-        kept = frontend([shown.image]).kept[0]
-        picture = overlay(shown.image, kept, frontend.manifest.layout, frontend.manifest.preprocessing)
-    target = out / f"{Path(shown.name).stem}-overlay.png"
-    picture.save(target)
-    return DemoReport(artefact, validation, page, target, f"vtp-export inspect {artefact}")
+    picture = _picture(artefact, examples_of(BENCHMARK, IMAGES), out / "kept.png", progress)
+    again = (
+        f"vtp-export compare {MODEL} --benchmark {BENCHMARK} --limit {IMAGES} --keep 32 --keep 64 --report comparison"
+    )
+    return DemoReport(artefact, validation, page, picture, again)
+
+
+def _picture(artefact: Path, examples: list[Example], target: Path, progress: Progress) -> Path:
+    """The two ends of the benchmark by effective rank: the scene, and what was kept of it."""
+    progress("drawing")
+    with load(artefact, FORMATS[0]) as frontend:
+        outputs = [frontend([example.image]) for example in examples]
+        eranks = [float(output.erank[0]) for output in outputs if output.erank is not None]
+        layout, preprocessing = frontend.manifest.layout, frontend.manifest.preprocessing
+    rows = []
+    for what, i in (("simple", int(np.argmin(eranks))), ("crowded", int(np.argmax(eranks)))):
+        lit = overlay(examples[i].image, outputs[i].kept[0], layout, preprocessing)
+        scene = examples[i].image.resize(lit.size)
+        rows.append([(f"{what}, erank {eranks[i]:.1f}", scene), (f"the {layout.keep} tokens kept", lit)])
+    contact_sheet(rows).save(target)
+    return target

@@ -15,7 +15,7 @@ from vtp_export.backends.base import Plan
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.pruned import input_specs, output_specs
 from vtp_export.models.base import LoadedModel
-from vtp_export.pipeline.assemble import Assembly, assemble, load_model
+from vtp_export.pipeline.assemble import Assembly, assemble, calibration_for, load_model
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.runtime.artefact import record_files, write_manifest, writing
 from vtp_export.spec import BatchRange, Manifest
@@ -31,6 +31,7 @@ class ExportSpec:
     model: folder, hub id or embedded name; revision: commit, branch or tag on the hub.
     settings: of the pruner, `keep` among them; texts or values.
     batch: smallest, usual and largest batch.
+    calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
     """
 
     model: str
@@ -41,6 +42,7 @@ class ExportSpec:
     batch: tuple[int, int, int] = (1, 1, 16)
     revision: str | None = None
     force: bool = False
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
     with writing(spec.out, spec.force) as folder:
         progress(f"loading the front end of {spec.model}")
         model = load_model(spec.model, spec.revision)
-        assembly = assemble(model, spec.pruner, spec.settings)
+        record = calibration_for(model, spec.calibration)
+        assembly = assemble(model, spec.pruner, spec.settings, record)
         _check_space(folder, model, len(backends))
         manifest = _manifest(model, assembly, batch)
         plan = Plan(manifest.inputs, manifest.outputs, batch, manifest.identity())
@@ -104,13 +107,18 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         )
 
 
-def _manifest(model: LoadedModel, assembly: Assembly, batch: BatchRange) -> Manifest:
+def built_by() -> dict[str, str]:
+    """Versions of what makes artefacts and records here."""
     versions = {"vtp-export": vtp_export.__version__, "python": platform.python_version()}
     for package in RECORDED:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return versions
+
+
+def _manifest(model: LoadedModel, assembly: Assembly, batch: BatchRange) -> Manifest:
     return Manifest(
         model=model.record,
         pruner=assembly.pruner,
@@ -120,5 +128,5 @@ def _manifest(model: LoadedModel, assembly: Assembly, batch: BatchRange) -> Mani
         preprocessing=model.preprocessing,
         precision="fp32",
         batch=batch,
-        versions=versions,
+        versions=built_by(),
     )

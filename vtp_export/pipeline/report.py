@@ -7,7 +7,7 @@ from vtp_export.pipeline.benchmark import examples_of
 from vtp_export.pipeline.load import load
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.pipeline.validate import ValidateSpec
-from vtp_export.pipeline.verdict import ValidationReport, validation_rows
+from vtp_export.pipeline.verdict import ValidationReport, answer_rows, validation_rows
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.page import Picture, write_page
 
@@ -35,7 +35,10 @@ def write_report(result: ValidationReport, spec: ValidateSpec, folder: Path, pro
             pictures.append(Picture(example.name, caption, picture))
     columns, rows, failures = validation_rows(result)
     settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
+    answer_columns, answers = answer_rows(result)
     told: dict[str, object] = {
+        "answer_columns": answer_columns,
+        "answer_rows": answers,
         "report": {**dataclasses.asdict(result), "passed": result.passed},
         "columns": columns,
         "rows": rows,

@@ -50,7 +50,7 @@ def run(spec: RunSpec, progress: Progress = silent) -> list[ImageResult]:
         for start in range(0, len(photos), size):
             progress("running", start, len(photos))
             outputs.append(
-                _run_batch(artefact, pixel_values(photos[start : start + size], artefact.manifest.preprocessing))
+                run_batch(artefact, pixel_values(photos[start : start + size], artefact.manifest.preprocessing))
             )
         manifest = artefact.manifest
     merged = _merged(outputs)
@@ -67,7 +67,7 @@ def run(spec: RunSpec, progress: Progress = silent) -> list[ImageResult]:
     return [_result(str(path), merged, i, names[i]) for i, path in enumerate(spec.images)]
 
 
-def _run_batch(artefact: PrunedArtefact, pixels: np.ndarray) -> Output:
+def run_batch(artefact: PrunedArtefact, pixels: np.ndarray) -> Output:
     """Run up to one batch; one too small for the artefact is filled up, and the filling cut off again."""
     real = len(pixels)
     missing = artefact.manifest.batch.min - real

@@ -16,8 +16,9 @@ from vtp_export import rooms
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.pipeline.assemble import assemble, load_model
-from vtp_export.pipeline.benchmark import examples_of
+from vtp_export.pipeline.answers import AnswerComparison, compare_answers
+from vtp_export.pipeline.assemble import assemble, load_model, source_of
+from vtp_export.pipeline.benchmark import benchmark_of, examples_of
 from vtp_export.pipeline.explain import Noise, Select, Witness, arithmetic_noise, signals_of, tower_noise, witness
 from vtp_export.pipeline.load import Output, PrunedArtefact, load
 from vtp_export.pipeline.progress import Progress, silent
@@ -42,6 +43,7 @@ class ValidateSpec:
     benchmark: a name, or a folder of images.
     limit: number of images, or None for all.
     reference: the model, where it is no longer where the manifest says.
+    answers: also let the language model answer the benchmark's questions.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class ValidateSpec:
     benchmark: str = "photos"
     limit: int | None = None
     reference: str | None = None
+    answers: bool = False
 
 
 @dataclass
@@ -136,13 +139,31 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
             progress("comparing", done, len(examples))
             _compare_batch(batch, graph, judge, against_reference, tallies, sessions)
             done += len(batch)
+        answers = _answers(spec, manifest, graph, examples, sessions, progress) if spec.answers else ()
     finally:
         for session in sessions.values():
             session.close()
     comparisons = (against_reference.done(), *(tally.done() for tally in tallies.values()))
-    for name, comparison in zip(formats, comparisons[1:], strict=True):
-        record_validation(spec.folder, name, _recorded(comparison, spec, comparisons[0]))
-    return ValidationReport(str(spec.folder), spec.benchmark, comparisons)
+    for i, (name, comparison) in enumerate(zip(formats, comparisons[1:], strict=True)):
+        told = _recorded(comparison, spec, comparisons[0])
+        record_validation(spec.folder, name, told | (_answers_recorded(answers[i]) if answers else {}))
+    return ValidationReport(str(spec.folder), spec.benchmark, comparisons, answers)
+
+
+def _answers(
+    spec: ValidateSpec,
+    manifest: Manifest,
+    graph: PrunedFrontend,
+    examples: Sequence[Example],
+    sessions: dict[str, PrunedArtefact],
+    progress: Progress,
+) -> tuple[AnswerComparison, ...]:
+    from vtp_export.integrations.transformers import Answerer
+
+    model = spec.reference or manifest.model.id
+    progress("loading the language model")
+    answerer = Answerer(source_of(model), None if spec.reference else manifest.model.revision)
+    return compare_answers(answerer, benchmark_of(spec.benchmark), examples, graph, sessions, progress)
 
 
 def _graph(manifest: Manifest, reference: str | None) -> PrunedFrontend:
@@ -244,4 +265,16 @@ def _recorded(
         "relative_error": None if values is None else values.relative_error,
         "erank_error": comparison.erank_error,
         "attention_entropy_error": comparison.attention_entropy_error,
+    }
+
+
+def _answers_recorded(answers: AnswerComparison) -> dict[str, bool | int | float | str | None]:
+    return {
+        "questions": answers.questions,
+        "answers_identical": answers.identical,
+        "answers_metric": answers.metric,
+        "answers_graph": answers.expected,
+        "answers_found": answers.found,
+        "answers_p_value": answers.p_value,
+        "answers_passed": answers.passed,
     }

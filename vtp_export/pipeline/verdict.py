@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtp_export.pipeline.answers import AnswerComparison
 from vtp_export.pipeline.explain import Noise, Witness
 
 MIN_COSINE = 0.99999
@@ -95,16 +96,24 @@ class ValidationReport:
     artefact: str
     benchmark: str
     comparisons: tuple[Comparison, ...]
+    answers: tuple[AnswerComparison, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether all comparisons passed."""
-        return all(comparison.passed for comparison in self.comparisons)
+        return all(c.passed for c in self.comparisons) and all(a.passed for a in self.answers)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         rows = [{**dataclasses.asdict(c), "passed": c.passed, "failures": c.failures} for c in self.comparisons]
-        return {"artefact": self.artefact, "benchmark": self.benchmark, "passed": self.passed, "comparisons": rows}
+        told = [{**dataclasses.asdict(a), "passed": a.passed, "failures": a.failures} for a in self.answers]
+        return {
+            "artefact": self.artefact,
+            "benchmark": self.benchmark,
+            "passed": self.passed,
+            "comparisons": rows,
+            "answers": told,
+        }
 
 
 def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:
@@ -158,4 +167,26 @@ def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tup
         verdict = "passed" if c.passed else "FAILED"
         row = (c.name, c.images, c.identical, explained, len(c.differences) - explained, cosine, error, erank, verdict)
         rows.append(row)
-    return COLUMNS, rows, [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
+    failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
+    failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]
+    return COLUMNS, rows, failures
+
+
+def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """A table of the answers: columns and rows."""
+    metric = report.answers[0].metric if report.answers else "score"
+    columns = ("comparison", "questions", "identical", "tokens alike", f"{metric} of graph", metric, "p", "verdict")
+    rows: list[tuple[object, ...]] = [
+        (
+            a.name,
+            a.questions,
+            a.identical,
+            f"{a.agreement:.5f}",
+            f"{a.expected:.4f}",
+            f"{a.found:.4f}",
+            f"{a.p_value:.2g}",
+            "passed" if a.passed else "FAILED",
+        )
+        for a in report.answers
+    ]
+    return columns, rows

@@ -33,6 +33,7 @@ from vtp_export.functional.similarity import cosine_distance, spectral_gram
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import CalibrationRecord
 
 NEEDS = ("projected", "saliency")
 STAGE = "projected"
@@ -156,9 +157,13 @@ class Pruner(nn.Module):
         return (self.budget * share + 0.5).floor().clamp(1, self.keep)
 
 
-def resolve(config: Config) -> tuple[Config, dict[str, str]]:
-    """Settle `reference`, and say where its value comes from."""
+def resolve(config: Config, calibration: CalibrationRecord | None = None) -> tuple[Config, dict[str, str]]:
+    """Settle `reference`, and say where its value comes from: the user, else the record's mean, else the release."""
     if config.reference is not None:
         return config, {"reference": "set by the user"}
+    if calibration is not None:
+        erank = calibration.erank if config.center else calibration.erank_uncentred
+        measured = erank if config.complexity == "erank" else calibration.attention_entropy
+        return dataclasses.replace(config, reference=measured.mean), {"reference": f"mean, {calibration.source}"}
     origin = "ERANK_AVG_REF of the release" if config.complexity == "erank" else "mean over MME, paper appendix D"
     return dataclasses.replace(config, reference=config.average), {"reference": origin}

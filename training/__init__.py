@@ -1,0 +1,1 @@
+"""How the embedded model `tiny-llava` is made from nothing. Not part of the package."""

@@ -1,0 +1,67 @@
+"""Scores of answers: accuracy by kind, POPE's F1, CHAIR."""
+
+import re
+from collections.abc import Sequence
+
+from vtp_export.benchmarks._scenes import COLOURS, SHAPES
+from vtp_export.benchmarks.base import Answered
+
+MENTION = re.compile(rf"\b({'|'.join(COLOURS)})\s+({'|'.join(SHAPES)})")
+
+
+def is_right(answered: Answered) -> bool:
+    """Whether the answer begins with the words that were wanted; of a caption, whether it names just what is there."""
+    wanted, given = answered.question.answer.lower(), answered.text.lower()
+    if answered.question.kind == "caption":
+        return mentioned(wanted) == mentioned(given)
+    return re.findall(r"\w+", given)[: len(wanted.split())] == wanted.split()
+
+
+def accuracy_by_kind(asked: Sequence[Answered]) -> dict[str, float]:
+    """Share of right answers: "accuracy" over all but captions, and each kind alone, POPE's settings joined."""
+    groups: dict[str, list[bool]] = {"accuracy": []}
+    for answered in asked:
+        kind = answered.question.kind.split()[0]
+        if kind != "caption":
+            groups["accuracy"].append(is_right(answered))
+            groups.setdefault(kind, []).append(is_right(answered))
+    return {name: sum(values) / len(values) for name, values in groups.items() if values}
+
+
+def pope_f1(asked: Sequence[Answered]) -> dict[str, float]:
+    """F1 of "yes" in each setting of POPE, and their mean."""
+    scores = {}
+    for kind in sorted({a.question.kind for a in asked if a.question.kind.startswith("yes/no")}):
+        mine = [a for a in asked if a.question.kind == kind]
+        said = [a.text.lower().startswith("yes") for a in mine]
+        true = [a.question.answer == "yes" for a in mine]
+        hits = sum(s and t for s, t in zip(said, true, strict=True))
+        scores[f"F1 {kind.split()[1]}"] = 2 * hits / max(sum(said) + sum(true), 1)
+    return {"F1": sum(scores.values()) / len(scores), **scores} if scores else {}
+
+
+def chair(asked: Sequence[Answered]) -> dict[str, float]:
+    """CHAIR (paper eq. 5): C_S, C_I, recall of the objects that are there, and words a caption."""
+    captions = [a for a in asked if a.question.kind == "caption"]
+    if not captions:
+        return {}
+    true = [set(mentioned(a.question.answer)) for a in captions]
+    said = [mentioned(a.text) for a in captions]
+    invented = [sum(name not in there for name in names) for names, there in zip(said, true, strict=True)]
+    found = sum(len(there & set(names)) for names, there in zip(said, true, strict=True))
+    return {
+        "C_S": sum(count > 0 for count in invented) / len(captions),
+        "C_I": sum(invented) / max(sum(len(names) for names in said), 1),
+        "recall": found / max(sum(len(there) for there in true), 1),
+        "length": sum(len(re.findall(r"\w+", a.text)) for a in captions) / len(captions),
+    }
+
+
+def mentioned(text: str) -> list[str]:
+    """Objects named in a text, in order.
+
+    Example:
+        >>> mentioned("A red  circle, and two blue rings.")
+        ['red circle', 'blue ring']
+    """
+    return [f"{colour} {shape}" for colour, shape in MENTION.findall(text.lower())]

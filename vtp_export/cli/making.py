@@ -1,0 +1,116 @@
+"""Commands that make something: export, calibrate."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from vtp_export.cli._app import Formats, Json, Limit, Model, Revision, app
+from vtp_export.errors import SpecError
+
+
+@app.command()
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The artefact folder to write.")],
+    pruner: Annotated[str, typer.Option(help="See: vtp-export list pruners.")] = "adaptive",
+    keep: Annotated[Optional[int], typer.Option(help="How many visual tokens to keep.")] = None,  # noqa: UP045
+    settings: Annotated[
+        Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the pruner. Repeatable.")  # noqa: UP045
+    ] = None,
+    formats: Formats = None,
+    batch: Annotated[
+        str, typer.Option(metavar="MIN:OPT:MAX", help="Batch sizes to build for; N for exactly N.")
+    ] = "1:1:16",
+    calibration: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FILE", help="A record of calibrate; default: the one beside the model's weights, if any."
+        ),
+    ] = None,
+    revision: Revision = None,
+    force: Annotated[bool, typer.Option(help="Replace the artefact at --out, atomically.")] = False,
+    json: Json = False,
+) -> None:
+    """Write an artefact.
+
+    Examples:
+        vtp-export export llava-hf/llava-1.5-7b-hf --keep 64 --out llava64
+
+        vtp-export export ./my-llava --keep 128 --set complexity=entropy -f onnx -f torchscript --out llava128
+    """
+    from vtp_export import terminal
+    from vtp_export.pipeline.export import ExportSpec
+    from vtp_export.pipeline.export import export as run_export
+
+    chosen: dict[str, object] = dict(_pair(text) for text in settings or [])
+    if keep is not None:
+        chosen["keep"] = keep
+    built = tuple(formats or ["onnx"])
+    spec = ExportSpec(model, out, pruner, chosen, built, _batch(batch), revision, force, calibration)
+    with terminal.Listener() as progress:
+        report = run_export(spec, progress)
+    for note in report.notes:
+        terminal.complain(f"note: {note}")
+    if json:
+        terminal.show_json(dataclasses.asdict(report))
+        return
+    rows = [(n, f"{report.build_seconds[n]:.1f}", f"{size / 1e6:.1f}") for n, size in report.bytes_on_disk.items()]
+    terminal.show_table(f"{report.folder}", ("format", "seconds", "MB"), rows)
+    layout = report.manifest.layout
+    terminal.say(f"keeps {layout.keep} of {layout.n_tokens} visual tokens with {report.manifest.pruner.name}")
+    terminal.say(f"next: vtp-export validate {report.folder}")
+
+
+@app.command()
+def calibrate(
+    model: Model,
+    images: Annotated[str, typer.Option(metavar="PATH|NAME", help="A folder of images, or a benchmark.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The record to write (JSON).")],
+    limit: Limit = None,
+    revision: Revision = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was interrupted.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure how complex images are to a model: the numbers that adaptive pruners are set by.
+
+    Of a benchmark the calibration split is read, which is never tested on.
+
+    Example:
+        vtp-export calibrate llava-hf/llava-1.5-7b-hf --images ./photos --out llava.json
+
+        vtp-export export llava-hf/llava-1.5-7b-hf --calibration llava.json --out llava64
+    """
+    from vtp_export import terminal
+    from vtp_export.pipeline.calibrate import CalibrateSpec
+    from vtp_export.pipeline.calibrate import calibrate as run_calibrate
+
+    with terminal.Listener() as progress:
+        record = run_calibrate(CalibrateSpec(model, images, out, limit, revision, resume), progress)
+    if json:
+        terminal.show_json(dataclasses.asdict(record))
+        return
+    measured = {"erank": record.erank, "attention entropy": record.attention_entropy}
+    rows = [
+        (name, d.mean, d.std, d.min, d.quantiles["0.25"], d.quantiles["0.5"], d.quantiles["0.75"], d.max)
+        for name, d in measured.items()
+    ]
+    columns = ("", "mean", "std", "min", "25 %", "median", "75 %", "max")
+    terminal.show_table(f"{record.images} images of {record.data}", columns, rows)
+    terminal.say(f"wrote {out}\nnext: vtp-export export {model} --calibration {out} --out DIR")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise SpecError(f"--set takes KEY=VALUE, and '{text}' is not that")
+    return key.strip(), value
+
+
+def _batch(text: str) -> tuple[int, int, int]:
+    parts = text.split(":")
+    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
+        raise SpecError(f"--batch is '{text}'; it must be MIN:OPT:MAX or one number")
+    low, usual, high = (int(part) for part in (parts * 3 if len(parts) == 1 else parts))
+    return low, usual, high

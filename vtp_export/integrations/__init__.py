@@ -1,0 +1,1 @@
+"""Thin adapters to what reads the pruned tokens."""

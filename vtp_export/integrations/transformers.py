@@ -1,0 +1,146 @@
+"""Splice pruned visual tokens into a Transformers language model, and decode greedily.
+
+The tokens may come from the eager graph or from any artefact. They stand where the image stood in the prompt, at
+consecutive positions, as LLaVA and every pre-LLM pruner for it do. The prompt up to and with the image is run once an
+image; all its questions share that cache.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtp_export.errors import ModelError, UnavailableError
+
+LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
+"""Of LLaVA-1.5, for checkpoints that carry no chat template."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One answer: token ids without the end mark, the text, and for each step the gap of the two best logits."""
+
+    ids: tuple[int, ...]
+    text: str
+    gaps: tuple[float, ...]
+
+
+class Answerer:
+    """The language model of a checkpoint, fed with visual tokens from elsewhere.
+
+    Args:
+        source: folder or hub id of a `LlavaForConditionalGeneration`.
+        revision: commit, branch or tag on the hub.
+
+    Raises:
+        UnavailableError: transformers is not installed.
+        ModelError: the checkpoint has no language model that Transformers can load.
+    """
+
+    def __init__(self, source: str, revision: str | None = None) -> None:
+        try:
+            import transformers
+        except ImportError as error:
+            raise UnavailableError("answers need transformers: pip install 'vtp-export[export]'") from error
+        try:
+            with _quiet(transformers):
+                at = {} if revision is None else {"revision": revision}
+                loader: Any = transformers.LlavaForConditionalGeneration
+                self._model = loader.from_pretrained(source, dtype=torch.float32, **at).eval()
+                self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ModelError(f"'{source}' has no language model that answers can come from: {first}") from error
+        self._model.requires_grad_(False)
+        self._image = self._model.config.image_token_id
+        eos = self._model.generation_config.eos_token_id
+        self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else self._tokenizer.eos_token_id}
+
+    @torch.inference_mode()
+    def answer(self, tokens: np.ndarray, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+        """Answer questions about one image.
+
+        Args:
+            tokens: (k, d) projected visual tokens, empty slots already cut off.
+            prompts: the questions.
+            longest: most tokens of an answer.
+
+        Returns:
+            One answer a question, in order.
+        """
+        split = [self._split(prompt) for prompt in prompts]
+        answers: dict[int, Decoded] = {}
+        visual = torch.from_numpy(np.ascontiguousarray(tokens))[None].to(self._model.dtype)
+        for before in dict.fromkeys(before for before, _ in split):
+            prefix = torch.cat([self._embed([before]), visual], dim=1)
+            cache = self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values
+            mine = [i for i, (other, _) in enumerate(split) if other == before]
+            # Questions of one length make a batch that needs no padding, and so no other arithmetic than one alone.
+            for length in sorted({len(split[i][1]) for i in mine}):
+                group = [i for i in mine if len(split[i][1]) == length]
+                found = self._decode(cache, [split[i][1] for i in group], longest)
+                answers.update(zip(group, found, strict=True))
+        return [answers[i] for i in range(len(prompts))]
+
+    def _split(self, question: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Token ids before and after the image."""
+        if self._tokenizer.chat_template:
+            content = [{"type": "image"}, {"type": "text", "text": question}]
+            turns = [{"role": "user", "content": content}]
+            text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        else:
+            text = LLAVA_PROMPT.format(question=question)
+        ids = self._tokenizer(text)["input_ids"]
+        if ids.count(self._image) != 1:
+            raise ModelError(f"the chat template puts {ids.count(self._image)} images into the prompt; 1 is needed")
+        place = ids.index(self._image)
+        return tuple(ids[:place]), tuple(ids[place + 1 :])
+
+    def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        embedded: Tensor = self._model.get_input_embeddings()(torch.tensor(ids))
+        return embedded
+
+    def _decode(self, cache: Any, suffixes: Sequence[tuple[int, ...]], longest: int) -> list[Decoded]:
+        cache = copy.deepcopy(cache)
+        cache.batch_repeat_interleave(len(suffixes))
+        step = self._embed(suffixes)
+        ids: list[list[int]] = [[] for _ in suffixes]
+        gaps: list[list[float]] = [[] for _ in suffixes]
+        running = set(range(len(suffixes)))
+        for _ in range(longest):
+            out = self._model(inputs_embeds=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            logits = out.logits[:, -1].float()  # (questions, words)
+            best = logits.topk(2, dim=-1).values
+            chosen = logits.argmax(-1)
+            for i in sorted(running):
+                gaps[i].append(float(best[i, 0] - best[i, 1]))
+                if int(chosen[i]) in self._ends:
+                    running.discard(i)
+                else:
+                    ids[i].append(int(chosen[i]))
+            if not running:
+                break
+            step = self._embed(chosen[:, None].tolist())
+        texts = [self._tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+        return [Decoded(tuple(i), text, tuple(g)) for i, text, g in zip(ids, texts, gaps, strict=True)]
+
+
+class _quiet:
+    """Transformers' progress bars and notes kept from the user while it loads."""
+
+    def __init__(self, transformers: Any) -> None:
+        self._logging = transformers.utils.logging
+
+    def __enter__(self) -> None:
+        self._before = self._logging.get_verbosity(), self._logging.is_progress_bar_enabled()
+        self._logging.set_verbosity_error()
+        self._logging.disable_progress_bar()
+
+    def __exit__(self, *exc: object) -> None:
+        self._logging.set_verbosity(self._before[0])
+        if self._before[1]:
+            self._logging.enable_progress_bar()

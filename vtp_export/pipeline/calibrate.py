@@ -1,0 +1,123 @@
+"""`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.calibration.distribution import correlation, distribution
+from vtp_export.calibration.journal import Journal, Measured
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.erank import effective_rank
+from vtp_export.functional.similarity import spectral_gram
+from vtp_export.models.base import Frontend, LoadedModel
+from vtp_export.pipeline.assemble import load_model
+from vtp_export.pipeline.benchmark import benchmark_of
+from vtp_export.pipeline.export import built_by
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.replacing import write_atomically
+from vtp_export.spec import CalibrationRecord, to_json
+
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class CalibrateSpec:
+    """What to measure.
+
+    model: folder, hub id or embedded name. images: a folder, or a benchmark, whose calibration split is read.
+    out: the record to write. resume: go on where an earlier run was interrupted.
+    """
+
+    model: str
+    images: str
+    out: Path
+    limit: int | None = None
+    revision: str | None = None
+    resume: bool = False
+
+
+def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRecord:
+    """Measure erank and attention entropy of every image, one batch in memory at a time.
+
+    Raises:
+        VtpError: the model or the images cannot be used, or the record cannot be written.
+    """
+    benchmark = benchmark_of(spec.images).calibration()
+    progress(f"loading the front end of {spec.model}")
+    model = load_model(spec.model, spec.revision)
+    if spec.out.is_dir():
+        raise ArtefactError(f"'{spec.out}' is a folder; name the file to write")
+    head = {"model": model.record.weights_sha256, "images": spec.images, "limit": spec.limit}
+    journal = Journal(spec.out, head, spec.resume)
+    finished = False
+    try:
+        _measure(model, benchmark, spec.limit, journal, progress)
+        record = _record(model, spec.images, journal.done)
+        write_atomically(spec.out, to_json(record))
+        finished = True
+    finally:
+        # Nothing measured: nothing worth resuming.
+        journal.close(finished or not journal.done)
+    return record
+
+
+def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journal: Journal, progress: Progress) -> None:
+    known = {measured.name for measured in journal.done}
+    fresh = (example for example in benchmark.examples(limit) if example.name not in known)
+    for batch in _batches(fresh):
+        progress("measuring", len(journal.done), limit or 0)
+        pixels = pixel_values([example.image for example in batch], model.preprocessing)
+        numbers = _numbers(model.frontend, torch.from_numpy(pixels))
+        for example, picture, values in zip(batch, pixels, numbers, strict=True):
+            journal.add(Measured(example.name, hashlib.sha256(picture.tobytes()).hexdigest(), *values))
+
+
+def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    for example in examples:
+        batch.append(example)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
+    """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
+    with torch.inference_mode():
+        tokens = frontend.encode(pixels, ("projected", "saliency"))
+        assert tokens.projected is not None and tokens.saliency is not None
+        columns = [effective_rank(*spectral_gram(tokens.projected, center)) for center in (True, False)]
+        stacked = torch.stack([*columns, attention_entropy(tokens.saliency)], dim=1)
+    rows: list[list[float]] = stacked.double().tolist()
+    return rows
+
+
+def _record(model: LoadedModel, data: str, measured: list[Measured]) -> CalibrationRecord:
+    if not measured:
+        raise SpecError(f"'{data}' holds no images; at least one is needed")
+    measured = sorted(measured, key=lambda one: one.name)
+    total = hashlib.sha256("".join(f"{one.name} {one.digest}\n" for one in measured).encode())
+    eranks, entropies = [one.erank for one in measured], [one.attention_entropy for one in measured]
+    if not np.isfinite([*eranks, *entropies]).all():
+        raise SpecError(f"the model's features on '{data}' are not finite; its weights cannot be right")
+    return CalibrationRecord(
+        model_id=model.record.id,
+        weights_sha256=model.record.weights_sha256,
+        data=data,
+        images=len(measured),
+        data_sha256=total.hexdigest(),
+        erank=distribution(eranks),
+        erank_uncentred=distribution([one.erank_uncentred for one in measured]),
+        attention_entropy=distribution(entropies),
+        correlation=correlation(eranks, entropies),
+        versions=built_by(),
+    )

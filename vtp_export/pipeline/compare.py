@@ -1,0 +1,241 @@
+"""`vtp-export compare`: methods and budgets side by side on one benchmark, by what the language model then answers."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vtp_export.benchmarks.base import Answered, Benchmark, Example
+from vtp_export.errors import SpecError
+from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.erank import effective_rank as erank_of_gram
+from vtp_export.functional.similarity import spectral_gram
+from vtp_export.functional.tokens import Tokens
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.models.base import LoadedModel
+from vtp_export.pipeline.answers import answers_of
+from vtp_export.pipeline.assemble import assemble, calibration_for, load_model, source_of
+from vtp_export.pipeline.benchmark import benchmark_of
+from vtp_export.pipeline.methods import Method, method
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.reference.erank import effective_rank
+from vtp_export.runtime.preprocess import pixel_values
+
+if TYPE_CHECKING:
+    from vtp_export.integrations.transformers import Answerer
+
+TIMED = 8
+"""Images that every method is timed on, one call of each in turn."""
+
+BINS = 4
+"""Quarters of the images, by effective rank."""
+
+
+@dataclass(frozen=True)
+class CompareSpec:
+    """What to compare.
+
+    keeps: budgets. methods: see `pipeline.methods`; `none` is always there. calibration: as in `ExportSpec`.
+    """
+
+    model: str
+    benchmark: str
+    keeps: tuple[int, ...]
+    methods: tuple[str, ...] = ("fastervlm", "adaptive")
+    limit: int | None = None
+    revision: str | None = None
+    calibration: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one budget.
+
+    kept: mean number of tokens. share: of the unpruned score. metrics: all of the benchmark's.
+    erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
+    attention among the kept tokens. milliseconds: median of the eager front end, batch 1.
+    by_bin: the main metric in each quarter of the images, simplest first.
+    """
+
+    method: str
+    keep: int
+    kept: float
+    score: float
+    share: float
+    metrics: dict[str, float]
+    erank: float
+    entropy: float
+    milliseconds: float
+    by_bin: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """All rows, the unpruned model first.
+
+    edges: effective rank of the images between the bins, lowest and highest included.
+    correlation: of the images' effective rank and attention entropy.
+    """
+
+    model: str
+    benchmark: str
+    images: int
+    questions: int
+    metric: str
+    rows: tuple[Row, ...]
+    edges: tuple[float, ...]
+    correlation: float
+
+
+@dataclass
+class _Contender:
+    """One method at one budget, while the images go by."""
+
+    name: str
+    graph: PrunedFrontend
+    asked: list[Answered]
+    erank: list[float]
+    entropy: list[float]
+    kept: list[int]
+    seconds: list[float]
+
+
+def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
+    """Run every method on every image.
+
+    Raises:
+        VtpError: the model, a method or the benchmark cannot be used.
+    """
+    if not spec.keeps:
+        raise SpecError("no budget was named; give at least one --keep")
+    benchmark = benchmark_of(spec.benchmark)
+    progress("loading the model")
+    model = load_model(spec.model, spec.revision)
+    contenders = _contenders(spec, model)
+    examples = list(benchmark.examples(spec.limit))
+    if not any(example.questions for example in examples):
+        raise SpecError(f"the benchmark {spec.benchmark} asks no questions; use one that does, for example shapes")
+    from vtp_export.integrations.transformers import Answerer
+
+    answerer = Answerer(source_of(spec.model), spec.revision)
+    complexity: list[tuple[float, float]] = []
+    for done, example in enumerate(examples):
+        progress("comparing", done, len(examples))
+        pixels = torch.from_numpy(pixel_values([example.image], model.preprocessing))
+        complexity.append(_complexity(contenders[0].graph, pixels))
+        encoded: dict[frozenset[str], Tokens] = {}
+        for contender in contenders:
+            _ask(contender, example, pixels, answerer, encoded)
+    _time(contenders, examples, model, progress)
+    return _report(spec, benchmark, examples, contenders, np.array(complexity))
+
+
+def _contenders(spec: CompareSpec, model: LoadedModel) -> list[_Contender]:
+    calibration = calibration_for(model, spec.calibration)
+    methods = [method(text) for text in spec.methods if text != "none"]
+    wanted = [(Method("none"), 0), *((one, keep) for one in methods for keep in spec.keeps)]
+    found = []
+    for one, keep in wanted:
+        settings: dict[str, object] = dict(one.settings)
+        if one.pruner != "none":
+            settings["keep"] = keep
+        graph = assemble(model, one.pruner, settings, calibration).graph
+        found.append(_Contender(one.label, graph, [], [], [], [], []))
+    return found
+
+
+@torch.inference_mode()
+def _complexity(graph: PrunedFrontend, pixels: torch.Tensor) -> tuple[float, float]:
+    """Effective rank and attention entropy of the whole image."""
+    tokens = graph.frontend.encode(pixels, ("projected", "saliency"))
+    assert tokens.projected is not None and tokens.saliency is not None
+    erank = erank_of_gram(*spectral_gram(tokens.projected, True))
+    return float(erank[0]), float(attention_entropy(tokens.saliency)[0])
+
+
+@torch.inference_mode()
+def _ask(
+    contender: _Contender,
+    example: Example,
+    pixels: torch.Tensor,
+    answerer: "Answerer",
+    encoded: dict[frozenset[str], Tokens],
+) -> None:
+    """Add one image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
+    graph = contender.graph
+    needs = frozenset({*graph.needs, "saliency"})
+    if needs not in encoded:
+        encoded[needs] = graph.frontend.encode(pixels, needs)
+    tokens = encoded[needs]
+    chosen, kept, count, *_ = graph.finish(tokens, graph.pruner(tokens))
+    visual = chosen[0, : int(count[0])].numpy()
+    contender.asked += [answered for answered, _ in answers_of(answerer, [example], [visual])]
+    contender.kept.append(len(visual))
+    contender.erank.append(effective_rank(visual, center=False))
+    assert tokens.saliency is not None
+    places = kept[0, : int(count[0])]
+    contender.entropy.append(float(attention_entropy(tokens.saliency[:, places[places >= 0]])[0]))
+
+
+@torch.inference_mode()
+def _time(
+    contenders: Sequence[_Contender], examples: Sequence[Example], model: LoadedModel, progress: Progress
+) -> None:
+    for done, example in enumerate(examples[: TIMED + 1]):
+        progress("timing", done, TIMED + 1)
+        pixels = torch.from_numpy(pixel_values([example.image], model.preprocessing))
+        for contender in contenders:
+            began = time.perf_counter()
+            contender.graph(pixels)
+            contender.seconds.append(time.perf_counter() - began)
+
+
+def _report(
+    spec: CompareSpec,
+    benchmark: Benchmark,
+    examples: Sequence[Example],
+    contenders: Sequence[_Contender],
+    complexity: np.ndarray,
+) -> CompareReport:
+    edges = np.quantile(complexity[:, 0], np.linspace(0, 1, BINS + 1))
+    place = np.clip(np.searchsorted(edges, complexity[:, 0], side="right") - 1, 0, BINS - 1)
+    bins = {example.name: int(number) for example, number in zip(examples, place, strict=True)}
+    scores = [benchmark.score(contender.asked) for contender in contenders]
+    metric = next(iter(scores[0]))
+    full = scores[0][metric]
+    rows = tuple(
+        _row(contender, metrics, metric, full, _by_bin(benchmark, contender, metric, bins))
+        for contender, metrics in zip(contenders, scores, strict=True)
+    )
+    varied = len(examples) > 1 and bool(np.ptp(complexity, axis=0).all())
+    together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
+    questions = len(contenders[0].asked)
+    ends = tuple(float(edge) for edge in edges)
+    return CompareReport(spec.model, spec.benchmark, len(examples), questions, metric, rows, ends, together)
+
+
+def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:
+    found = []
+    for number in range(BINS):
+        mine = [answered for answered in contender.asked if bins[answered.image] == number]
+        found.append(benchmark.score(mine).get(metric, float("nan")) if mine else float("nan"))
+    return tuple(found)
+
+
+def _row(contender: _Contender, metrics: dict[str, float], metric: str, full: float, by_bin: tuple[float, ...]) -> Row:
+    return Row(
+        method=contender.name,
+        keep=contender.graph.pruner.keep,
+        kept=float(np.mean(contender.kept)),
+        score=metrics[metric],
+        share=metrics[metric] / full if full else 0.0,
+        metrics=metrics,
+        erank=float(np.mean(contender.erank)),
+        entropy=float(np.mean(contender.entropy)),
+        milliseconds=float(np.median(contender.seconds[1:] or contender.seconds)) * 1e3,
+        by_bin=by_bin,
+    )

@@ -1,0 +1,53 @@
+"""A comparison as a table, and as a page with its figures."""
+
+from pathlib import Path
+
+from vtp_export.errors import ArtefactError
+from vtp_export.pipeline.compare import CompareReport
+from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
+from vtp_export.reports.page import write_page
+
+CHAIR = ("C_S", "C_I", "recall", "length")
+
+
+def comparison_rows(report: CompareReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Columns and rows of the table."""
+    names = [name for name in report.rows[0].metrics if name != report.metric and not name.startswith("F1 ")]
+    columns = ("method", "tokens", report.metric, "% of full", *names, "erank kept", "entropy kept", "ms")
+    rows: list[tuple[object, ...]] = []
+    for row in report.rows:
+        rest = [f"{row.metrics.get(name, float('nan')):.{1 if name == 'length' else 3}f}" for name in names]
+        cells = f"{row.kept:.4g}", f"{row.score:.4f}", f"{100 * row.share:.1f}", *rest
+        rows.append((row.method, *cells, f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}"))
+    return columns, rows
+
+
+def write_comparison(report: CompareReport, folder: Path) -> Path:
+    """Write `folder/index.html` with its figures.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ArtefactError: the folder cannot be written.
+        UnavailableError: jinja2 or matplotlib is not installed.
+    """
+    figures = []
+    pruned = [row for row in report.rows if row.method != "none"]
+    methods = list(dict.fromkeys(row.method for row in pruned))
+    lines = {name: [(row.kept, row.score) for row in pruned if row.method == name] for name in methods}
+    drawn = [("budget.svg", "Metric against budget", metric_against_budget(lines, report.rows[0].score, report.metric))]
+    for keep in sorted({row.keep for row in pruned if row.kept == row.keep}):
+        mine = {row.method: row.by_bin for row in report.rows if row.method == "none" or row.keep == keep}
+        title = f"{report.metric} by complexity, {keep} tokens"
+        drawn.append((f"complexity-{keep}.svg", title, metric_by_complexity(mine, report.edges, report.metric, title)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, title, figure in drawn:
+            save_figure(figure, folder / file)
+            figures.append((title, file))
+    except OSError as error:
+        raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
+    columns, rows = comparison_rows(report)
+    told = {**vars(report), "columns": columns, "rows": rows, "figures": figures}
+    return write_page(folder, "comparison.html.j2", told, [])

@@ -1,0 +1,86 @@
+"""The two figures of a comparison: the metric against the budget, and against the complexity of the image."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtp_export.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKS = "osD^vPX*<>"
+
+
+def metric_against_budget(lines: Mapping[str, Sequence[tuple[float, float]]], full: float, metric: str) -> "Figure":
+    """A line for each method.
+
+    Args:
+        lines: method to (tokens kept, metric).
+        full: the metric of the unpruned model.
+        metric: its name.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+    """
+    figure, axes = _axes()
+    for i, (name, points) in enumerate(lines.items()):
+        places = sorted(points)
+        axes.plot([x for x, _ in places], [y for _, y in places], marker=MARKS[i % len(MARKS)], label=name)
+    axes.axhline(full, color="0.5", linestyle="--", label="unpruned")
+    axes.set_xlabel("visual tokens kept")
+    axes.set_ylabel(metric)
+    _finish(figure, axes)
+    return figure
+
+
+def metric_by_complexity(
+    lines: Mapping[str, Sequence[float]], edges: Sequence[float], metric: str, title: str
+) -> "Figure":
+    """A line for each method over bins of effective rank, simplest images first.
+
+    Args:
+        lines: method to its metric in each bin.
+        edges: effective rank between bins, one more than there are bins.
+        metric: its name.
+        title: what the lines have in common.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+    """
+    figure, axes = _axes()
+    names = [f"{low:.0f}-{high:.0f}" for low, high in itertools.pairwise(edges)]
+    for i, (name, values) in enumerate(lines.items()):
+        style = {"color": "0.5", "linestyle": "--"} if name == "none" else {"marker": MARKS[i % len(MARKS)]}
+        axes.plot(names, values, label="unpruned" if name == "none" else name, **style)
+    axes.set_xlabel("effective rank of the image")
+    axes.set_ylabel(metric)
+    axes.set_title(title, loc="left", fontsize=10)
+    _finish(figure, axes)
+    return figure
+
+
+def save_figure(figure: "Figure", path: Path) -> Path:
+    """Write SVG or PNG, whichever the name says; the same figure gives the same bytes."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "vtp-export"}):
+        metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, metadata=metadata, dpi=130)
+    return path
+
+
+def _axes() -> "tuple[Figure, Any]":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UnavailableError("figures need matplotlib: pip install 'vtp-export[reports]'") from error
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _finish(figure: "Figure", axes: Any) -> None:
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
