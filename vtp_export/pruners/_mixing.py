@@ -6,8 +6,8 @@ control. The paper gives no numbers for the line, and no code of it was released
 
     ratio = most + (least - most) * clip((complexity - low) / (high - low), 0, 1),  attention = floor(keep * ratio)
 
-with `low` and `high` the lowest and the highest mean of a data set in the paper's Table 4, or quantiles of a
-calibration record given as settings; `most` and `least` lie evenly about 1/2, VisPruner's fixed ratio. `ratio=inverse`
+with `low` and `high` the quantiles 0.1 and 0.9 of a calibration record, or without one the lowest and the highest mean
+of a data set in the paper's Table 4; `most` and `least` lie evenly about 1/2, VisPruner's fixed ratio. `ratio=inverse`
 swaps them.
 """
 
@@ -25,6 +25,7 @@ from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
+from vtp_export.spec import CalibrationRecord
 
 ENDS = {"erank": (49.0, 109.0), "entropy": (4.39, 4.90)}
 """Lowest and highest mean over a data set (paper, Table 4), CLIP ViT-L/14-336."""
@@ -132,11 +133,18 @@ def attention_count(config: MixConfig, keep: int, tokens: Tokens) -> tuple[Tenso
     return (keep * share + NEARLY_WHOLE).floor().long(), complexity
 
 
-def resolve_ends(config: MixConfig) -> tuple[MixConfig, dict[str, str]]:
-    """Settle `low` and `high`, and say where they come from."""
+def resolve_ends(config: MixConfig, calibration: CalibrationRecord | None = None) -> tuple[MixConfig, dict[str, str]]:
+    """Settle `low` and `high`, and say where they come from: the user, else the record's quantiles, else the paper."""
     if config.fixed is not None:
         return config, {}
-    low, high = config.ends
-    table = "mean over a data set, paper Table 4"
-    origins = {name: table if getattr(config, name) is None else "set by the user" for name in ("low", "high")}
-    return dataclasses.replace(config, low=low, high=high), origins
+    ends = dict(zip(("low", "high"), config.ends, strict=True))
+    origins = dict.fromkeys(ends, "mean over a data set, paper Table 4")
+    if calibration is not None:
+        erank = calibration.erank if config.center else calibration.erank_uncentred
+        measured = erank if config.complexity == "erank" else calibration.attention_entropy
+        for name, share in (("low", "0.1"), ("high", "0.9")):
+            ends[name], origins[name] = measured.quantiles[share], f"quantile {share}, {calibration.source}"
+    for name in ends:
+        if getattr(config, name) is not None:
+            ends[name], origins[name] = getattr(config, name), "set by the user"
+    return dataclasses.replace(config, **ends), origins

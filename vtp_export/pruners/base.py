@@ -10,8 +10,8 @@ A file `pruners/NAME.py` defines
   token by token in float64 only;
 - `Config`: a frozen dataclass whose fields all have defaults, `keep` first;
 - `Pruner(config, n_tokens)`: an `nn.Module` with the attributes of `Pruner` below;
-- `resolve(config) -> (config, origins)`, only where a setting has a calibrated default: settles it, and says for the
-  manifest where the number comes from.
+- `resolve(config, calibration=None) -> (config, origins)`, only where a setting has a calibrated default: settles it,
+  from the `spec.CalibrationRecord` if there is one, and says for the manifest where the number comes from.
 
 Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity,
 unless tokens are merged; a batch gives what its images give alone; the same input gives the same output; it agrees with
