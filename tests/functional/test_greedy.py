@@ -1,5 +1,6 @@
 """The parts of the greedy methods: cosines that tie, the first of the largest, two recursions with known answers."""
 
+import pytest
 import torch
 
 from vtp_export.functional.greedy import best, cosines, farthest_first, largest_determinant, rows_of
@@ -17,6 +18,19 @@ def test_cosines_of_equal_tokens_are_equal_and_zero_tokens_are_orthogonal():
     assert cosine[13:].abs().max() == 0
     exact = some.double() / some.double().norm(dim=1, keepdim=True)
     assert (cosine[:10, :10].double() - exact @ exact.T).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("d", [24, 64, 100])
+def test_duplicates_have_the_same_cosines_to_the_last_bit(d, dtype):
+    generator = torch.Generator().manual_seed(d)
+    index = torch.randint(10, (8, 48), generator=generator)
+    tokens = torch.randn(8, 10, d, generator=generator, dtype=dtype)
+    cosine = cosines(tokens.gather(1, index[:, :, None].expand(-1, -1, d)))
+    for image in range(8):
+        for kind in index[image].unique():
+            rows = cosine[image, index[image] == kind]
+            assert (rows == rows[0]).all()
 
 
 def test_near_tokens_are_not_taken_for_equal():
@@ -41,7 +55,7 @@ def test_farthest_first_on_a_line():
 
 
 def test_determinant_takes_what_the_chosen_do_not_span():
-    kernel = torch.tensor([[1.0, 0.0, 0.8], [0.0, 1.0, 0.6], [0.8, 0.6, 1.0]])[None]  # the third lies in the plane
+    kernel = torch.tensor([[1.0, 0.0, -0.8], [0.0, 1.0, -0.6], [-0.8, -0.6, 1.0]])[None]  # the third lies in the plane
     even = torch.zeros(1, 3)
     assert largest_determinant(kernel, even, 2, 1e-4, True)[0].tolist() == [True, True, False]
     heavy = torch.tensor([[0.0, 0.0, 1.0]])  # first the third; then the one farther from it
