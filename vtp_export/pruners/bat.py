@@ -1,0 +1,146 @@
+"""BAT: similar attended tokens merged, the others clustered by density peaks. From the paper alone: there is no code.
+
+Source: Long et al., "Beyond Attentive Tokens: Incorporating Token Importance and Diversity for Efficient Vision
+Transformers" (CVPR 2023), a method for ImageNet classifiers; the repository BWLONG/BeyondAttentiveTokens holds no code.
+The rows "BAT" in AgilePruner's Tables 5 and 7 come from a port that is not public: no equality with either is claimed.
+With ratio=adaptive or inverse the hybrid of Table 5, see `pruners/_mixing.py`. Features are those before the projector.
+
+1. The first floor(spread * m) tokens by CLS attention are attentive, where m = floor(keep * ratio) are to come of
+   them. The most similar pair (cosine of the merged tokens) is merged, attention-weighted, until m are left.
+2. Of the others, keep - m become centres: those of largest density * distance to the nearest denser token (for the
+   densest, to the farthest). Density is exp(-mean |u_i - u_j|^2) over the tokens at unit length.
+3. Each of the others joins the centre of highest cosine; a cluster is its attention-weighted mean.
+
+Where the paper is silent, or what is known of it does not work here: how many tokens are attentive (`spread`); unit
+length, and the mean for the sum, without which the density of every token of 1024 channels is 0; weights of at least
+1e-9; equally dense: the earlier counts as denser. CLS is dropped. Output in spatial order of the anchors: the most
+attended of a merged group, the centre of a cluster.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vtp_export.errors import SpecError
+from vtp_export.functional.greedy import best, cosines, rows_of, snapped
+from vtp_export.functional.merging import mixture, nearest_chosen
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.sizes import static_size
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.functional.walk import repeat
+from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
+from vtp_export.pruners.base import check_keep
+
+NEEDS = ("saliency", "projected")
+STAGE = "hidden"
+
+LIGHTEST = 1e-9
+
+resolve = resolve_ends
+
+
+@dataclass(frozen=True)
+class Config(MixConfig):
+    """Settings of BAT: those of a hybrid, see `MixConfig`, and one more.
+
+    spread: attentive tokens, as a multiple of those that are left of them.
+    """
+
+    spread: float = 1.5
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        super().__post_init__()
+        if not (math.isfinite(self.spread) and self.spread >= 1):
+            raise SpecError(f"setting spread is {self.spread}; it must be at least 1")
+
+
+class Pruner(nn.Module):
+    """Pairs, peaks, mixture."""
+
+    loop = True  # False for targets without a loop operator: the rounds unroll
+
+    def __init__(self, config: Config, n_tokens: int) -> None:
+        super().__init__()
+        self.config = config
+        self.keep = check_keep(config.keep, n_tokens)
+        self.measures = config.measures
+        self.needs = config.needs(["saliency"])
+        most = config.counts(self.keep)[-1]
+        # No more attentive tokens than leave one for every centre.
+        self.attentive = [min(math.floor(m * config.spread), n_tokens - self.keep + m) for m in range(most + 1)]
+        self.rounds = max(attentive - m for m, attentive in enumerate(self.attentive))
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose from `saliency` (b, n), merge `hidden` (b, n, dv)."""
+        assert tokens.saliency is not None
+        saliency, hidden = at_least_float32(tokens.saliency), at_least_float32(tokens.hidden)
+        count, complexity = attention_count(self.config, self.keep, tokens)
+        table = torch.tensor(self.attentive, device=count.device)
+        rank, weight = descending_rank(saliency), saliency.clamp(min=LIGHTEST)
+        attentive = rank < table.index_select(0, count)[:, None]
+        cosine = cosines(hidden)
+        label = torch.arange(static_size(saliency, -1), device=rank.device).expand_as(rank)
+        if self.rounds:
+            label = self._paired(hidden * weight[:, :, None], attentive, rank, count)
+        centre = _peaks(cosine, ~attentive, self.keep - count)
+        joined = torch.where(centre.any(1, keepdim=True), nearest_chosen(cosine, centre), -1)  # -1: to no cluster
+        label = torch.where(attentive, label, joined)
+        place = torch.arange(static_size(saliency, -1), device=rank.device)
+        kept = positions((attentive & (label == place)) | centre, self.keep)
+        return Selection(
+            kept,
+            mixture(label, kept, weight),
+            erank=complexity if "erank" in self.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+        )
+
+    def _paired(self, weighted: Tensor, attentive: Tensor, rank: Tensor, count: Tensor) -> Tensor:
+        """The anchor of each attentive token, (b, n) int64, after merging down to `count` (b,)."""
+        widest = self.attentive[-1]
+        order = (static_size(rank, -1) - rank).topk(widest, dim=-1).indices  # (b, a), unique keys
+        size = static_size(weighted, -1)
+        sums = weighted.gather(1, order[:, :, None].expand(-1, -1, size))
+        slot = torch.arange(widest, device=rank.device, dtype=weighted.dtype)
+        merges = attentive.sum(-1) - count
+        usable = slot < attentive.sum(-1, keepdim=True)  # (b, a)
+        upper = slot[:, None] < slot
+
+        def step(turn: Tensor | int, state: Tensor) -> Tensor:
+            gram, anchor = state[:, :widest], state[:, widest]
+            alive = usable & (anchor == slot)
+            length = gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+            cosine = snapped(gram / (length[:, :, None] * length[:, None, :]).clamp(min=1e-30))
+            pair = alive[:, :, None] & alive[:, None, :] & upper
+            flat = best(torch.where(pair, cosine, -4.0).reshape(-1, widest * widest))
+            into, gone = flat // widest, flat % widest
+            grown = gram + (slot == into[:, None])[:, :, None] * rows_of(gram)(gone)[:, None]
+            other = rows_of(grown.transpose(1, 2))(gone)
+            grown = grown + other[:, :, None] * (slot == into[:, None])[:, None]
+            moved = torch.where(anchor == gone[:, None], into[:, None].to(anchor.dtype), anchor)
+            after = torch.cat([grown, moved[:, None]], dim=1)
+            return torch.where((turn < merges)[:, None, None], after, state)
+
+        gram = sums @ sums.transpose(1, 2)
+        start = torch.cat([gram, slot.expand_as(gram[:, :1])], dim=1)
+        anchor = repeat(step, start, self.rounds, self.loop)[:, widest].long()
+        return order.gather(1, anchor.gather(1, rank.long().clamp(max=widest - 1)))
+
+
+def _peaks(cosine: Tensor, among: Tensor, wanted: Tensor) -> Tensor:
+    """So many (b,) density peaks of the tokens `among` (b, n), as (b, n) bool."""
+    n = static_size(cosine, -1)
+    apart = 2 - 2 * cosine  # squared distance of unit vectors
+    pair = among[:, None, :]
+    sparsity = torch.where(pair, apart, 0.0).sum(-1) / among.sum(-1, keepdim=True).clamp(min=1)
+    mine, other = sparsity[:, :, None], sparsity[:, None, :]
+    earlier = torch.ones(n, n, dtype=torch.bool, device=cosine.device).tril(-1)
+    denser = ((other < mine) | ((other == mine) & earlier)) & pair
+    nearest = torch.where(denser, apart, 8.0).amin(-1)
+    farthest = torch.where(pair, apart, 0.0).amax(-1)
+    separation = torch.where(denser.any(-1), nearest, farthest)
+    score = snapped((-2 * sparsity).exp() * separation)  # squared, which orders alike
+    return (descending_rank(torch.where(among, score, -1.0)) < wanted[:, None]) & among
