@@ -7,7 +7,7 @@ import torch
 
 from bench.measure import in_turns
 from bench.spectra import spectra
-from vtp_export.functional.erank import PRODUCTS, effective_rank
+from vtp_export.functional.erank import CHAIN, effective_rank
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.reference.erank import effective_rank as reference
 
@@ -29,7 +29,7 @@ def main() -> None:
         print(f"| {name} | {exact:.2f} | {abs(theirs):.0e} | {abs(ours):.0e} |")
     gram, null_ones = spectral_gram(torch.from_numpy(spectra()["i^-0.8"])[None], True)
     spent = in_turns({"eigvalsh": lambda: by_eigenvalues(gram), "eager": lambda: effective_rank(gram, null_ones)}, 9)
-    print(f"\n{PRODUCTS} products of 576 x 576: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in spent.items()))
+    print(f"\n{CHAIN.products} products, n = 576: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in spent.items()))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,18 @@ def test_a_batch_equals_its_images():
         assert value.item() == pytest.approx(of(SPECTRA[name]), rel=1e-5)
 
 
+@pytest.mark.parametrize(("n", "d"), [(48, 64), (48, 24), (144, 96)])
+@pytest.mark.parametrize("rank", [1, 2, 3, 4, 8])
+def test_an_exact_low_rank_is_not_lost_in_the_noise_of_its_null_space(n, d, rank):
+    """Noise of either sign, in a hundred draws: one draw in four may go wrong where ten do not."""
+    generator = torch.Generator().manual_seed(rank)
+    features = torch.randn(100, n, rank, generator=generator) @ torch.randn(100, rank, d, generator=generator)
+    for center in (True, False):
+        found = effective_rank(*spectral_gram(features, center))
+        for one, value in zip(features.numpy(), found.tolist(), strict=True):
+            assert value == pytest.approx(reference.effective_rank(one, center), rel=1e-2)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_stays_bounded_whatever_comes(seed):
     """Even for symmetric matrices that are no Gram matrices at all."""
