@@ -148,3 +148,18 @@ def test_a_llava_without_a_tower_is_refused(single_llava, rename):
     rules = dict(sorted(rules.items(), key=lambda rule: -len(rule[0])))
     with pytest.raises(ModelError, match="has no CLIP vision tower"):
         load_model(str(rename(single_llava, rules, False)))
+
+
+def test_a_bare_tower_gives_what_llava_would_read(tmp_path):
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    tower = CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=42, patch_size=7)).eval()
+    tower.save_pretrained(tmp_path)
+    images = torch.randn(1, 3, 42, 42, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        wanted = tower(images, output_hidden_states=True).hidden_states[-2][:, 1:]
+        found = load_model(str(tmp_path)).frontend.encode(images, {"projected"})
+    torch.testing.assert_close(found.hidden, wanted, **TOLERANCE)
+    assert torch.equal(found.projected, found.hidden)
