@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from vtp_export.functional.greedy import best, cosines, farthest_first, largest_determinant, rows_of
+from vtp_export.functional.greedy import (
+    best,
+    cosines,
+    farthest_first,
+    largest_determinant,
+    of_originals,
+    originals,
+    rows_of,
+)
 
 
 def test_cosines_of_equal_tokens_are_equal_and_zero_tokens_are_orthogonal():
@@ -31,6 +39,23 @@ def test_duplicates_have_the_same_cosines_to_the_last_bit(d, dtype):
         for kind in index[image].unique():
             rows = cosine[image, index[image] == kind]
             assert (rows == rows[0]).all()
+
+
+def test_a_product_that_rounds_duplicates_differently_is_mended():
+    generator = torch.Generator().manual_seed(1)
+    index = torch.randint(10, (3, 48), generator=generator)
+    tokens = torch.randn(3, 10, 24, generator=generator).gather(1, index[:, :, None].expand(-1, -1, 24))
+    gram = tokens @ tokens.transpose(1, 2)
+    noisy = gram * (1 + 1e-6 * torch.randn(gram.shape, generator=generator))  # another runtime's kernel
+    original = originals(tokens, noisy)
+    mended = of_originals(noisy, original)
+    for image in range(3):
+        for kind in index[image].unique():
+            same = index[image] == kind
+            assert (original[image, same] == same.nonzero()[0]).all()
+            assert (mended[image, same] == mended[image, same][0]).all()
+            assert (mended[image, :, same] == mended[image, :, same][:, :1]).all()
+    assert (mended - gram).abs().max() < 1e-5 * gram.abs().max()
 
 
 def test_near_tokens_are_not_taken_for_equal():
