@@ -4,6 +4,7 @@ python -m bench.frontend [FOLDER]        FOLDER keeps the checkpoint and the art
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ from vtp_export.pipeline.export import ExportSpec, export
 export(ExportSpec({model!r}, Path({out!r}), pruner={pruner!r}, settings={settings!r}, force=True))
 """
 
-# What people do today: all 24 layers of Hugging Face's tower, then the projector, nothing pruned.
+# What people do today: Hugging Face's tower, then the projector, nothing pruned. Read at hidden state -2 as LLaVA does,
+# the exporter drops the 24th layer as dead code; read at -1, or by an exporter that keeps what is dead, it stays.
 BY_HAND = """
 import torch
 from torch import nn
@@ -47,7 +49,7 @@ class Usual(nn.Module):
         self.vision_tower = CLIPVisionModel(CLIPVisionConfig(**{vision!r}))
         self.linear_1, self.linear_2 = nn.Linear(1024, 4096), nn.Linear(4096, 4096)
     def forward(self, pixels):
-        hidden = self.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+        hidden = self.vision_tower(pixels, output_hidden_states=True).hidden_states[{state}][:, 1:]
         return self.linear_2(nn.functional.gelu(self.linear_1(hidden)))
 model = Usual().eval()
 state = model.state_dict()
@@ -62,6 +64,8 @@ out.mkdir(parents=True, exist_ok=True)
 torch.onnx.export(model, (torch.randn(2, 3, 336, 336),), str(out / "model.onnx"), dynamo=True, external_data=True,
                   dynamic_shapes=({{0: torch.export.Dim("batch", min=1, max=16)}},), opset_version=20, verbose=False)
 """
+
+BY_HAND_STATES = {"by hand 23 layers": -2, "by hand 24 layers": -1}
 
 FIRST_RUN = """
 import numpy as np
@@ -108,7 +112,10 @@ def exports(model: Path, out: Path) -> None:
     jobs = {
         "adaptive": EXPORT.format(model=str(model), out=str(out / "adaptive"), pruner="adaptive", settings={"keep": K}),
         "none": EXPORT.format(model=str(model), out=str(out / "none"), pruner="none", settings={}),
-        "by hand": BY_HAND.format(model=str(model), out=str(out / "by-hand"), vision=VISION),
+        **{
+            name: BY_HAND.format(model=str(model), out=str(out / name.replace(" ", "-")), vision=VISION, state=state)
+            for name, state in BY_HAND_STATES.items()
+        },
     }
     rows: list[tuple[object, ...]] = []
     for name, code in jobs.items():
@@ -127,14 +134,19 @@ def exports(model: Path, out: Path) -> None:
 def latencies(out: Path) -> float:
     """The three files in turns; returns the milliseconds of the adaptive one."""
     pixels = np.random.default_rng(0).standard_normal((1, 3, 336, 336), dtype=np.float32)
-    usual = onnxruntime.InferenceSession(str(out / "by-hand" / "model.onnx"))
-    name = usual.get_inputs()[0].name
+    by_hand = {
+        name: onnxruntime.InferenceSession(str(out / name.replace(" ", "-") / "model.onnx")) for name in BY_HAND_STATES
+    }
+
+    def usual(name: str) -> object:
+        return by_hand[name].run(None, {by_hand[name].get_inputs()[0].name: pixels})
+
     with load(out / "adaptive") as pruned, load(out / "none") as unpruned:
         spent = in_turns(
             {
                 "none (23 layers, projector)": lambda: unpruned.run(pixels),
                 f"adaptive, K = {K}": lambda: pruned.run(pixels),
-                "by hand (24 layers, projector)": lambda: usual.run(None, {name: pixels}),
+                **{name: partial(usual, name) for name in BY_HAND_STATES},
             },
             ROUNDS,
         )
