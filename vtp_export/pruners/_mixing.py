@@ -147,4 +147,4 @@ def resolve_ends(config: MixConfig, calibration: CalibrationRecord | None = None
     for name in ends:
         if getattr(config, name) is not None:
             ends[name], origins[name] = getattr(config, name), "set by the user"
-    return dataclasses.replace(config, **ends), origins
+    return dataclasses.replace(config, low=ends["low"], high=ends["high"]), origins
