@@ -39,13 +39,16 @@ def exported_program(graph: "nn.Module", plan: Plan) -> "ExportedProgram":
 @contextlib.contextmanager
 def torch_warnings_contained() -> Iterator[None]:
     """Keep torch's warnings about its own parts, and its log lines, away from the user."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # "torchvision is not installed. Skipping ...", once per operator
+    # "torchvision is not installed. Skipping ...", once per operator; the stack trace of a file that is then refused.
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
-        exporter.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

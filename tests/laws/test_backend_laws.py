@@ -1,0 +1,200 @@
+"""The laws of `backends/base.py`, for every file in `backends/`."""
+
+import importlib.util
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vtp_export import rooms
+from vtp_export.backends._torch import example_inputs
+from vtp_export.backends.base import Plan
+from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
+from vtp_export.models._clip import ClipConfig
+from vtp_export.models._frontend import ClipFrontend, Projector
+from vtp_export.models.toy import draw_weights
+from vtp_export.pruners import adaptive
+from vtp_export.spec import BatchRange
+
+ROOT = Path(__file__).parent.parent.parent
+SIZES = ClipConfig(
+    hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=42, patch_size=7
+)
+IDENTITY = "0123456789abcdef" * 4
+LARGEST = 16
+
+
+def backend(name):
+    return rooms.load("backends", name).Backend()
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """36 tokens of 24 channels, and a pruner that uses every output: erank, and a count of its own."""
+    frontend = ClipFrontend(SIZES, [1], False, Projector(16, 24, "gelu", True))
+    draw_weights(frontend, 3)
+    pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", reference=12.0), 36)
+    return PrunedFrontend(frontend, pruner, adaptive.NEEDS, adaptive.STAGE).requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def names(graph):
+    return tuple(spec.name for spec in output_specs(graph.frontend, graph.pruner))
+
+
+@pytest.fixture(scope="module")
+def plan(graph):
+    inputs, outputs = input_specs(graph.frontend), output_specs(graph.frontend, graph.pruner)
+    return Plan(inputs, outputs, BatchRange(1, 1, LARGEST), IDENTITY)
+
+
+@pytest.fixture(scope="module", params=rooms.names("backends"))
+def built(request, graph, plan, tmp_path_factory):
+    """A format's name, and the files that it wrote, the main one first."""
+    if reason := backend(request.param).missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, backend(request.param).build(graph, plan, folder)
+
+
+@pytest.fixture
+def session(built, names):
+    fmt, files = built
+    with backend(fmt).open(files[0], names, None) as opened:
+        yield opened
+
+
+def pixels(batch, seed=0):
+    return {"pixel_values": np.random.default_rng(seed).standard_normal((batch, 3, 42, 42), dtype=np.float32)}
+
+
+def assert_same(found, expected):
+    assert list(found) == list(expected)
+    for name, wanted in expected.items():
+        assert found[name].dtype == wanted.dtype
+        assert found[name].shape == wanted.shape
+        if wanted.dtype == np.int64:
+            assert np.array_equal(found[name], wanted)
+        else:
+            assert np.allclose(found[name], wanted, atol=1e-4 * np.abs(wanted).max(), rtol=0)
+
+
+@pytest.mark.parametrize("batch", [1, 2, LARGEST])
+def test_a_file_agrees_with_eager(session, graph, names, batch):
+    with torch.no_grad():
+        eager = graph(torch.from_numpy(pixels(batch)["pixel_values"]))
+    assert_same(session.run(pixels(batch)), {name: value.numpy() for name, value in zip(names, eager, strict=True)})
+
+
+def test_the_images_differ_in_what_is_kept(session):
+    found = session.run(pixels(LARGEST))
+    assert len(set(found["num_kept"].tolist())) > 1
+    assert len({tuple(row) for row in found["kept"].tolist()}) > 1
+
+
+@pytest.mark.parametrize("batch", [2, 5, LARGEST])
+def test_a_batch_is_its_images(session, batch):
+    together, images = session.run(pixels(batch)), pixels(batch)["pixel_values"]
+    alone = [session.run({"pixel_values": images[i : i + 1]}) for i in range(batch)]
+    assert_same(together, {name: np.concatenate([one[name] for one in alone]) for name in together})
+
+
+def test_outputs_survive_the_next_run(session):
+    first = session.run(pixels(2, 0))
+    copies = {name: array.copy() for name, array in first.items()}
+    assert not np.array_equal(session.run(pixels(2, 1))["tokens"], copies["tokens"])
+    for name, copied in copies.items():
+        assert np.array_equal(first[name], copied)
+
+
+def test_outputs_belong_to_the_caller(session):
+    expected = {name: array.copy() for name, array in session.run(pixels(1)).items()}
+    for array in session.run(pixels(1)).values():
+        array[:] = 7
+    assert_same(session.run(pixels(1)), expected)
+
+
+def test_inputs_are_left_alone(session):
+    given = pixels(2)
+    session.run(given)
+    assert np.array_equal(given["pixel_values"], pixels(2)["pixel_values"])
+
+
+def test_eight_threads_at_once(session):
+    expected = [session.run(pixels(2, seed)) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda seed: session.run(pixels(2, seed % 8)), range(32)))
+    for turn, result in enumerate(found):
+        assert_same(result, expected[turn % 8])
+
+
+def test_two_processes_at_once(built, names, session):
+    fmt, files = built
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from vtp_export import rooms\n"
+        "x = np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32)\n"
+        f"backend = rooms.load('backends', {fmt!r}).Backend()\n"
+        f"with backend.open(Path({str(files[0])!r}), {names!r}, 1) as session:\n"
+        "    for _ in range(5): kept = session.run({'pixel_values': x})['kept']\n"
+        "print(kept.tolist())"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
+    printed = [child.communicate()[0].strip() for child in children]
+    assert printed == [str(session.run(pixels(2))["kept"].tolist())] * 2
+
+
+def test_leaving_the_block_closes(built, names):
+    fmt, files = built
+    with backend(fmt).open(files[0], names, 1) as session:
+        session.run(pixels(1))
+    with pytest.raises(ValueError, match="this session is closed"):
+        session.run(pixels(1))
+
+
+def test_the_files_are_those_in_the_folder_and_carry_the_identity(built):
+    _, files = built
+    assert all(path.name.startswith("model.") for path in files)
+    assert set(files) == set(files[0].parent.iterdir())
+    # Every format so far has a place for it, and none of them compresses that place.
+    assert IDENTITY.encode() in b"".join(path.read_bytes() for path in files)
+
+
+def test_the_example_inputs_are_not_stored(built, plan):
+    _, files = built
+    written = b"".join(path.read_bytes() for path in files)
+    assert example_inputs(plan, 2)[0].numpy().tobytes()[:64] not in written
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 99, None], ids=["empty", "garbage", "cut off"])
+def test_a_file_that_the_runtime_refuses_is_one_sentence(built, names, tmp_path, content):
+    fmt, files = built
+    bad = tmp_path / files[0].name
+    bad.write_bytes(files[0].read_bytes()[:-200] if content is None else content)
+    with pytest.raises(ArtefactError, match=rf"refuses {bad.name}: ") as caught:
+        backend(fmt).open(bad, names, None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", rooms.names("backends"))
+def test_what_is_missing_is_named_with_the_command_that_helps(name, names, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    reason = backend(name).missing()
+    assert reason is not None
+    assert "is not installed: pip install 'vtp-export[" in reason
+    with pytest.raises(UnavailableError, match="is not installed: pip install"):
+        backend(name).open(tmp_path / "model", names, None)
+
+
+@pytest.mark.parametrize("name", rooms.names("backends"))
+def test_importing_costs_nothing(name):
+    code = (
+        f"import sys, vtp_export.backends.{name}; print(sorted({{'torch', 'onnx', 'onnxruntime'}} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
