@@ -75,8 +75,9 @@ def tower_noise(graph: PrunedFrontend, pixels: Tensor) -> Noise:
         saliency = distance = 0.0
         for image in pixels.split(1):
             narrow, wide = graph.encode(image), wide_graph.encode(image.double())
-            if narrow.saliency is not None and wide.saliency is not None:
-                saliency = max(saliency, float((narrow.saliency.double() - wide.saliency).abs().max()))
+            for mine, theirs in zip(narrow, wide, strict=True):
+                if mine is not None and theirs is not None and mine.dim() == 2:  # attention of one kind or another
+                    saliency = max(saliency, float((mine.double() - theirs).abs().max()))
             distance = max(distance, float((_distances(narrow) - _distances(wide)).abs().max()))
     return Noise(saliency, distance)
 
@@ -127,15 +128,17 @@ def _moved(signals: Signals, kept: np.ndarray, size: Noise, generator: np.random
     saliency = signals.saliency
     if saliency is not None:
         favour = np.full(signals.n, -1.0)
-        favour[kept] = 1.0
+        favour[kept[kept >= 0]] = 1.0  # -1: CLS, or another token without a place
         push = favour if lean else generator.uniform(-1, 1, signals.n)
         saliency = saliency + size.saliency * push
-    return dataclasses.replace(
-        signals,
-        saliency=saliency,
-        hidden=_shaken(signals.hidden, size.distance, generator),
-        projected=None if signals.projected is None else _shaken(signals.projected, size.distance, generator),
-    )
+    moved: dict[str, np.ndarray | None] = {"saliency": saliency}
+    for name, signal in vars(signals).items():
+        if isinstance(signal, np.ndarray) and name != "saliency":
+            if signal.ndim == 2:
+                moved[name] = _shaken(signal, size.distance, generator)
+            else:
+                moved[name] = signal + size.saliency * generator.uniform(-1, 1, signal.shape)
+    return dataclasses.replace(signals, **moved)  # type: ignore[arg-type]
 
 
 def _shaken(features: np.ndarray, distance: float, generator: np.random.Generator) -> np.ndarray:

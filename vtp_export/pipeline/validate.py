@@ -12,18 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vtp_export import rooms
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
+from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.pipeline.answers import AnswerComparison, compare_answers
 from vtp_export.pipeline.assemble import assemble, load_model, source_of
 from vtp_export.pipeline.benchmark import benchmark_of, examples_of
-from vtp_export.pipeline.explain import Noise, Select, Witness, arithmetic_noise, signals_of, tower_noise, witness
+from vtp_export.pipeline.explain import Noise, Witness, arithmetic_noise, tower_noise
+from vtp_export.pipeline.judge import Judge, alike, judge_of
 from vtp_export.pipeline.load import Output, PrunedArtefact, load
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.pipeline.verdict import Comparison, Difference, ValidationReport, values_of
-from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.reference.base import Outcome
 from vtp_export.runtime.artefact import open_artefact, record_validation
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Manifest
@@ -33,6 +34,14 @@ NOISE_IMAGES = 4
 
 BATCH = 4
 """Images a run, where the artefact allows it: batches are what people serve."""
+
+
+NAMES = ("graph against reference", " against graph")
+CHAOTIC_NAMES = (
+    "graph in float64 against reference",
+    " against graph (chaotic method: in float32 only the overlap is judged)",
+)
+"""What is compared. The user should read that a chaotic method is not judged token by token."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,18 @@ class _Tally:
     entropy: list[float] = field(default_factory=list)
 
     def add_kept(
-        self, image: str, expected: np.ndarray, found: np.ndarray, explain: Callable[[], Witness | None]
+        self,
+        image: str,
+        expected: np.ndarray,
+        found: np.ndarray,
+        explain: Callable[[], Witness | None],
+        mixed_alike: bool = True,
     ) -> None:
-        """Count one image's selections; `explain` is asked only if they differ."""
+        """Count one image's selections; `explain` is asked only if they, or the mixtures, differ."""
         self.images += 1
         ours, theirs = set(expected.tolist()), set(found.tolist())
         self.overlaps.append(len(ours & theirs) / max(len(ours | theirs), 1))
-        if np.array_equal(expected, found):
+        if np.array_equal(expected, found) and mixed_alike:
             self.identical += 1
         else:
             only = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
@@ -96,23 +110,6 @@ class _Tally:
         )
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """The oracle with its settings."""
-
-    select: Select
-    settings: Settings
-
-    def outcome(self, signals: Signals) -> Outcome:
-        return self.select(signals, self.settings)
-
-    def explain(
-        self, signals: Signals, kept: np.ndarray, noise: Noise, complexities: Sequence[float | None]
-    ) -> Callable[[], Witness | None]:
-        known = [value for value in complexities if value is not None]
-        return lambda: witness(self.select, self.settings, signals, kept, noise, known)
-
-
 def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationReport:
     """Run the comparisons, and write what they measured into the artefact's manifest.
 
@@ -125,13 +122,14 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     examples = examples_of(spec.benchmark, spec.limit)
     progress("loading the reference model")
     graph = _graph(manifest, spec.reference)
-    judge = _Judge(rooms.load("reference", manifest.pruner.name).select, manifest.pruner.settings)
+    judge = judge_of(graph, manifest.pruner)
     progress("measuring the rounding noise")
     first = torch.from_numpy(pixel_values([e.image for e in examples[:NOISE_IMAGES]], manifest.preprocessing))
     noise = tower_noise(graph, first)
+    names = CHAOTIC_NAMES if judge.chaotic else NAMES
     with torch.inference_mode():
-        against_reference = _Tally("graph against reference", arithmetic_noise(graph.encode(first)))
-    tallies = {name: _Tally(f"{name} against graph", noise) for name in formats}
+        against_reference = _Tally(names[0], arithmetic_noise(graph.encode(first)))
+    tallies = {name: _Tally(name + names[1], noise) for name in formats}
     sessions = {name: load(spec.folder, name) for name in formats}
     try:
         done = 0
@@ -188,7 +186,7 @@ def _batches(examples: Sequence[Example], manifest: Manifest) -> Iterator[Sequen
 def _compare_batch(
     batch: Sequence[Example],
     graph: PrunedFrontend,
-    judge: _Judge,
+    judge: Judge,
     against_reference: _Tally,
     tallies: dict[str, _Tally],
     sessions: dict[str, PrunedArtefact],
@@ -205,24 +203,40 @@ def _compare_batch(
     eager = Output(**dict(zip(names, arrays, strict=True)))
     results = {name: session.run(pixels) for name, session in sessions.items()}
     for i, example in enumerate(batch):
-        signals = signals_of(tokens, i)
-        outcome = judge.outcome(signals)
-        own, kept = _complexity(eager, i), _kept(eager, i)
-        explain = judge.explain(signals, kept, against_reference.noise, (outcome.complexity, own))
-        against_reference.add_kept(example.name, outcome.kept, kept, explain)
-        _add_numbers(against_reference, eager, i, outcome.complexity, outcome.complexity)
+        outcome = judge.outcome(tokens, i)
+        _add_to_reference(against_reference, judge, tokens, (example.name, i, eager), outcome)
         for name, result in results.items():
-            found, theirs = _kept(result, i), _complexity(result, i)
-            explain = judge.explain(signals, found, tallies[name].noise, (own, theirs))
-            tallies[name].add_kept(example.name, kept, found, explain)
-            tallies[name].pairs.append(_matched(eager, result, i))
+            tally, found = tallies[name], (_kept(result, i), result.tokens[i, : int(result.num_kept[i])])
+            if judge.chaotic:
+                explain = judge.strays(tokens, i, found[0], tally.noise)
+            else:
+                explain = judge.explain(tokens, i, found, tally.noise, (_complexity(eager, i), _complexity(result, i)))
+            mine, theirs = _matched(eager, result, i)
+            same = alike(mine, theirs) if outcome.mix is not None else np.ones(len(mine), dtype=bool)
+            tally.add_kept(example.name, _kept(eager, i), found[0], explain, bool(same.all()))
+            tally.pairs.append((mine[same], theirs[same]))
             _add_numbers(
-                tallies[name],
+                tally,
                 result,
                 i,
                 None if eager.erank is None else float(eager.erank[i]),
                 None if eager.attention_entropy is None else float(eager.attention_entropy[i]),
             )
+
+
+def _add_to_reference(
+    tally: _Tally, judge: Judge, tokens: Tokens, shown: tuple[str, int, Output], outcome: Outcome
+) -> None:
+    """Hold one image of the eager graph, (name, place in the batch, output), against the reference."""
+    name, i, eager = shown
+    kept, rows = judge.kept(tokens, i, _kept(eager, i)), eager.tokens[i, : int(eager.num_kept[i])]
+    explain = judge.explain(tokens, i, (kept, rows), tally.noise, (outcome.complexity, _complexity(eager, i)))
+    expected = judge.rows(tokens, i, outcome)
+    same = np.ones(len(rows), dtype=bool) if expected is None else alike(expected, rows)
+    tally.add_kept(name, outcome.kept, kept, explain, bool(same.all()))
+    if expected is not None and len(expected) == len(rows):
+        tally.pairs.append((expected[same], rows[same]))
+    _add_numbers(tally, eager, i, outcome.complexity, outcome.complexity)
 
 
 def _kept(output: Output, i: int) -> np.ndarray:

@@ -1,0 +1,119 @@
+"""The oracle at work: what the reference method expects of an image, and whether rounding explains another result.
+
+Two kinds of methods need more than the list of what was kept. A merging one is also held to its mixtures: its tokens
+must be those that the reference's weights give, and a witness must reproduce the tokens too. A chaotic one is exact in
+float64 only: there the graph's pruner must equal the reference; in float32 a result passes if the reference, its
+inputs moved within the noise, strays as far from itself.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vtp_export import rooms
+from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.pipeline.explain import Noise, Select, Witness, signals_of, witness
+from vtp_export.pipeline.verdict import MAX_RELATIVE_ERROR
+from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.spec import PrunerRecord
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The reference method with its settings, beside the graph that it judges.
+
+    chaotic: see `pruners/base.py`.
+    """
+
+    graph: PrunedFrontend
+    select: Select
+    settings: Settings
+    chaotic: bool
+
+    def outcome(self, tokens: Tokens, image: int) -> Outcome:
+        """What the reference decides for one image of a batch."""
+        return self.select(signals_of(tokens, image), self.settings)
+
+    def rows(self, tokens: Tokens, image: int, outcome: Outcome) -> np.ndarray | None:
+        """Output tokens (m, d) by the reference's mixture, through the graph's projector; None for a selector."""
+        if outcome.mix is None:
+            return None
+        one = _image_of(tokens, image)
+        mix = torch.from_numpy(outcome.mix).to(one.hidden.dtype)[None]
+        with torch.inference_mode():
+            made = self.graph.finish(one, Selection(torch.from_numpy(outcome.kept)[None], mix))
+        return made[0][0].numpy()
+
+    def kept(self, tokens: Tokens, image: int, kept: np.ndarray) -> np.ndarray:
+        """What to hold against the reference: what the graph kept or, where it is chaotic, what it keeps in float64."""
+        if not self.chaotic:
+            return kept
+        one = _image_of(tokens, image, torch.float64)
+        with torch.inference_mode():
+            return self.graph.pruner(one).kept[0].numpy()
+
+    def explain(
+        self,
+        tokens: Tokens,
+        image: int,
+        found: tuple[np.ndarray, np.ndarray],
+        noise: Noise,
+        complexities: Sequence[float | None],
+    ) -> Callable[[], Witness | None]:
+        """A search for a witness, to be called if it is needed.
+
+        Args:
+            tokens: signals of the batch.
+            image: which of it.
+            found: kept positions (m,) and output tokens (m, d).
+            noise: measured.
+            complexities: see `witness`.
+        """
+        known = [value for value in complexities if value is not None]
+        kept, rows = found
+
+        def select(moved: Signals, settings: Settings) -> Outcome:
+            outcome = self.select(moved, settings)
+            theirs = self.rows(tokens, image, outcome) if np.array_equal(outcome.kept, kept) else None
+            if theirs is not None and not alike(theirs, rows).all():
+                return dataclasses.replace(outcome, kept=outcome.kept[:0])  # anchored alike, mixed otherwise
+            return outcome
+
+        return lambda: witness(select, self.settings, signals_of(tokens, image), kept, noise, known)
+
+    def strays(self, tokens: Tokens, image: int, kept: np.ndarray, noise: Noise) -> Callable[[], Witness | None]:
+        """As `explain`, for a chaotic method: a movement that leads the reference as far astray as `kept` is."""
+        home = set(self.outcome(tokens, image).kept.tolist())
+
+        def select(moved: Signals, settings: Settings) -> Outcome:
+            outcome = self.select(moved, settings)
+            astray = len(home & set(outcome.kept.tolist())) <= len(home & set(kept.tolist()))
+            return dataclasses.replace(outcome, kept=kept) if astray else outcome
+
+        return lambda: witness(select, self.settings, signals_of(tokens, image), kept, noise, [])
+
+
+def _image_of(tokens: Tokens, image: int, dtype: torch.dtype | None = None) -> Tokens:
+    """A batch of one."""
+    signals = {name: signal for name, signal in tokens._asdict().items() if signal is not None}
+    return Tokens(**{name: signal[image : image + 1].to(dtype or signal.dtype) for name, signal in signals.items()})
+
+
+def judge_of(graph: PrunedFrontend, pruner: PrunerRecord) -> Judge:
+    """The judge of a manifest's pruner."""
+    chaotic = getattr(rooms.load("pruners", pruner.name), "CHAOTIC", False)
+    return Judge(graph, rooms.load("reference", pruner.name).select, pruner.settings, chaotic)
+
+
+def alike(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Which rows of (m, d) tokens are the same mixture: (m,) bool, within the gate for token values."""
+    if expected.shape != found.shape:
+        return np.zeros(len(found), dtype=bool)
+    near: np.ndarray = np.abs(expected - found).max(1, initial=0) <= MAX_RELATIVE_ERROR * np.abs(expected).max(
+        initial=0
+    )
+    return near
