@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from vtp_export.errors import SpecError
-from vtp_export.functional.greedy import best, cosines, rows_of, snapped
+from vtp_export.functional.greedy import best, cosines, snapped
 from vtp_export.functional.merging import mixture, nearest_chosen
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
@@ -117,9 +117,10 @@ class Pruner(nn.Module):
             pair = alive[:, :, None] & alive[:, None, :] & upper
             flat = best(torch.where(pair, cosine, -4.0).reshape(-1, widest * widest))
             into, gone = flat // widest, flat % widest
-            grown = gram + (slot == into[:, None])[:, :, None] * rows_of(gram)(gone)[:, None]
-            other = rows_of(grown.transpose(1, 2))(gone)
-            grown = grown + other[:, :, None] * (slot == into[:, None])[:, None]
+            row = gram.gather(1, gone[:, None, None].expand(-1, 1, widest))
+            grown = gram + (slot == into[:, None])[:, :, None] * row
+            column = grown.gather(2, gone[:, None, None].expand(-1, widest, 1))
+            grown = grown + column * (slot == into[:, None])[:, None]
             moved = torch.where(anchor == gone[:, None], into[:, None].to(anchor.dtype), anchor)
             after = torch.cat([grown, moved[:, None]], dim=1)
             return torch.where((turn < merges)[:, None, None], after, state)

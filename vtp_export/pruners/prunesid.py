@@ -78,7 +78,9 @@ class Pruner(nn.Module):
         assert tokens.saliency is not None
         hidden, saliency = at_least_float32(tokens.hidden), at_least_float32(tokens.saliency)
         n = static_size(saliency, -1)
-        loading = self._components(torch.sigmoid(hidden)).abs()
+        # sigmoid(-x) = 1 - sigmoid(x): the same components, with digits left where most features are large.
+        sign = torch.where(hidden.mean((1, 2), keepdim=True) > 0, -1.0, 1.0)
+        loading = self._components(torch.sigmoid(sign * hidden)).abs()
         group = best(snapped(loading).reshape(-1, self.groups)).reshape(-1, n)
         same = group[:, :, None] == group[:, None, :]
         rank = descending_rank(saliency)
