@@ -74,7 +74,7 @@ class Pruner(nn.Module):
         if self.rounds:
             cosine = cosines(at_least_float32(tokens.hidden))
             state = torch.cat([residual, (n - count)[:, None]], dim=1)
-            residual = repeat(_Round(cosine, wanted), state, self.rounds, self.loop)[:, :-1]
+            residual = repeat(_Round(cosine, wanted, self.longest), state, self.rounds, self.loop)[:, :-1]
         left = (residual[:, :, None] == torch.arange(n, device=order.device)) & (place < wanted[:, None])[:, :, None]
         kept = positions((rank < count[:, None]) | left.any(1), self.keep)
         return Selection(
@@ -96,8 +96,10 @@ def rounds_of(length: int, wanted: int) -> int:
 class _Round:
     """One round on a state (b, l + 1): the list, and in the last column how many of its places are in use."""
 
-    def __init__(self, cosine: Tensor, wanted: Tensor) -> None:
+    def __init__(self, cosine: Tensor, wanted: Tensor, longest: int) -> None:
+        # All sizes are settled here: inside a loop that is being exported, no warning can be silenced.
         n = static_size(cosine, -1)
+        self.n, self.evens, self.odds = n, (longest + 1) // 2, longest // 2
         self.rows = cosine.reshape(-1, n)
         self.offset = (torch.arange(cosine.shape[0], device=cosine.device) * n)[:, None]
         self.wanted = wanted
@@ -106,8 +108,8 @@ class _Round:
         """The next state."""
         full, length = state[:, :-1], state[:, -1:]
         even, odd = full[:, 0::2], full[:, 1::2]
-        place_even = torch.arange(static_size(even, 1), device=state.device)
-        place_odd = torch.arange(static_size(odd, 1), device=state.device)
+        place_even = torch.arange(self.evens, device=state.device)
+        place_odd = torch.arange(self.odds, device=state.device)
         evens = (length + 1) // 2
         dropped = torch.minimum(length - self.wanted[:, None], evens).clamp(0, DROPPED_A_ROUND)
         rank = descending_rank(torch.where(place_even < evens, self._score(even, odd, length // 2), -8.0)).long()
@@ -121,8 +123,7 @@ class _Round:
 
     def _score(self, even: Tensor, odd: Tensor, odds: Tensor) -> Tensor:
         """Largest cosine of each of A to one of B."""
-        width = static_size(even, 1)
-        row = self.rows.index_select(0, (even + self.offset).reshape(-1)).reshape(-1, width, self.rows.shape[-1])
-        cosine = row.gather(2, odd[:, None, :].expand(-1, width, -1))
-        place = torch.arange(static_size(odd, 1), device=odd.device)
+        row = self.rows.index_select(0, (even + self.offset).reshape(-1)).reshape(-1, self.evens, self.n)
+        cosine = row.gather(2, odd[:, None, :].expand(-1, self.evens, -1))
+        place = torch.arange(self.odds, device=odd.device)
         return torch.where((place < odds)[:, None, :], cosine, -4.0).amax(-1)
