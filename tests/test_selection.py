@@ -1,6 +1,8 @@
-"""The heart of the matter: exported files select what the methods as published select, on thousands of cases."""
+"""The heart of the matter: the walk, exported, selects what the paper's loop selects, on thousands of cases.
 
-import dataclasses
+What holds for every method is in `tests/laws/test_pruner_laws.py`.
+"""
+
 import math
 
 import numpy as np
@@ -133,31 +135,3 @@ def test_selects_what_the_reference_selects(built, setting, fmt):
                     f"case {total}: {kept} is not {expected.kept}, and no rounding explains it"
                 )
     assert differences <= MOST_DIFFERENCES * total, f"{differences} of {total} selections differ"
-
-
-@pytest.mark.parametrize("setting", sorted(SETTINGS))
-def test_float64_is_exact(setting):
-    name, d, settings = SETTINGS[setting]
-    room, select = rooms.load("pruners", name), rooms.load("reference", name).select
-    config = config_from_settings(room.Config, settings)
-    config = room.resolve(config)[0] if hasattr(room, "resolve") else config
-    pruner = room.Pruner(config, N)
-    for saliency, features in batches(160, d):
-        wide = torch.from_numpy(features).double()
-        tokens = Tokens(wide, wide, torch.from_numpy(saliency).double())
-        selection = pruner(tokens)
-        for i in range(len(saliency)):
-            count = pruner.keep if selection.num_kept is None else int(selection.num_kept[i])
-            measured = selection.erank if selection.erank is not None else selection.attention_entropy
-            signals = signals_of(tokens, i)
-            if measured is not None:  # the quadrature is not the subject here
-                signals = dataclasses.replace(signals, complexity=float(measured[i]))
-            assert np.array_equal(selection.kept[i, :count].numpy(), select(signals, vars(config)).kept)
-
-
-def test_keeping_all_is_the_identity():
-    for name in rooms.names("pruners"):
-        room = rooms.load("pruners", name)
-        pruner = room.Pruner(room.Config(keep=N), N)
-        saliency, features = (torch.from_numpy(a)[None] for a in case(1, 24, np.random.default_rng(0)))
-        assert pruner(Tokens(features, features, saliency)).kept.tolist() == [list(range(N))]

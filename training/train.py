@@ -36,13 +36,15 @@ class Stage:
     """What a stage does.
 
     size: edge of a scene in pixels. steps, batch: how many, of how many scenes.
-    rate: highest and last learning rate. patch_weight: of the loss on patches, at the start and at the end.
+    span: steps over which the two below change; a stage may end before.
+    rate: highest and last learning rate. patch_weight: of the loss on patches, first and last.
     first_scene: number of its first scene; no two stages see the same. answers: whether the language model takes part.
     """
 
     size: int
     steps: int
     batch: int
+    span: int
     rate: tuple[float, float]
     patch_weight: tuple[float, float]
     first_scene: int
@@ -50,9 +52,9 @@ class Stage:
 
 
 STAGES = {
-    "look": Stage(48, 1000, 32, (2e-3, 1.5e-3), (1.0, 1.0), 0, answers=False),
-    "coarse": Stage(48, 1500, 32, (1.5e-3, 1e-3), (0.7, 0.3), 10_000_000),
-    "fine": Stage(96, 2400, 16, (1e-3, 1e-5), (0.3, 0.05), 20_000_000),
+    "look": Stage(48, 1000, 32, 1000, (2e-3, 1.5e-3), (1.0, 1.0), 0, answers=False),
+    "coarse": Stage(48, 800, 32, 1500, (1.5e-3, 1e-3), (0.7, 0.3), 10_000_000),
+    "fine": Stage(96, 1300, 16, 1300, (8e-4, 1e-5), (0.3, 0.05), 20_000_000),
 }
 
 
@@ -146,7 +148,7 @@ def visible_patches(data: Batch, generator: torch.Generator) -> int:
 
 def rate_at(stage: Stage, step: int) -> float:
     """Warm up, then half a cosine."""
-    turn = 0.5 * (1 + math.cos(math.pi * step / stage.steps))
+    turn = 0.5 * (1 + math.cos(math.pi * step / stage.span))
     first, last = stage.rate
     return min(1.0, (step + 1) / 100) * (last + (first - last) * turn)
 
@@ -206,7 +208,7 @@ def train(name: str, out: Path) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             losses, _ = student(data, visible_patches(data, generator) if stage.answers else None)
         first, last = stage.patch_weight
-        fading = first + (last - first) * step / stage.steps
+        fading = first + (last - first) * step / stage.span
         loss = losses.get("answers", 0.0) + fading * losses["patches"] + losses["cls"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

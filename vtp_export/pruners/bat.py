@@ -62,6 +62,8 @@ class Pruner(nn.Module):
     """Pairs, peaks, mixture."""
 
     loop = True  # False for targets without a loop operator: the rounds unroll
+    attentive: Tensor
+    """(m + 1,) how many tokens are attentive, by how many are to come of them."""
 
     def __init__(self, config: Config, n_tokens: int) -> None:
         super().__init__()
@@ -71,17 +73,18 @@ class Pruner(nn.Module):
         self.needs = config.needs(["saliency"])
         most = config.counts(self.keep)[-1]
         # No more attentive tokens than leave one for every centre.
-        self.attentive = [min(math.floor(m * config.spread), n_tokens - self.keep + m) for m in range(most + 1)]
-        self.rounds = max(attentive - m for m, attentive in enumerate(self.attentive))
+        attentive = [min(math.floor(m * config.spread), n_tokens - self.keep + m) for m in range(most + 1)]
+        self.register_buffer("attentive", torch.tensor(attentive), persistent=False)
+        self.widest = attentive[-1]
+        self.rounds = max(wide - m for m, wide in enumerate(attentive))
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `saliency` (b, n), merge `hidden` (b, n, dv)."""
         assert tokens.saliency is not None
         saliency, hidden = at_least_float32(tokens.saliency), at_least_float32(tokens.hidden)
         count, complexity = attention_count(self.config, self.keep, tokens)
-        table = torch.tensor(self.attentive, device=count.device)
         rank, weight = descending_rank(saliency), saliency.clamp(min=LIGHTEST)
-        attentive = rank < table.index_select(0, count)[:, None]
+        attentive = rank < self.attentive.index_select(0, count)[:, None]
         cosine = cosines(hidden)
         label = torch.arange(static_size(saliency, -1), device=rank.device).expand_as(rank)
         if self.rounds:
@@ -100,7 +103,7 @@ class Pruner(nn.Module):
 
     def _paired(self, weighted: Tensor, attentive: Tensor, rank: Tensor, count: Tensor) -> Tensor:
         """The anchor of each attentive token, (b, n) int64, after merging down to `count` (b,)."""
-        widest = self.attentive[-1]
+        widest = self.widest
         order = (static_size(rank, -1) - rank).topk(widest, dim=-1).indices  # (b, a), unique keys
         size = static_size(weighted, -1)
         sums = weighted.gather(1, order[:, :, None].expand(-1, -1, size))

@@ -58,7 +58,9 @@ class Pruner(MergePruner):
         else:
             top = torch.full_like(rank[:, 0], self.top).long()
             unpicked = _before(rank >= self.top)  # turn among those that attention has not picked
-            spread = self.sampled.index_select(0, unpicked.clamp(max=len(self.sampled) - 1).flatten()).view_as(rank)
+            spread = self.sampled.index_select(
+                0, unpicked.clamp(max=static_size(rank, -1) - self.top - 1).flatten()
+            ).view_as(rank)
         first = rank < top[:, None]
         spread = spread & ~first
         slot = torch.where(first, rank.long(), torch.where(spread, top[:, None] + _before(spread), -1))
