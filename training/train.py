@@ -3,6 +3,7 @@
     python -m training.train look --out RUN          the tower alone, on scenes of 12 x 12 patches
     python -m training.train coarse --out RUN        with the language model
     python -m training.train fine --out RUN          on 24 x 24 patches
+    python -m training.train spread --out RUN        the same, until no single direction rules the projected tokens
     python -m training.train write --out RUN --to FOLDER
 
 Each stage starts from the end of the one before, writes RUN/STAGE.pt as it goes, and resumes from it.
@@ -39,6 +40,7 @@ class Stage:
     span: steps over which the two below change; a stage may end before.
     rate: highest and last learning rate. patch_weight: of the loss on patches, first and last.
     first_scene: number of its first scene; no two stages see the same. answers: whether the language model takes part.
+    spread: weight of the concentration of the projected tokens' spectrum.
     """
 
     size: int
@@ -49,13 +51,16 @@ class Stage:
     patch_weight: tuple[float, float]
     first_scene: int
     answers: bool = True
+    spread: float = 0.0
 
 
 STAGES = {
     "look": Stage(48, 1000, 32, 1000, (2e-3, 1.5e-3), (1.0, 1.0), 0, answers=False),
     "coarse": Stage(48, 800, 32, 1500, (1.5e-3, 1e-3), (0.7, 0.3), 10_000_000),
     "fine": Stage(96, 1300, 16, 1300, (8e-4, 1e-5), (0.3, 0.05), 20_000_000),
+    "spread": Stage(96, 300, 16, 300, (5e-4, 1e-5), (0.05, 0.05), 30_000_000, spread=0.3),
 }
+LAST = "spread"
 
 
 class Student(nn.Module):
@@ -77,6 +82,7 @@ class Student(nn.Module):
         if visible is None:
             return losses, None
         features = self.llava.model.multi_modal_projector(states[:, 1:])
+        losses["concentration"] = concentration(features.float())
         # All patches with objects and chance ones, in raster order.
         key = (data.kind != BACKGROUND).float() * 2 + torch.rand(data.kind.shape)
         shown = key.topk(visible, dim=1).indices.sort(1).values
@@ -119,6 +125,18 @@ class Student(nn.Module):
         out = language(inputs_embeds=inputs, attention_mask=mask[:, None], position_ids=place, use_cache=False)
         logits: Tensor = self.llava.lm_head(out.last_hidden_state[:, before:])
         return logits
+
+
+def concentration(features: Tensor) -> Tensor:
+    """Sum of squares of the centred spectrum's energy shares, mean over (b, n, d): 1 if one direction holds all.
+
+    Without this pressure one direction (object or ground) grows to hold four fifths of the energy, where that of a
+    large model's features holds a small part; their effective rank would then be a matter of float32 rounding.
+    """
+    centred = features - features.mean(1, keepdim=True)
+    gram = centred.transpose(1, 2) @ centred
+    energy = gram.diagonal(dim1=1, dim2=2).sum(1)
+    return (gram.square().sum((1, 2)) / energy.square()).mean()
 
 
 def accuracies(logits: Tensor, data: Batch) -> dict[str, tuple[int, int]]:
@@ -210,6 +228,8 @@ def train(name: str, out: Path) -> None:
         first, last = stage.patch_weight
         fading = first + (last - first) * step / stage.span
         loss = losses.get("answers", 0.0) + fading * losses["patches"] + losses["cls"]
+        if stage.spread:
+            loss = loss + stage.spread * losses["concentration"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -218,7 +238,7 @@ def train(name: str, out: Path) -> None:
             state = {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
             torch.save(state, path.with_suffix(".partial"))
             path.with_suffix(".partial").replace(path)
-            told = ", ".join(f"{k} {float(v):.3f}" for k, v in losses.items())
+            told = ", ".join(f"{k} {float(v.detach()):.3f}" for k, v in losses.items())
             speed = (step + 1 - begin) * stage.batch / (time.monotonic() - started)
             scores = examine(student, stage) if stage.answers else ""
             print(f"{name} {step + 1}: {told}; {scores}; {speed:.1f} images/s", flush=True)
@@ -226,10 +246,11 @@ def train(name: str, out: Path) -> None:
 
 def write(out: Path, folder: Path) -> None:
     """The finished model as a Hugging Face folder, float16."""
-    student = Student(LlavaForConditionalGeneration(llava_config(STAGES["fine"].size)))
-    student.load_state_dict(torch.load(out / "fine.pt", weights_only=True)["student"])
+    student = Student(LlavaForConditionalGeneration(llava_config(STAGES[LAST].size)))
+    student.load_state_dict(torch.load(out / f"{LAST}.pt", weights_only=True)["student"])
     student.llava.half().save_pretrained(folder)
-    write_processor(folder, STAGES["fine"].size)
+    write_processor(folder, STAGES[LAST].size)
+    (folder / "model.safetensors").chmod(0o644)
 
 
 def main() -> None:

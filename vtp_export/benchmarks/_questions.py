@@ -1,8 +1,8 @@
 """What can be asked about a scene of shapes, with the answers.
 
-Existence is asked as POPE does (Li et al. 2023, "Evaluating object hallucination in large vision-language models"),
-for absent objects in three settings: any (random), the most common ones (popular), the ones most alike to what is there (adversarial; here
-same colour or same shape).
+Existence is asked as POPE does (Li et al. 2023, "Evaluating object hallucination in large vision-language models").
+Absent objects come in three settings: any (random), the most common ones (popular), the ones most alike to what is
+there (adversarial; here the same colour or the same shape).
 """
 
 from collections.abc import Sequence
