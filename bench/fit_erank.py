@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.spectra import power_law, spectra
+from bench.spectra import power_law, spectra, trained
 from vtp_export.functional.erank import CHAIN, FIT, Chain, Fit, null_traces, traces, weights
 from vtp_export.functional.similarity import spectral_gram
 
 # Wanted relative errors. The hard ones lie where float32 itself ends: see the eigenvalue solver in `bench/erank.py`.
-IMAGE_LIKE, OTHER, LOW_RANK = 1e-5, 1e-4, 3e-3
+IMAGE_LIKE, TRAINED, OTHER, LOW_RANK = 1e-5, 1e-4, 1e-4, 3e-3
 HARD = {
     "i^-1.5": 4e-2,
     "exact rank 64": 5e-4,
@@ -69,6 +69,7 @@ def trials() -> list[Trial]:
         wanted = HARD.get(name, IMAGE_LIKE if name in IMAGE_LIKE_NAMES else OTHER)
         for center in (True, False) if name in IMAGE_LIKE_NAMES else (True,):
             found.append(trial(name, torch.from_numpy(features)[None], center, wanted))
+    found.append(trial("tiny-llava", torch.from_numpy(trained()), True, TRAINED))
     generator = torch.Generator().manual_seed(0)
     for n, d in SIZES:
         for rank in RANKS:

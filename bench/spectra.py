@@ -1,6 +1,11 @@
-"""Token features of known kinds, for the accuracy of erank: (n, d) float32."""
+"""Token features for the accuracy of erank, float32: of known spectra (n, d), and of a trained model (b, n, d)."""
 
 import numpy as np
+import torch
+
+from vtp_export.benchmarks.shapes import Benchmark
+from vtp_export.pipeline.assemble import load_model
+from vtp_export.runtime.preprocess import pixel_values
 
 N = 576
 
@@ -34,3 +39,14 @@ def spectra() -> dict[str, np.ndarray]:
         "96 channels": noise[:, :96],
     }
     return {name: features.astype(np.float32) for name, features in found.items()}
+
+
+def trained(images: int = 96) -> np.ndarray:
+    """Projected tokens of the embedded model on its calibration scenes: (b, 576, 128)."""
+    model = load_model("tiny-llava")
+    scenes = [example.image for example in Benchmark("calibration").examples(images)]
+    with torch.inference_mode():
+        tokens = model.frontend.encode(torch.from_numpy(pixel_values(scenes, model.preprocessing)), ("projected",))
+    assert tokens.projected is not None
+    features: np.ndarray = tokens.projected.numpy()
+    return features

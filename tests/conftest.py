@@ -43,6 +43,14 @@ def artefact(tiny_llava, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="session")
+def embedded_artefact(tmp_path_factory):
+    """ONNX of the embedded, trained model, adaptive, 48 of 576 tokens. Read only."""
+    out = tmp_path_factory.mktemp("artefacts") / "embedded"
+    export(ExportSpec("tiny-llava", out, settings={"keep": 48}))
+    return out
+
+
 @pytest.fixture(autouse=True)
 def _few_threads():
     torch.set_num_threads(2)

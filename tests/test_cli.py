@@ -124,6 +124,73 @@ def test_failed_validation_exits_1(vtp, artefact, tmp_path, monkeypatch):
     assert "failed: graph against reference" in printed
 
 
+def test_calibrate_then_export(vtp, tmp_path):
+    record = tmp_path / "record.json"
+    code, printed, _ = vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 5, "--out", record, "--json")
+    assert code == 0
+    assert json.loads(printed) == json.loads(record.read_text())
+    code, _, _ = vtp("export", "tiny-llava", "--keep", 32, "--calibration", record, "--out", tmp_path / "a")
+    assert code == 0
+    pruner = json.loads(vtp("inspect", tmp_path / "a", "--json")[1])["manifest"]["pruner"]
+    assert pruner["settings"]["reference"] == json.loads(printed)["erank"]["mean"]
+    assert "calibrated on 5 images of shapes" in pruner["origins"]["reference"]
+    assert "quantiles" in printed
+    assert "median" in vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[1]
+
+
+def test_calibration_for_another_model_is_refused(vtp, tiny_llava, tmp_path):
+    record = tmp_path / "record.json"
+    assert vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[0] == 0
+    arguments = ("export", tiny_llava, "--keep", 8, "--calibration", record, "--out", tmp_path / "a")
+    refused(vtp(*arguments), "was made for tiny-llava", "vtp-export calibrate")
+    refused(vtp("export", "toy", "--calibration", tmp_path / "none.json", "--out", tmp_path / "a"), "none.json")
+    assert not (tmp_path / "a").exists()
+
+
+def test_calibrate_refuses(vtp, tmp_path):
+    refused(vtp("calibrate", "tiny-llava", "--images", "shape", "--out", tmp_path / "r.json"), "did you mean 'shapes'")
+    refused(vtp("calibrate", "tiny-llava", "--images", "shapes", "--out", tmp_path), "is a folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_validate_with_answers(vtp, embedded_artefact, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(embedded_artefact, copy)
+    arguments = ("validate", copy, "--benchmark", "shapes", "--limit", 4, "--answers")
+    code, printed, _ = vtp(*arguments, "--report", tmp_path / "report", "--json")
+    assert code == 0
+    (answers,) = json.loads(printed)["answers"]
+    assert answers["identical"] == answers["questions"] > 40
+    assert answers["passed"]
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "answers of onnx" in page
+    stored = json.loads((copy / "manifest.json").read_text())["validation"]["onnx"]
+    assert stored["answers_identical"] == answers["questions"]
+    assert "answers of onnx" in vtp(*arguments)[1]
+
+
+def test_answers_need_questions(vtp, embedded_artefact):
+    refused(vtp("validate", embedded_artefact, "--limit", 2, "--answers"), "asks no questions", "shapes")
+
+
+def test_compare(vtp, tmp_path):
+    chosen = ("--pruner", "fastervlm", "--pruner", "random", "--keep", 16, "--limit", 3)
+    code, printed, _ = vtp("compare", "tiny-llava", *chosen, "--report", tmp_path / "r", "--json")
+    assert code == 0
+    report = json.loads(printed)
+    assert [row["method"] for row in report["rows"]] == ["none", "fastervlm", "random"]
+    assert (tmp_path / "r" / "index.html").exists()
+    code, printed, _ = vtp("compare", "tiny-llava", *chosen)
+    assert code == 0
+    assert "% of full" in printed
+
+
+def test_compare_refuses(vtp):
+    refused(vtp("compare", "tiny-llava", "--keep", 8, "--pruner", "fastervlmm"), "did you mean 'fastervlm'")
+    refused(vtp("compare", "tiny-llava", "--keep", 0, "--limit", 1), "keep is 0")
+    refused(vtp("compare", "tiny-llava", "--keep", 8, "--benchmark", "photos", "--limit", 1), "asks no questions")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

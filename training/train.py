@@ -3,7 +3,7 @@
     python -m training.train look --out RUN          the tower alone, on scenes of 12 x 12 patches
     python -m training.train coarse --out RUN        with the language model
     python -m training.train fine --out RUN          on 24 x 24 patches
-    python -m training.train spread --out RUN        the same, until no single direction rules the projected tokens
+    python -m training.train spread --out RUN        the same, until the projected tokens use all directions
     python -m training.train write --out RUN --to FOLDER
 
 Each stage starts from the end of the one before, writes RUN/STAGE.pt as it goes, and resumes from it.
@@ -30,6 +30,8 @@ from training.start import grown, new_model
 
 SEED = 20261124
 SAVE_EVERY = 100
+FAINT = 1e-3
+"""Energy, in units of the mean, below which a direction is not asked to grow much further."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Stage:
     span: steps over which the two below change; a stage may end before.
     rate: highest and last learning rate. patch_weight: of the loss on patches, first and last.
     first_scene: number of its first scene; no two stages see the same. answers: whether the language model takes part.
-    spread: weight of the concentration of the projected tokens' spectrum.
+    spread: weight of the unevenness of the projected tokens' spectrum.
     """
 
     size: int
@@ -58,7 +60,7 @@ STAGES = {
     "look": Stage(48, 1000, 32, 1000, (2e-3, 1.5e-3), (1.0, 1.0), 0, answers=False),
     "coarse": Stage(48, 800, 32, 1500, (1.5e-3, 1e-3), (0.7, 0.3), 10_000_000),
     "fine": Stage(96, 1300, 16, 1300, (8e-4, 1e-5), (0.3, 0.05), 20_000_000),
-    "spread": Stage(96, 300, 16, 300, (5e-4, 1e-5), (0.05, 0.05), 30_000_000, spread=0.3),
+    "spread": Stage(96, 300, 16, 300, (5e-4, 1e-5), (0.05, 0.05), 30_000_000, spread=0.1),
 }
 LAST = "spread"
 
@@ -82,7 +84,7 @@ class Student(nn.Module):
         if visible is None:
             return losses, None
         features = self.llava.model.multi_modal_projector(states[:, 1:])
-        losses["concentration"] = concentration(features.float())
+        losses["unevenness"] = unevenness(features)
         # All patches with objects and chance ones, in raster order.
         key = (data.kind != BACKGROUND).float() * 2 + torch.rand(data.kind.shape)
         shown = key.topk(visible, dim=1).indices.sort(1).values
@@ -127,16 +129,20 @@ class Student(nn.Module):
         return logits
 
 
-def concentration(features: Tensor) -> Tensor:
-    """Sum of squares of the centred spectrum's energy shares, mean over (b, n, d): 1 if one direction holds all.
+def unevenness(features: Tensor) -> Tensor:
+    """Minus the mean logarithm of the centred spectrum's energies, (b, n, d), each in units of their mean.
 
-    Without this pressure one direction (object or ground) grows to hold four fifths of the energy, where that of a
-    large model's features holds a small part; their effective rank would then be a matter of float32 rounding.
+    0 if all directions hold alike. Without this pressure one direction (object or ground) grows to hold four fifths of
+    the energy and the last dozen hold nothing, unlike those of a large model: their effective rank would be a matter of
+    float32 rounding.
     """
-    centred = features - features.mean(1, keepdim=True)
-    gram = centred.transpose(1, 2) @ centred
-    energy = gram.diagonal(dim1=1, dim2=2).sum(1)
-    return (gram.square().sum((1, 2)) / energy.square()).mean()
+    with torch.autocast("cpu", enabled=False):
+        features = features.float()
+        centred = features - features.mean(1, keepdim=True)
+        gram = centred.transpose(1, 2) @ centred
+        mean = gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        eye = torch.eye(gram.shape[-1])
+        return -torch.linalg.slogdet(gram / mean + FAINT * eye).logabsdet.mean() / gram.shape[-1]
 
 
 def accuracies(logits: Tensor, data: Batch) -> dict[str, tuple[int, int]]:
@@ -229,7 +235,7 @@ def train(name: str, out: Path) -> None:
         fading = first + (last - first) * step / stage.span
         loss = losses.get("answers", 0.0) + fading * losses["patches"] + losses["cls"]
         if stage.spread:
-            loss = loss + stage.spread * losses["concentration"]
+            loss = loss + stage.spread * losses["unevenness"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)

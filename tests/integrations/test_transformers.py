@@ -1,0 +1,84 @@
+"""Splicing: a Transformers language model that is fed our tokens answers as it does by itself."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, LlavaForConditionalGeneration
+
+from vtp_export.benchmarks.shapes import Benchmark
+from vtp_export.errors import ModelError
+from vtp_export.integrations.transformers import Answerer
+from vtp_export.pipeline.assemble import assemble, load_model, source_of
+from vtp_export.runtime.preprocess import pixel_values
+
+SCENES = list(Benchmark().examples(3))
+
+
+@pytest.fixture(scope="module")
+def answerer():
+    return Answerer(source_of("tiny-llava"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("tiny-llava")
+
+
+def visual_tokens(model, scene, pruner="none", **settings):
+    graph = assemble(model, pruner, settings).graph
+    pixels = torch.from_numpy(pixel_values([scene.image], model.preprocessing))
+    with torch.inference_mode():
+        return pixels, graph(pixels)[0][0].numpy()
+
+
+def test_unpruned_answers_are_those_of_generate(answerer, model):
+    """Plain Transformers: its own tower, its own splice, its own greedy decoding."""
+    plain = LlavaForConditionalGeneration.from_pretrained(source_of("tiny-llava"), dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source_of("tiny-llava"))
+    for scene in SCENES:
+        pixels, tokens = visual_tokens(model, scene)
+        prompts = [question.prompt for question in scene.questions]
+        found = answerer.answer(tokens, prompts)
+        for prompt, answer in zip(prompts, found, strict=True):
+            turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            ids = tokenizer(text.replace("<image>", "<image>" * 576), return_tensors="pt")["input_ids"]
+            out = plain.generate(input_ids=ids, pixel_values=pixels, max_new_tokens=64, do_sample=False)
+            expected = out[0, ids.shape[1] :].tolist()
+            assert list(answer.ids) == [token for token in expected if token != tokenizer.eos_token_id]
+
+
+def test_questions_together_are_questions_alone(answerer, model):
+    _, tokens = visual_tokens(model, SCENES[0], "fastervlm", keep=64)
+    prompts = [question.prompt for question in SCENES[0].questions]
+    together = answerer.answer(tokens, prompts)
+    for prompt, answer in zip(prompts, together, strict=True):
+        (alone,) = answerer.answer(tokens, [prompt])
+        assert alone.ids == answer.ids
+        np.testing.assert_allclose(alone.gaps, answer.gaps, atol=1e-3)
+
+
+def test_what_is_seen_matters(answerer, model):
+    """The same question about two pictures: the tokens are really read."""
+    texts = [
+        [a.text for a in answerer.answer(visual_tokens(model, scene)[1], ["Describe the image."])] for scene in SCENES
+    ]
+    assert len({text for (text,) in texts}) == len(SCENES)
+
+
+def test_the_gap_is_that_of_the_two_best_logits(answerer, model):
+    _, tokens = visual_tokens(model, SCENES[0])
+    (answer,) = answerer.answer(tokens, [SCENES[0].questions[0].prompt])
+    assert len(answer.gaps) == len(answer.ids) + 1  # and one for the end mark
+    assert min(answer.gaps) > 0
+
+
+def test_answers_end(answerer, model):
+    _, tokens = visual_tokens(model, SCENES[0])
+    (answer,) = answerer.answer(tokens, ["Describe the image."], longest=3)
+    assert len(answer.ids) == 3
+
+
+def test_a_checkpoint_without_a_language_model_is_one_sentence(tiny_llava):
+    with pytest.raises(ModelError, match="no language model that answers can come from"):
+        Answerer(str(tiny_llava))

@@ -1,0 +1,74 @@
+"""Answers compared: what agrees passes, what differs is told with its margin, chance is told from change."""
+
+import dataclasses
+
+import pytest
+
+from vtp_export.benchmarks.shapes import Benchmark
+from vtp_export.errors import SpecError
+from vtp_export.integrations.transformers import Answerer
+from vtp_export.pipeline.answers import compare_answers, mcnemar
+from vtp_export.pipeline.assemble import assemble, load_model, source_of
+from vtp_export.pipeline.load import load
+
+
+@pytest.fixture(scope="module")
+def made(embedded_artefact):
+    model = load_model("tiny-llava")
+    graph = assemble(model, "adaptive", {"keep": 48}).graph
+    return Answerer(source_of("tiny-llava")), graph, list(Benchmark().examples(6))
+
+
+class Spoiled:
+    """An artefact whose tokens are those of another picture."""
+
+    def __init__(self, session, noise):
+        self.session, self.noise, self.manifest = session, noise, session.manifest
+
+    def run(self, pixels):
+        found = self.session.run(pixels)
+        return dataclasses.replace(found, tokens=self.noise(found.tokens))
+
+
+def test_an_artefact_answers_as_the_graph(made, embedded_artefact):
+    answerer, graph, scenes = made
+    with load(embedded_artefact) as session:
+        (found,) = compare_answers(answerer, Benchmark(), scenes, graph, {"onnx": session})
+    assert found.questions == sum(len(scene.questions) for scene in scenes)
+    assert found.identical == found.questions
+    assert (found.agreement, found.p_value, found.expected) == (1.0, 1.0, found.found)
+    assert found.passed
+    assert found.expected > 0.8  # a model that answers, so that agreement says something
+
+
+def test_other_tokens_fail_and_every_difference_is_told(made, embedded_artefact):
+    answerer, graph, scenes = made
+    with load(embedded_artefact) as session:
+        spoiled = Spoiled(session, lambda tokens: tokens * 0)
+        (found,) = compare_answers(answerer, Benchmark(), scenes, graph, {"onnx": spoiled})
+    assert not found.passed
+    assert len(found.failures) == 2
+    assert "answers are the same, below 99.5%" in found.failures[0]
+    assert "not chance" in found.failures[1]
+    assert len(found.disagreements) == found.questions - found.identical
+    for one in found.disagreements:
+        assert one.expected != one.found
+        assert one.margin > 0
+
+
+def test_a_benchmark_without_questions_is_refused(made):
+    answerer, graph, scenes = made
+    silent = [dataclasses.replace(scene, questions=()) for scene in scenes]
+    with pytest.raises(SpecError, match="asks no questions"):
+        compare_answers(answerer, Benchmark(), silent, graph, {})
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (6, 0, 0.03125), (0, 6, 0.03125), (1, 1, 1.0), (5, 1, 0.21875), (10, 2, 0.03857421875)],
+)
+def test_mcnemar_is_the_binomial_test(only_first, only_second, p):
+    """Values of scipy.stats.binomtest(k, n, 0.5).pvalue."""
+    first = [True] * only_first + [False] * only_second + [True, False]
+    second = [False] * only_first + [True] * only_second + [True, False]
+    assert mcnemar(first, second) == pytest.approx(p)

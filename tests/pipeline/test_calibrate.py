@@ -1,0 +1,149 @@
+"""Calibration: the numbers are right, an interrupted run goes on, a record serves only the model it was made for."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vtp_export.benchmarks.shapes import Benchmark
+from vtp_export.calibration.distribution import correlation, distribution
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.pipeline import calibrate as room
+from vtp_export.pipeline.assemble import assemble, calibration_for, load_model, source_of
+from vtp_export.pipeline.calibrate import CalibrateSpec, calibrate
+from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.reference.erank import effective_rank
+from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import calibration_from_json, to_json
+
+LIMIT = 10
+
+
+def spec(folder, **other):
+    return CalibrateSpec("tiny-llava", "shapes", folder / "record.json", LIMIT, **other)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibration")
+    return calibrate(spec(folder)), folder / "record.json"
+
+
+def test_numbers_are_those_of_the_singular_values(record):
+    model = load_model("tiny-llava")
+    scenes = [example.image for example in Benchmark("calibration").examples(LIMIT)]
+    with torch.inference_mode():
+        tokens = model.frontend.encode(torch.from_numpy(pixel_values(scenes, model.preprocessing)), ("projected",))
+    exact = [effective_rank(one.numpy(), center=True) for one in tokens.projected]
+    uncentred = [effective_rank(one.numpy(), center=False) for one in tokens.projected]
+    assert record[0].erank.mean == pytest.approx(np.mean(exact), rel=1e-3)
+    assert record[0].erank.max == pytest.approx(max(exact), rel=2e-3)
+    assert record[0].erank_uncentred.mean == pytest.approx(np.mean(uncentred), rel=1e-3)
+    assert record[0].images == LIMIT
+
+
+def test_the_file_is_the_record(record):
+    assert calibration_from_json(record[1].read_text()) == record[0]
+    assert [path.name for path in record[1].parent.iterdir()] == ["record.json"]
+
+
+def killed_after(monkeypatch, images):
+    """Make calibration die once so many images are down."""
+    add = room.Journal.add
+
+    def dying(self, measured):
+        if len(self.done) >= images:
+            raise KeyboardInterrupt
+        add(self, measured)
+
+    monkeypatch.setattr(room.Journal, "add", dying)
+
+
+def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        killed_after(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(spec(tmp_path))
+    assert not (tmp_path / "record.json").exists()
+    with pytest.raises(ArtefactError, match="add --resume"):
+        calibrate(spec(tmp_path))
+    journal = tmp_path / ".record.json.partial"
+    journal.write_text(journal.read_text() + '{"name": "scene-00')  # the line that the kill tore
+    drawn = []
+    numbers = room._numbers
+    monkeypatch.setattr(
+        room, "_numbers", lambda frontend, pixels: drawn.append(len(pixels)) or numbers(frontend, pixels)
+    )
+    resumed = calibrate(spec(tmp_path, resume=True))
+    assert sum(drawn) == LIMIT - 5
+    assert resumed.data_sha256 == record[0].data_sha256
+    assert resumed.erank.mean == pytest.approx(record[0].erank.mean, rel=1e-6)  # batched otherwise
+    assert not journal.exists()
+
+
+def test_a_journal_of_other_work_is_refused(monkeypatch, tmp_path):
+    killed_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(spec(tmp_path))
+    with pytest.raises(ArtefactError, match="was begun for"):
+        calibrate(dataclasses.replace(spec(tmp_path, resume=True), limit=3))
+    (tmp_path / ".record.json.partial").write_text("not json\n")
+    with pytest.raises(ArtefactError, match="is damaged"):
+        calibrate(spec(tmp_path, resume=True))
+
+
+def test_a_record_sets_the_pruner(record):
+    model = load_model("tiny-llava")
+    calibrated = assemble(model, "adaptive", {"keep": 32}, record[0]).pruner
+    assert calibrated.settings["reference"] == record[0].erank.mean
+    assert "shapes" in calibrated.origins["reference"]
+    entropy = assemble(model, "adaptive", {"keep": 32, "complexity": "entropy"}, record[0]).pruner
+    assert entropy.settings["reference"] == record[0].attention_entropy.mean
+    assert assemble(model, "adaptive", {"keep": 32, "reference": 7.0}, record[0]).pruner.settings["reference"] == 7.0
+
+
+def test_a_record_for_other_weights_is_refused(record, tiny_llava, tmp_path):
+    with pytest.raises(SpecError, match=r"was made for tiny-llava .*, not for"):
+        export(ExportSpec(str(tiny_llava), tmp_path / "a", settings={"keep": 8}, calibration=record[1]))
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": 99}', "[1]", None])
+def test_a_damaged_record_is_one_sentence(text, tmp_path):
+    path = tmp_path / "c.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SpecError):
+        calibration_for(load_model("tiny-llava"), path)
+
+
+def test_the_embedded_model_carries_its_own_record():
+    model = load_model("tiny-llava")
+    found = calibration_for(model, None)
+    assert found is not None
+    assert found.weights_sha256 == model.record.weights_sha256
+    assert found.images >= 400
+    assert found.data == "shapes"
+    assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["reference"] == found.erank.mean
+    beside = json.loads((room.Path(source_of("tiny-llava")) / "calibration.json").read_text())
+    assert to_json(calibration_from_json(json.dumps(beside))).strip() == json.dumps(beside, indent=2, sort_keys=True)
+
+
+def test_no_images_is_one_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SpecError):
+        calibrate(CalibrateSpec("tiny-llava", str(tmp_path / "empty"), tmp_path / "c.json"))
+    assert not list(tmp_path.glob("*c.json*"))
+
+
+def test_distribution_by_hand():
+    found = distribution([1.0, 2.0, 3.0, 10.0])
+    assert (found.mean, found.min, found.max) == (4.0, 1.0, 10.0)
+    assert found.std == pytest.approx(np.std([1, 2, 3, 10], ddof=1))
+    assert found.quantiles["0.5"] == 2.5
+    assert sum(found.histogram) == 4
+    assert len(found.edges) == len(found.histogram) + 1
+    assert correlation([1, 2, 3], [3, 2, 1]) == -1.0
+    assert correlation([1, 1], [1, 2]) is None

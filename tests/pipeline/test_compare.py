@@ -1,0 +1,93 @@
+"""Comparisons: the same twice, sound in what they count, and drawn."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vtp_export.errors import ModelError, SpecError, UnknownNameError
+from vtp_export.pipeline.compare import CompareSpec, compare
+from vtp_export.pipeline.compare_report import comparison_rows, write_comparison
+from vtp_export.pipeline.methods import method
+
+SPEC = CompareSpec("tiny-llava", "shapes", (16, 64), ("fastervlm", "adaptive:count=adaptive", "random"), limit=24)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return compare(SPEC)
+
+
+def timeless(report):
+    return dataclasses.replace(report, rows=tuple(dataclasses.replace(r, milliseconds=0) for r in report.rows))
+
+
+def test_two_runs_are_the_same(report):
+    assert timeless(compare(SPEC)) == timeless(report)
+
+
+def test_rows(report):
+    named = [(row.method, row.keep) for row in report.rows]
+    assert named[0] == ("none", 576)
+    assert [name for name, _ in named[1:]] == [m for m in SPEC.methods for _ in SPEC.keeps]
+    full, best, worst = report.rows[0], report.rows[2], report.rows[5]
+    assert full.share == 1.0
+    assert full.kept == 576
+    assert (best.keep, best.kept, worst.method) == (64, 64, "random")
+    assert best.score == best.metrics["accuracy"] == report.rows[2].share * full.score
+    # Pruning hurts, and attention knows better than chance where to look.
+    assert full.score > 0.9
+    assert full.score > best.score > report.rows[6].score > worst.score
+    # A few near-duplicates have a low effective rank, all tokens a higher one, never above their number.
+    assert all(1 <= row.erank <= row.kept for row in report.rows)
+
+
+def test_adaptive_count_varies(report):
+    adaptive = report.rows[4]
+    assert adaptive.method == "adaptive:count=adaptive"
+    assert adaptive.kept != adaptive.keep
+
+
+def test_bins_are_a_partition_by_complexity(report):
+    assert list(report.edges) == sorted(report.edges)
+    assert len(report.edges) == 5
+    assert all(len(row.by_bin) == 4 for row in report.rows)
+    # Accuracy of the whole is an average of the bins, weighted by their questions: it lies among them.
+    for row in report.rows:
+        assert min(row.by_bin) <= row.score <= max(row.by_bin)
+    assert -1 <= report.correlation <= 1
+
+
+def test_table_and_page(report, tmp_path):
+    columns, rows = comparison_rows(report)
+    assert {"method", "tokens", "accuracy", "% of full", "C_S", "erank kept", "ms"} <= set(columns)
+    assert all(len(row) == len(columns) for row in rows)
+    page = write_comparison(report, tmp_path / "out").read_text()
+    for figure in ("budget.svg", "complexity-16.svg", "complexity-64.svg"):
+        assert figure in page
+        assert "<svg" in (tmp_path / "out" / figure).read_text()
+    assert "adaptive:count=adaptive" in page
+
+
+def test_bad_input_is_one_sentence():
+    with pytest.raises(SpecError, match="no budget"):
+        compare(dataclasses.replace(SPEC, keeps=()))
+    with pytest.raises(SpecError, match="asks no questions"):
+        compare(dataclasses.replace(SPEC, benchmark="photos", limit=2))
+    with pytest.raises(UnknownNameError, match="did you mean 'fastervlm'"):
+        compare(dataclasses.replace(SPEC, methods=("fastervlmm",)))
+    with pytest.raises(ModelError, match="no language model"):
+        compare(dataclasses.replace(SPEC, model="toy", limit=1))
+
+
+@pytest.mark.parametrize("text", ["", ":keep=3", "adaptive:tau", "adaptive:=3"])
+def test_words_that_are_no_method(text):
+    with pytest.raises(SpecError, match="is not a method"):
+        method(text)
+
+
+def test_a_method_reads_back():
+    one = method("adaptive:complexity=entropy, tau=0.1")
+    assert one.settings == (("complexity", "entropy"), ("tau", "0.1"))
+    assert one.label == "adaptive:complexity=entropy,tau=0.1"
+    assert np.array_equal(method("none").settings, ())
