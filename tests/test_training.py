@@ -62,10 +62,10 @@ def test_the_folder_loads_in_plain_transformers(monkeypatch, tmp_path):
         assert torch.equal(value, ours[name].half().float()), name
 
 
-def test_unevenness_is_nothing_for_a_cloud_and_much_for_a_line():
+def test_unevenness_is_small_for_a_cloud_and_large_for_a_line():
     line = torch.randn(2, 50, 1) * torch.randn(2, 1, 8)
-    assert train.unevenness(torch.randn(2, 40000, 8)).item() == pytest.approx(0, abs=1e-2)
-    assert train.unevenness(line).item() == pytest.approx(-7 / 8 * math.log(train.FAINT) - math.log(8) / 8, abs=1e-2)
+    assert train.unevenness(torch.randn(2, 4000, 8)).item() == pytest.approx(1 / 8, rel=0.05)
+    assert train.unevenness(line).item() == pytest.approx(1 + 7 / 8 * math.log(1e4) / 3, abs=0.1)
 
 
 def test_positions_turn_with_distance():

@@ -31,7 +31,7 @@ from training.start import grown, new_model
 SEED = 20261124
 SAVE_EVERY = 100
 FAINT = 1e-3
-"""Energy, in units of the mean, below which a direction is not asked to grow much further."""
+"""Energy, in units of the mean, up to which every direction of the projected tokens is asked to grow."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ STAGES = {
     "look": Stage(48, 1000, 32, 1000, (2e-3, 1.5e-3), (1.0, 1.0), 0, answers=False),
     "coarse": Stage(48, 800, 32, 1500, (1.5e-3, 1e-3), (0.7, 0.3), 10_000_000),
     "fine": Stage(96, 1300, 16, 1300, (8e-4, 1e-5), (0.3, 0.05), 20_000_000),
-    "spread": Stage(96, 300, 16, 300, (5e-4, 1e-5), (0.05, 0.05), 30_000_000, spread=0.1),
+    "spread": Stage(96, 300, 16, 300, (5e-4, 1e-5), (0.05, 0.05), 30_000_000, spread=0.3),
 }
 LAST = "spread"
 
@@ -130,19 +130,18 @@ class Student(nn.Module):
 
 
 def unevenness(features: Tensor) -> Tensor:
-    """Minus the mean logarithm of the centred spectrum's energies, (b, n, d), each in units of their mean.
+    """How far the centred spectrum of (b, n, d) is from that of a large model's features.
 
-    0 if all directions hold alike. Without this pressure one direction (object or ground) grows to hold four fifths of
-    the energy and the last dozen hold nothing, unlike those of a large model: their effective rank would be a matter of
-    float32 rounding.
+    The sum of squared energy shares (1 if one direction holds all), and a third of the mean log by which energies fall
+    short of FAINT times their mean. Without this pressure one direction (object or ground) grows to hold four fifths of
+    the energy and the last dozen nothing: the effective rank would be a matter of float32 rounding.
     """
     with torch.autocast("cpu", enabled=False):
-        features = features.float()
-        centred = features - features.mean(1, keepdim=True)
-        gram = centred.transpose(1, 2) @ centred
-        mean = gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-        eye = torch.eye(gram.shape[-1])
-        return -torch.linalg.slogdet(gram / mean + FAINT * eye).logabsdet.mean() / gram.shape[-1]
+        centred = features.float() - features.float().mean(1, keepdim=True)
+        energies = torch.linalg.eigvalsh(centred.transpose(1, 2) @ centred)
+        share = energies.clamp(min=0) / energies.sum(1, keepdim=True)
+        shortfall = math.log(FAINT) - (share * share.shape[1]).clamp(min=FAINT * 1e-4).log()
+        return share.square().sum(1).mean() + shortfall.clamp(min=0).mean() / 3
 
 
 def accuracies(logits: Tensor, data: Batch) -> dict[str, tuple[int, int]]:
