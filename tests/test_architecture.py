@@ -16,7 +16,8 @@ LAYERS = [
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},
     {"reports", "integrations"},
-    {"pipeline", "terminal"},
+    {"pipeline"},
+    {"terminal"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -9,7 +9,14 @@ import vtp_export
 
 
 def test_public_names():
-    assert vtp_export.__all__ == ["ExportSpec", "ValidateSpec", "__version__", "export", "load", "validate"]
+    functions = {"calibrate", "compare", "export", "load", "validate"}
+    assert set(vtp_export.__all__) == functions | {
+        "CalibrateSpec",
+        "CompareSpec",
+        "ExportSpec",
+        "ValidateSpec",
+        "__version__",
+    }
     for name in vtp_export.__all__:
         assert getattr(vtp_export, name) is not None
     assert callable(vtp_export.load)

@@ -52,7 +52,7 @@ class Answerer:
                 loader: Any = transformers.LlavaForConditionalGeneration
                 self._model = loader.from_pretrained(source, dtype=torch.float32, **at).eval()
                 self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever a strange config.json makes of Transformers' own checks
             first = str(error).strip().splitlines()[0]
             raise ModelError(f"'{source}' has no language model that answers can come from: {first}") from error
         self._model.requires_grad_(False)
