@@ -15,7 +15,8 @@ def test_demo_makes_everything_and_may_be_repeated(monkeypatch, tmp_path):
         assert report.validation.passed
         assert {c.name for c in report.validation.answers} == {"answers of onnx", "answers of torchscript"}
         assert report.page.read_text().count("<figure>") >= 6
-        assert Image.open(report.picture).width > 200
+        with Image.open(report.picture) as picture:
+            assert picture.width > 200
         assert report.next_command.startswith("vtp-export compare tiny-llava")
 
 
