@@ -43,9 +43,12 @@ def test_unpruned_answers_are_those_of_generate(answerer, model):
             turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
             text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
             ids = tokenizer(text.replace("<image>", "<image>" * 576), return_tensors="pt")["input_ids"]
-            out = plain.generate(input_ids=ids, pixel_values=pixels, max_new_tokens=64, do_sample=False)
-            expected = out[0, ids.shape[1] :].tolist()
+            told = {"output_logits": True, "return_dict_in_generate": True}
+            out = plain.generate(input_ids=ids, pixel_values=pixels, max_new_tokens=64, do_sample=False, **told)
+            expected = out.sequences[0, ids.shape[1] :].tolist()
             assert list(answer.ids) == [token for token in expected if token != tokenizer.eos_token_id]
+            best = torch.cat(out.logits).topk(2, dim=-1).values  # the same text could come of other arithmetic
+            np.testing.assert_allclose(answer.gaps, best[:, 0] - best[:, 1], atol=2e-3)
 
 
 def test_questions_together_are_questions_alone(answerer, model):

@@ -71,13 +71,17 @@ def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
         calibrate(spec(tmp_path))
     journal = tmp_path / ".record.json.partial"
     journal.write_text(journal.read_text() + '{"name": "scene-00')  # the line that the kill tore
+    with monkeypatch.context() as patch:  # killed again: the torn line must not have spoiled the next ones
+        killed_after(patch, 7)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(spec(tmp_path, resume=True))
     drawn = []
     numbers = room._numbers
     monkeypatch.setattr(
         room, "_numbers", lambda frontend, pixels: drawn.append(len(pixels)) or numbers(frontend, pixels)
     )
     resumed = calibrate(spec(tmp_path, resume=True))
-    assert sum(drawn) == LIMIT - 5
+    assert sum(drawn) == LIMIT - 7
     assert resumed.data_sha256 == record[0].data_sha256
     assert resumed.erank.mean == pytest.approx(record[0].erank.mean, rel=1e-6)  # batched otherwise
     assert not journal.exists()
