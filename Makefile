@@ -29,6 +29,7 @@ fix: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench.frontend
 	$(BIN)/python -m bench.erank
+	$(BIN)/python -m bench.embedded 200
 
 # The wheelhouse lets a test build the small environment of an edge device without the network.
 $(READY): pyproject.toml constraints.txt

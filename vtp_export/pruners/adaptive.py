@@ -15,6 +15,8 @@ and its output change with the precision; this does not.
 Adaptive count (appendix B.5) is described there by one sentence: up to 20 % fewer than the budget for simple images,
 proportionally more for complex ones. Here: round(keep * complexity / reference), not below 80 % and not above
 `ceiling` times the budget.
+
+Use it as the default: it needs CLS attention and one Gram matrix, and leads the paper's averages at every budget.
 """
 
 import dataclasses

@@ -15,6 +15,8 @@ Where the paper is silent, or what is known of it does not work here: how many t
 length, and the mean for the sum, without which the density of every token of 1024 channels is 0; weights of at least
 1e-9; equally dense: the earlier counts as denser. CLS is dropped. Output in spatial order of the anchors: the most
 attended of a merged group, the centre of a cluster.
+
+Use it to repeat the paper's hybrid tables; merging costs a loop over pairs, and no code of the authors confirms it.
 """
 
 import math

@@ -3,6 +3,8 @@
 Source: Zhang et al. 2024, "[CLS] attention is all you need for training-free visual token pruning"; repository
 Theia-4869/FasterVLM (Apache-2.0). Code and paper agree. Kept tokens stay in spatial order, CLS is dropped.
 Ties go to the lowest position, where the release leaves them undefined.
+
+Use it where speed counts most or hallucination matters most: one sort, and nothing else but CLS attention.
 """
 
 from dataclasses import dataclass

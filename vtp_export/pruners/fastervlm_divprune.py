@@ -8,6 +8,8 @@ distance of the projected features. Where attention takes none, the first is the
 farthest, so that ratio=0 is `divprune` and ratio=1 `fastervlm`. The ratio: see `pruners/_mixing.py`.
 
 Ties go to the lowest position. CLS is dropped, output in spatial order.
+
+Use it where attention alone loses background that is asked about, at the price of one distance matrix.
 """
 
 from dataclasses import dataclass

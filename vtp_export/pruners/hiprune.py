@@ -12,6 +12,8 @@ CLS among them.
 Followed as released; where five tokens an anchor exceed the budget (the release fails) there are fewer anchors. Ties
 go to the lowest position. CLS takes part as a query only, and is dropped; output in spatial order. It needs no CLS
 token, and every weight of two attention maps: costlier in the tower than methods that read one row.
+
+Use it with towers that have no CLS token.
 """
 
 from dataclasses import dataclass

@@ -13,6 +13,8 @@ repository 42Shawn/LLaVA-PruMerge (Apache-2.0), whose `forward` calls the plus v
 The paper reads the penultimate layer and takes weighted means; the release, which is followed, reads the last layer and
 divides nothing. Where there is no outlier (the release fails) there is one. Ties go to the lowest position. CLS takes
 no part. Not in spatial order; `kept` is -1 for the extra token.
+
+Use it to repeat published rows, or where what is dropped must still leave a trace; not at fixed small budgets.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,8 @@ picks:
   not public.
 
 Output: picks by attention, then those from all over in spatial order, then the extra token, for which `kept` is -1.
+
+Use it in place of `prumerge` at fixed budgets, where tokens from all over the image matter.
 """
 
 from dataclasses import dataclass

@@ -19,6 +19,8 @@ decomposition, where components of nearly equal weight would need hundreds of pr
 span of the components better than each of them. What lies in the span of earlier columns to 1e-4 counts as zero.
 
 The paper's budget by information content is not in the release, and not here.
+
+Use it where groups of like content must all be represented; costly, for its loops over components and tokens.
 """
 
 import math
@@ -80,7 +82,7 @@ class Pruner(nn.Module):
         n = static_size(saliency, -1)
         # sigmoid(-x) = 1 - sigmoid(x): the same components, with digits left where most features are large.
         sign = torch.where(hidden.mean((1, 2), keepdim=True) > 0, -1.0, 1.0)
-        loading = self._components(torch.sigmoid(sign * hidden)).abs()
+        loading = self._components(_sigmoid(sign * hidden)).abs()
         group = best(snapped(loading).reshape(-1, self.groups)).reshape(-1, n)
         same = group[:, :, None] == group[:, None, :]
         rank = descending_rank(saliency)
@@ -133,6 +135,12 @@ class Pruner(nn.Module):
             return torch.maximum(suppressed, struck)
 
         return repeat(step, torch.zeros_like(rank), n, self.loop)
+
+
+def _sigmoid(values: Tensor) -> Tensor:
+    """The sigmoid, from an exponential: the operator of ONNX Runtime's CPU stands still below -18."""
+    small = (-values.abs()).exp()
+    return torch.where(values < 0, small, 1.0) / (1 + small)
 
 
 def _quotas(size: Tensor, unsuppressed: Tensor, keep: int) -> Tensor:

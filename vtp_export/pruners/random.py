@@ -7,6 +7,8 @@ which rounding would break.
 
 Position i gets the key mix(seed * 2^32 + i), where mix is the finaliser of SplitMix64 (Steele et al. 2014), and the k
 smallest keys are kept: a smaller k keeps a subset. CLS is dropped. Output in spatial order.
+
+Use it as the floor in every comparison.
 """
 
 from dataclasses import dataclass

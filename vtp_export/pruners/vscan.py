@@ -13,6 +13,8 @@ be part of a vision front end.
 Followed as released, but: the release keeps fewer tokens where floor(keep / 2) is no multiple of 16; here the global
 part fills the budget. A grid that 4 does not divide gets windows that differ by one row or column. Ties go to the
 lowest position. CLS is dropped; output in spatial order; `kept` names the token that the others were merged into.
+
+Use it where every part of the image must be looked at and merging is wanted; it reads two layers' attention.
 """
 
 from dataclasses import dataclass
