@@ -25,10 +25,11 @@ fix: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# full-size figures, about half an hour; bench/RESULTS.md keeps the last ones
+# full-size figures, about forty minutes; bench/RESULTS.md keeps the last ones
 bench: $(READY)
 	$(BIN)/python -m bench.frontend
 	$(BIN)/python -m bench.erank
+	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.embedded 200
 
 # The wheelhouse lets a test build the small environment of an edge device without the network.
