@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vtp_export.errors import ModelError
 from vtp_export.models._clip import ClipTower, clip_config
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
@@ -148,3 +149,12 @@ def test_without_saliency_there_is_none_and_the_features_are_the_same():
     features, read = tower(pixels)
     assert read == {}
     assert torch.equal(features, tower(pixels, {"saliency"})[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hidden_act", ["gelu"]), ("hidden_act", "gleu"), ("layer_norm_eps", "1e-5"), ("layer_norm_eps", -1.0)],
+)
+def test_odd_values_are_one_sentence(key, value):
+    with pytest.raises(ModelError, match=r"is not supported|is needed"):
+        clip_config({key: value})

@@ -62,6 +62,9 @@ def clip_config(raw: dict[str, Any]) -> ClipConfig:
             f"the vision tower's sizes do not divide: width {config.hidden_size} by "
             f"{config.num_attention_heads} heads, image {config.image_size} by patch {config.patch_size}"
         )
+    eps = config.layer_norm_eps
+    if type(eps) not in (int, float) or not 0 <= eps < 1:
+        raise ModelError(f"layer_norm_eps of the vision tower is {eps!r}; a number from 0 to 1 is needed")
     activation(config.hidden_act)
     return config
 
@@ -78,7 +81,7 @@ def activation(name: str) -> Any:
         ModelError: not one that CLIP towers or LLaVA projectors use.
     """
     known = {"quick_gelu": quick_gelu, "gelu": F.gelu, "relu": F.relu, "silu": F.silu}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ModelError(f"activation '{name}' is not supported; supported: {', '.join(known)}")
     return known[name]
 
