@@ -5,6 +5,8 @@ python -m bench.pages
 
 import ast
 import dataclasses
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +28,79 @@ Exactness: *exact* means that in float64 the graph keeps what the twin keeps, to
 the weights of their mixtures. *Chaotic* methods are exact in float64; in float32 one swapped pair changes all that
 follows, so that only the overlap is judged, and `validate` says so. The laws are `tests/laws/test_pruner_laws.py`.
 
+Cost: n tokens of d channels, k of them kept; an order of n weights is n x n comparisons. A loop is one operator, so the
+graph does not grow with k, unless it is built for a target without loops (`loop = False` on the pruner), where the
+rounds unroll.
+
 What each does to answers: [comparison.md](comparison.md). What each costs in milliseconds at full size, where it has
 been measured: [bench/RESULTS.md](../bench/RESULTS.md).
 
-Published: average over nine benchmarks of LLaVA-1.5-7B in % of the unpruned model, at 128 / 64 / 32 tokens
-(AgilePruner, ICLR 2026, Table 7). None of these numbers was measured here.
+Published, in the table: average over nine benchmarks of LLaVA-1.5-7B in % of the unpruned model, at 128 / 64 / 32
+tokens (AgilePruner, ICLR 2026, Table 7). None of these numbers was measured here.
 """
 
-PUBLISHED = {
-    "adaptive": "98.04 / 96.76 / 94.02",
-    "divprune": "97.25 / 95.02 / 92.16",
-    "prumerge_plus": "95.64 / 92.76 / 87.01",
-    "visionzip": "97.19 / 94.46 / 89.41",
-    "vispruner": "98.01 / 95.07 / 90.75",
-}
+ENTRIES = ("Source", "Licence", "Differs", "Cost", "Published", "Use it when")
+"""Paragraphs at the end of every docstring."""
+
+SETTING = re.compile(r"^(\w+(?:, \w+)*): ((?:.|\n(?! *\w+(?:, \w+)*: |$))*)", re.MULTILINE)
+"""A setting in the docstring of a `Config`: names, then the meaning up to the next one."""
+
+TABLE_7 = re.compile(r"^(\d+\.\d+ / \d+\.\d+ / \d+\.\d+) at 128 / 64 / 32 tokens .*Table 7")
 
 
 def page() -> str:
     """The whole page."""
     names = rooms.names("pruners")
-    table = ["| method | reads | works | output | exactness | published |", "|---|---|---|---|---|---|"]
+    table = ["| method | reads | works | output | exactness | published | settings |", "|---" * 7 + "|"]
     sections = []
     for name in names:
         room = rooms.load("pruners", name)
+        about, entries = told(name)
+        figures = TABLE_7.match(" ".join(entries["Published"].split()))
         cells = (
             ", ".join(room.NEEDS) or "-",
             _stage(room),
             _order(room),
             _exactness(name, room),
-            PUBLISHED.get(name, "-"),
+            figures[1] if figures else "-",
+            ", ".join(f"`{field.name}={field.default}`" for field in dataclasses.fields(room.Config)),
         )
         table.append(f"| [`{name}`](#{name}) | {' | '.join(cells)} |")
-        sections.append(_section(name, room))
+        listed = [f"- **{entry}**: {_indented(text)}" for entry, text in entries.items()]
+        sections.append(
+            "\n".join(
+                [f"## {name}", "", about, "", *listed, "", "Settings and their defaults:", "", *_settings(room), ""]
+            )
+        )
     return "\n".join([HEAD, *table, "", *sections])
+
+
+def told(name: str) -> tuple[str, dict[str, str]]:
+    """What a file says of its method: the text, and the entries at its end, each under its word.
+
+    Raises:
+        ValueError: an entry is missing, or they are not in the order of `ENTRIES`.
+    """
+    text = ast.get_docstring(ast.parse((rooms.PACKAGE / "pruners" / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    about, *parts = re.split(rf"^({'|'.join(ENTRIES)}): ", text, flags=re.MULTILINE)
+    if tuple(parts[::2]) != ENTRIES:
+        raise ValueError(f"pruners/{name}.py: the docstring ends with {parts[::2]}, not with {list(ENTRIES)}")
+    return about.strip(), dict(zip(ENTRIES, (part.strip() for part in parts[1::2]), strict=True))
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n  ")
+
+
+def _settings(room: Any) -> list[str]:
+    """Lines: one or two settings with their defaults, and what the docstring of `Config`, or a base, says of them."""
+    left = {field.name: field.default for field in dataclasses.fields(room.Config)}
+    lines = []
+    for kind in room.Config.__mro__[:-1]:
+        for names, text in SETTING.findall(inspect.getdoc(kind) or ""):
+            told_here = [f"`{name}={left.pop(name)}`" for name in names.split(", ") if name in left]
+            lines += [f"- {', '.join(told_here)}: {' '.join(text.split())}"] if told_here else []
+    return [*lines, *(f"- `{name}={default}`: ignored." for name, default in left.items())]
 
 
 def _stage(room: Any) -> str:
@@ -88,17 +130,6 @@ def _signals() -> Tokens:
     }
     drawn = {name: torch.randn(1, *shapes.get(name, (N,)), generator=generator).abs() for name in Tokens._fields}
     return Tokens(**drawn)
-
-
-def _section(name: str, room: Any) -> str:
-    text = ast.get_docstring(ast.parse(Path(room.__file__).read_text(encoding="utf-8"))) or ""
-    settings = [
-        f"`{field.name}={getattr(room.Config(), field.name)}`"
-        for field in dataclasses.fields(room.Config)
-        if field.name
-    ]
-    told = f"Settings and their defaults: {', '.join(settings)}." if settings else "It has no settings."
-    return f"## {name}\n\n{text}\n\n{told}\n"
 
 
 def main() -> None:

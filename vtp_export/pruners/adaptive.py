@@ -1,22 +1,27 @@
 """AgilePruner: walk by attention, strike out near-duplicates, more boldly the more complex the image.
 
-Source: "AgilePruner: An Empirical Study of Attention and Diversity for Adaptive Visual Token Pruning in Large
-Vision-Language Models" (ICLR 2026), section 4.3 and appendices B.2, B.4, B.5; repository cvsp-lab/AgilePruner
-(Apache-2.0). Candidates are visited by descending CLS attention; keeping the one of rank r (1-based, pruned ones
-count) strikes out all whose cosine distance to it is below
+Candidates are visited by descending CLS attention; keeping the one of rank r (1-based, pruned ones count) strikes out
+all whose cosine distance to it is below
 
     tau_r = min(r * complexity / reference * step, tau_max)
 
-Where paper and release differ, the release is followed: erank of *centred* projected features (`center=false` for
-the paper's text), a reference of 90 (the paper reports a mean of about 95 over MME), and backfill by attention when
+Adaptive count (appendix B.5) is described there by one sentence: up to 20 % fewer than the budget for simple images,
+proportionally more for complex ones. Here: round(keep * complexity / reference), not below 80 % and not above `ceiling`
+times the budget.
+
+Source: "AgilePruner: An Empirical Study of Attention and Diversity for Adaptive Visual Token Pruning in Large
+Vision-Language Models" (ICLR 2026), section 4.3 and appendices B.2, B.4, B.5; repository cvsp-lab/AgilePruner.
+Licence: Apache-2.0.
+Differs: where paper and release differ, the release is followed: erank of *centred* projected features (`center=false`
+for the paper's text), a reference of 90 (the paper reports a mean of about 95 over MME), and backfill by attention when
 fewer than k survive. The release centres the features in place when the model runs in float32, so that its distances
 and its output change with the precision; this does not.
-
-Adaptive count (appendix B.5) is described there by one sentence: up to 20 % fewer than the budget for simple images,
-proportionally more for complex ones. Here: round(keep * complexity / reference), not below 80 % and not above
-`ceiling` times the budget.
-
-Use it as the default: it needs CLS attention and one Gram matrix, and leads the paper's averages at every budget.
+Cost: two n x n products (distances, Gram matrix), 15 more of min(n, d) square for erank (none of these with
+complexity=entropy), then k rounds of O(n) in one loop.
+Published: 98.04 / 96.76 / 94.02 at 128 / 64 / 32 tokens (% of the full model, LLaVA-1.5-7B, mean of nine benchmarks,
+AgilePruner's Table 7). CHAIR at 64 tokens: sentences 52.2, instances 15.9, recall 75.7 (full model: 51.0, 13.9, 78.7).
+Use it when: nothing speaks for another: it adapts to plain and to crowded images, needs one row of attention and one Gram matrix, and
+leads that table at every budget.
 """
 
 import dataclasses

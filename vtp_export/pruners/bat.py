@@ -1,7 +1,5 @@
 """BAT: similar attended tokens merged, the others clustered by density peaks. From the paper alone: there is no code.
 
-Source: Long et al., "Beyond Attentive Tokens: Incorporating Token Importance and Diversity for Efficient Vision
-Transformers" (CVPR 2023), a method for ImageNet classifiers; the repository BWLONG/BeyondAttentiveTokens holds no code.
 The rows "BAT" in AgilePruner's Tables 5 and 7 come from a port that is not public: no equality with either is claimed.
 With ratio=adaptive or inverse the hybrid of Table 5, see `pruners/_mixing.py`. Features are those before the projector.
 
@@ -11,12 +9,17 @@ With ratio=adaptive or inverse the hybrid of Table 5, see `pruners/_mixing.py`. 
    densest, to the farthest). Density is exp(-mean |u_i - u_j|^2) over the tokens at unit length.
 3. Each of the others joins the centre of highest cosine; a cluster is its attention-weighted mean.
 
-Where the paper is silent, or what is known of it does not work here: how many tokens are attentive (`spread`); unit
-length, and the mean for the sum, without which the density of every token of 1024 channels is 0; weights of at least
-1e-9; equally dense: the earlier counts as denser. CLS is dropped. Output in spatial order of the anchors: the most
-attended of a merged group, the centre of a cluster.
-
-Use it to repeat the paper's hybrid tables; merging costs a loop over pairs, and no code of the authors confirms it.
+Source: Long et al., "Beyond Attentive Tokens: Incorporating Token Importance and Diversity for Efficient Vision
+Transformers" (CVPR 2023), a method for ImageNet classifiers; the repository BWLONG/BeyondAttentiveTokens holds no code.
+Licence: none of code; the README of the empty repository says Apache-2.0.
+Differs: where the paper is silent, or what is known of it does not work here: how many tokens are attentive (`spread`);
+unit length, and the mean for the sum, without which the density of every token of 1024 channels is 0; weights of at
+least 1e-9; equally dense: the earlier counts as denser. CLS is dropped. Output in spatial order of the anchors: the
+most attended of a merged group, the centre of a cluster.
+Cost: two n x n products, comparisons of n x n pairs, then (spread - 1) m rounds of O(spread^2 m^2) in one loop, for m
+attentive tokens.
+Published: rows of AgilePruner's Tables 5 and 7, from a port that is not public: not comparable.
+Use it when: the hybrids of that paper are to be repeated; no code of the authors confirms it.
 """
 
 import math

@@ -1,15 +1,19 @@
 """DART at the embedding level: a few pivots of large norm, then the tokens least like each of them.
 
+The `pivots` tokens of largest L1 norm are kept. Pivot p of P, in descending order of norm, then takes ceil(remaining /
+(P - p)) tokens, those of lowest cosine to it that are left. Ties go to the lowest position, as there.
+
+CLS takes no part and is dropped. Output in spatial order.
+
 Source: Wen et al., "Stop Looking for Important Tokens in Multimodal Language Models: Duplication Matters More" (DART,
-EMNLP 2025); repository ZichenWen1/DART (Apache-2.0), which prunes inside the language model, by its keys. Followed
-here is the variant on input embeddings that NVIDIA's TensorRT-Edge-LLM ships (Apache-2.0), with image pivots only, as
-it does when told to use no text pivots; text is not there yet in a vision front end.
-
-The `pivots` tokens of largest L1 norm are kept. Pivot p of P, in descending order of norm, then takes ceil(remaining
-/ (P - p)) tokens, those of lowest cosine to it that are left. Ties go to the lowest position, as there.
-
-CLS takes no part and is dropped. Output in spatial order. Use it where speed counts most: P rounds, whatever k is,
-and no n x n similarities. The graph grows with P.
+EMNLP 2025); repository ZichenWen1/DART. The variant on input embeddings: NVIDIA's TensorRT-Edge-LLM.
+Licence: Apache-2.0, both.
+Differs: the paper prunes inside the language model, by its keys. Followed here is NVIDIA's variant on embeddings, with
+image pivots only, as it does when told to use no text pivots; text is not there yet in a vision front end.
+Cost: for each of P pivots, one product of a token with all others and one order; no n x n similarities. The graph grows
+with P, not with k.
+Published: none for this variant.
+Use it when: no attention can be had, and speed counts most: P rounds, whatever k is.
 """
 
 from dataclasses import dataclass

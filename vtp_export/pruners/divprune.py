@@ -1,15 +1,21 @@
 """DivPrune: the k tokens that are farthest apart, by cosine distance of the projected features.
 
-Source: Alvar et al., "DivPrune: Diversity-based Visual Token Pruning for Large Multimodal Models" (CVPR 2025);
-repository vbdi/divprune (CC BY-NC 4.0: its rules are followed here, none of its code).
-
 Max-min diversity by greedy farthest-point choice: first the token whose nearest neighbour is farthest, then each time
-the token whose nearest chosen token is farthest. Paper and release agree. Differences from the release: it leaves
-chosen tokens in the race (they can win again only when nothing but duplicates is left), has no rule for zero tokens
-(here at distance 1 from all), and runs in float16.
+the token whose nearest chosen token is farthest.
 
-CLS takes no part and is dropped. Output in spatial order. Use it where the answer may lie anywhere in the picture
-(text, counting); attention is not looked at, and hallucination is more frequent than with attention-based choice.
+CLS takes no part and is dropped. Output in spatial order.
+
+Source: Alvar et al., "DivPrune: Diversity-based Visual Token Pruning for Large Multimodal Models" (CVPR 2025);
+repository vbdi/divprune.
+Licence: CC BY-NC 4.0: its rules are followed here, none of its code.
+Differs: paper and release agree. The release leaves chosen tokens in the race (they can win again only when nothing but
+duplicates is left), has no rule for zero tokens (here at distance 1 from all), and runs in float16.
+Cost: one n x n product, then k rounds of O(n) in one loop.
+Published: 97.25 / 95.02 / 92.16 at 128 / 64 / 32 tokens (% of the full model, LLaVA-1.5-7B, mean of nine benchmarks,
+AgilePruner's Table 7); 97.3 / 95.0 / 91.9 % in MFPruner's. CHAIR at 64 tokens: sentences 57.4, instances 18.0, recall
+76.4. Qwen2.5-VL-7B, 25 % / 10 % kept (AngelSlim's documentation): 89.26 / 76.09 %.
+Use it when: the answer may lie anywhere in the picture (text, counting). Attention is not looked at, and hallucination
+is more frequent than with attention-based choice.
 """
 
 from dataclasses import dataclass

@@ -1,21 +1,22 @@
 """DPP: the k tokens of (nearly) largest determinant, plain or weighted by CLS attention.
 
+The kernel is r_i cos_ij r_j over the projected features.
+
+CLS is dropped. Output in spatial order.
+
 Source: Zhang et al., "Beyond Attention or Similarity: Maximizing Conditional Diversity for Token Pruning in MLLMs"
-(CDPruner, NeurIPS 2025); repository Theia-4869/CDPruner (Apache-2.0). Greedy MAP inference: Chen et al., "Fast greedy
-MAP inference for determinantal point process" (NeurIPS 2018).
-
-The kernel is r_i cos_ij r_j over the projected features. CDPruner's relevance r compares each patch with the
-question, which a vision front end does not see; so r is 1 (relevance=none, what OpenVINO GenAI calls a weight of 0)
-or CLS attention, normalised as CDPruner normalises its own: (a - min + 1e-6) / (max - min), with 1e-6 added below as
-well, so that equal attention gives r = 1. Its minimum and maximum are those of the image, CDPruner's those of the
-batch.
-
-Also ours: a token whose residual is at most 2^-14 (within 0.45 degrees of the span of the chosen ones) comes last, by
-position, where the release divides by what rounding left of 0. Gains whose logarithms round to the same multiple of
-2^-20 tie. Paper and release agree otherwise.
-
-CLS is dropped. Output in spatial order. Use it for diversity that looks at whole sets where `divprune` looks at
-pairs.
+(CDPruner, NeurIPS 2025); repository Theia-4869/CDPruner. Greedy MAP inference: Chen et al., "Fast greedy MAP inference
+for determinantal point process" (NeurIPS 2018).
+Licence: Apache-2.0.
+Differs: CDPruner's relevance r compares each patch with the question, which a vision front end does not see; so r is 1
+(relevance=none, what OpenVINO GenAI calls a weight of 0) or CLS attention, normalised as CDPruner normalises its own:
+(a - min + 1e-6) / (max - min), with 1e-6 added below as well, so that equal attention gives r = 1. Its minimum and
+maximum are those of the image, CDPruner's those of the batch. A token whose residual is at most 2^-14 (within 0.45
+degrees of the span of the chosen ones) comes last, by position, where the release divides by what rounding left of 0.
+Gains whose logarithms round to the same multiple of 2^-20 tie. Paper and release agree otherwise.
+Cost: one n x n product, then k rounds in one loop, O(k n) each for the Cholesky rows.
+Published: none without the question; with it CDPruner reports 94 % of the full model at 32 tokens.
+Use it when: diversity of the set as a whole is wanted, where `divprune` looks at pairs.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,14 @@
 """FasterVLM: keep the k tokens that CLS attends to most.
 
-Source: Zhang et al. 2024, "[CLS] attention is all you need for training-free visual token pruning"; repository
-Theia-4869/FasterVLM (Apache-2.0). Code and paper agree. Kept tokens stay in spatial order, CLS is dropped.
-Ties go to the lowest position, where the release leaves them undefined.
+Kept tokens stay in spatial order, CLS is dropped.
 
-Use it where speed counts most or hallucination matters most: one sort, and nothing else but CLS attention.
+Source: Zhang et al. 2024, "[CLS] attention is all you need for training-free visual token pruning"; repository
+Theia-4869/FasterVLM.
+Licence: Apache-2.0.
+Differs: code and paper agree. Ties go to the lowest position, where the release leaves them undefined.
+Cost: an order of n weights; only what is kept is projected.
+Published: CHAIR at 64 tokens: sentences 45.4, instances 13.5, recall 69.3 (AgilePruner; full model: 51.0, 13.9, 78.7).
+Use it when: speed or hallucination matters most: one order, and nothing else but CLS attention.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,19 @@
 """FasterVLM with DivPrune: part of the budget by attention, the rest by distance from what is kept already.
 
-Source: AgilePruner (ICLR 2026), section 4.3 and Table 6, "Divprune + FasterVLM" with a fixed and an adaptive ratio; no
-code of it was released, and the paper does not say how the two are joined. Here: the floor(keep * ratio) most attended
-tokens, as FasterVLM (Theia-4869/FasterVLM, Apache-2.0) takes them; then DivPrune's recursion (vbdi/divprune, CC BY-NC
-4.0: its rule, none of its code) goes on from these: each time the token whose nearest kept one is farthest, by cosine
-distance of the projected features. Where attention takes none, the first is the token whose nearest neighbour is
-farthest, so that ratio=0 is `divprune` and ratio=1 `fastervlm`. The ratio: see `pruners/_mixing.py`.
+The floor(keep * ratio) most attended tokens, as FasterVLM takes them; then DivPrune's recursion goes on from these:
+each time the token whose nearest kept one is farthest, by cosine distance of the projected features. Where attention
+takes none, the first is the token whose nearest neighbour is farthest, so that ratio=0 is `divprune` and ratio=1
+`fastervlm`. The ratio: see `pruners/_mixing.py`.
 
 Ties go to the lowest position. CLS is dropped, output in spatial order.
 
-Use it where attention alone loses background that is asked about, at the price of one distance matrix.
+Source: AgilePruner (ICLR 2026), section 4.3 and Table 6, "Divprune + FasterVLM" with a fixed and an adaptive ratio.
+Licence: FasterVLM (Theia-4869/FasterVLM) is Apache-2.0, DivPrune (vbdi/divprune) CC BY-NC 4.0: its rule is followed
+here, none of its code.
+Differs: no code of it was released, and the paper does not say how the two are joined: that is ours.
+Cost: one n x n product, for an adaptive ratio by erank that of `adaptive` too, then k rounds of O(n) in one loop.
+Published: AgilePruner's Table 6, of a mixture whose recipe is not public: not comparable.
+Use it when: both ends are wanted side by side: ratio=1 is `fastervlm`, ratio=0 `divprune`, ratio=inverse the control.
 """
 
 from dataclasses import dataclass

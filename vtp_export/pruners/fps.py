@@ -1,13 +1,19 @@
 """FPS: farthest-point sampling, from the token that CLS attends to most.
 
-Source: Eldar et al., "The farthest point strategy for progressive image sampling" (1997); as "FPSPruner" in the
-hallucination table and appendix C of AgilePruner (ICLR 2026), which has no code for it and names neither the first
-token nor the metric. They are settings here, and their defaults (CLS attention, cosine) are this package's choice:
-say which were used. With metric=cosine the first token is the only difference from `divprune`.
-
 metric=euclidean measures from the chosen token to all others in every round, O(k n d), less than a distance matrix
-costs, and without the cancellation of one. CLS takes no part and is dropped. Output in spatial order. Use it as the
-plain baseline of diversity.
+costs, and without the cancellation of one. CLS takes no part and is dropped. Output in spatial order.
+
+Source: Eldar et al., "The farthest point strategy for progressive image sampling" (1997); as "FPSPruner" in the
+hallucination table and appendix C of AgilePruner (ICLR 2026).
+Licence: none needed: an algorithm of the literature, no code was read.
+Differs: that paper has no code for it and names neither the first token nor the metric. They are settings here, and
+their defaults (CLS attention, cosine) are this package's choice: say which were used. With metric=cosine the first
+token is the only difference from `divprune`.
+Cost: metric=cosine: one n x n product, then k rounds of O(n) in one loop; metric=euclidean: no product, k rounds of O(n
+d).
+Published: CHAIR at 64 tokens: sentences 58.6, instances 18.6, recall 76.0 (AgilePruner, whose first token and metric
+are not known).
+Use it when: a plain baseline of diversity is wanted.
 """
 
 from dataclasses import dataclass

@@ -1,19 +1,22 @@
 """HiPrune: anchors by the attention received in a middle layer, their neighbours, and the rest by the last layer's.
 
-Source: Liu et al., "HiPrune: Training-Free Visual Token Pruning via Hierarchical Attention in Vision-Language Models"
-(2025); repository Danielement321/HiPrune (MIT). Attention received is the mean over heads and over all queries,
-CLS among them.
+Attention received is the mean over heads and over all queries, CLS among them.
 
 1. Anchors: the round(keep * alpha / 5) tokens that receive most in the middle layer (the 9th of 24; in towers of
    another depth the layer at three eighths). With each of them its four neighbours, in the release's indices: i - 1, i
    + 1, i - side, i + side, cut to the grid, so that a neighbour of a row's end is in the next row.
 2. The rest of the budget: the tokens that receive most in the select layer.
 
-Followed as released; where five tokens an anchor exceed the budget (the release fails) there are fewer anchors. Ties
-go to the lowest position. CLS takes part as a query only, and is dropped; output in spatial order. It needs no CLS
-token, and every weight of two attention maps: costlier in the tower than methods that read one row.
-
-Use it with towers that have no CLS token.
+Source: Liu et al., "HiPrune: Training-Free Visual Token Pruning via Hierarchical Attention in Vision-Language Models"
+(2025); repository Danielement321/HiPrune.
+Licence: MIT.
+Differs: followed as released; where five tokens an anchor exceed the budget (the release fails) there are fewer
+anchors. Ties go to the lowest position. CLS takes part as a query only, and is dropped; output in spatial order.
+Cost: two orders of n weights; in the tower every weight of two attention maps, dearer than the one row that others
+read.
+Published: 99.3 % of the full model at 192 tokens (its README). Qwen2.5-VL-7B, 25 % / 10 % kept (AngelSlim's
+documentation): 87.80 / 72.22 %.
+Use it when: the tower has no CLS token.
 """
 
 from dataclasses import dataclass
@@ -33,7 +36,11 @@ STAGE = "hidden"
 
 @dataclass(frozen=True)
 class Config:
-    """keep: how many tokens. alpha: share of them for anchors and their neighbours."""
+    """Settings of HiPrune.
+
+    keep: how many tokens.
+    alpha: share of them for anchors and their neighbours.
+    """
 
     keep: int = 64
     alpha: float = 0.1

@@ -1,7 +1,6 @@
 """HoloV: a share of the budget for every band of the picture, then the most attended tokens of each band.
 
-Source: Zou et al., "Don't Just Chase Highlighted Tokens in MLLMs: Revisiting Visual Holistic Context Retention"
-(HoloV, NeurIPS 2025); repository obananas/HoloV (Apache-2.0). Its rules, for any n and k:
+Its rules, for any n and k:
 
 1. The tokens, in raster order, are cut into `chunks` runs of equal length (the first ones one longer where n does not
    divide). The paper speaks of crops; runs of the raster, here 16 of 36 tokens, are horizontal bands.
@@ -12,13 +11,19 @@ Source: Zou et al., "Don't Just Chase Highlighted Tokens in MLLMs: Revisiting Vi
 3. Each run gets the whole part of its share of k; what is left goes one by one to the runs of highest score.
 4. Each run gives its most attended tokens.
 
-Differences from the release: a run that is due more than it has passes the surplus to the runs of highest score that
-have room, where the release fills up with zero vectors; all-zero attention means equal shares; a run of one token is
-scored like the others (the release forgets the factor 1000); a share counts as whole from 2^-12 below on, and shares
-are compared in steps of 2^-16, so that rounding decides nothing. The release orders the tokens of a run by attention;
-here the output is in spatial order.
+CLS is dropped.
 
-CLS is dropped. Use it where attention-based choice must not lose whole regions.
+Source: Zou et al., "Don't Just Chase Highlighted Tokens in MLLMs: Revisiting Visual Holistic Context Retention" (HoloV,
+NeurIPS 2025); repository obananas/HoloV.
+Licence: Apache-2.0.
+Differs: a run that is due more than it has passes the surplus to the runs of highest score that have room, where the
+release fills up with zero vectors; all-zero attention means equal shares; a run of one token is scored like the others
+(the release forgets the factor 1000); a share counts as whole from 2^-12 below on, and shares are compared in steps of
+2^-16, so that rounding decides nothing. The release orders the tokens of a run by attention; here the output is in
+spatial order.
+Cost: cosines within each run, n^2 / chunks pairs; orders of n weights. No loop.
+Published: 95.8 % of the full model at 64 tokens (abstract).
+Use it when: choice by attention must not lose whole regions.
 """
 
 import math

@@ -1,6 +1,12 @@
 """Keep every token: the front end as it is, for comparison.
 
-Use it to measure what pruning costs and what it loses.
+Source: this package.
+Licence: none needed.
+Differs: from nothing.
+Cost: none; all n tokens are projected.
+Published: 100 % by definition. LLaVA-1.5-7B: VQAv2 78.5, GQA 61.9, VizWiz 50.1, SQA 69.5, TextVQA 58.2, POPE 85.9, MME
+1862, MMB 64.7, MMB-CN 58.1 (AgilePruner).
+Use it when: the other methods are to be compared with something.
 """
 
 from dataclasses import dataclass

@@ -1,17 +1,19 @@
 """OTPrune: the k tokens that carry most of the picture's covariance, by greedy log-determinant.
 
-Source: OTPrune (CVPR 2026, arXiv 2602.20205); its release is Apache-2.0. The projected features are scaled so that
-every channel has unit length *over the tokens* (not every token over its channels), S = V V^T, and k tokens are
-chosen greedily by the determinant of I + gamma S S^T.
+The projected features are scaled so that every channel has unit length *over the tokens* (not every token over its
+channels), S = V V^T, and k tokens are chosen greedily by the determinant of I + gamma S S^T.
 
-Differences from the release: it returns the choice in the order of a Python hash set, an accident by which the
-picture reaches the language model scrambled; here in spatial order. It keeps the Cholesky rows in float16, which
-changes up to a quarter of the choice; here at least float32, and the kernel is first scaled to a diagonal of 1, which
-changes no choice and keeps precision. Gains whose logarithms round to the same multiple of 2^-20 tie. It is handed
-the question and ignores it.
+CLS takes no part and is dropped. Output in spatial order.
 
-CLS takes no part and is dropped. Use it where coverage of the whole picture matters. It needs two n x n products, the
-second of n^3.
+Source: OTPrune (CVPR 2026, arXiv 2602.20205) and its release.
+Licence: Apache-2.0.
+Differs: the release returns the choice in the order of a Python hash set, an accident by which the picture reaches the
+language model scrambled; here in spatial order. It keeps the Cholesky rows in float16, which changes up to a quarter of
+the choice; here at least float32, and the kernel is first scaled to a diagonal of 1, which changes no choice and keeps
+precision. Gains whose logarithms round to the same multiple of 2^-20 tie. It is handed the question and ignores it.
+Cost: two n x n products, the second of n^3, then k rounds in one loop, O(k n) each for the Cholesky rows.
+Published: none that we found in text.
+Use it when: coverage of the whole picture matters.
 """
 
 import math

@@ -1,8 +1,5 @@
 """PruneSID: tokens grouped by principal component, near-duplicates last in each group, a quota for every group.
 
-Source: Fang et al., "Prune Redundancy, Preserve Essence: Vision Token Compression in VLMs via Synergistic Importance-
-Diversity" (PruneSID, ICLR 2026); repository ZhengyaoFang/PruneSID (Apache-2.0 by its README, no licence file).
-
 1. The principal components over the tokens of sigmoid(features), each token less its own mean: floor(keep / 4) of them.
    A token's group is the component in which its loading is largest in size.
 2. In each group, by CLS attention: a token is suppressed if its cosine to an unsuppressed one before it exceeds
@@ -12,15 +9,19 @@ Diversity" (PruneSID, ICLR 2026); repository ZhengyaoFang/PruneSID (Apache-2.0 b
    What the cap leaves goes to the groups with most unsuppressed.
 4. Output: CLS, which counts, then group by group the first of each. `kept` is -1 for CLS. Not in spatial order.
 
-Components. The release calls a randomised decomposition without a seed: 10 to 39 % of its selection changes from run to
+Source: Fang et al., "Prune Redundancy, Preserve Essence: Vision Token Compression in VLMs via Synergistic Importance-
+Diversity" (PruneSID, ICLR 2026); repository ZhengyaoFang/PruneSID.
+Licence: Apache-2.0 by its README; there is no licence file.
+Differs: the release calls a randomised decomposition without a seed: 10 to 39 % of its selection changes from run to
 run. No runtime has a portable singular value decomposition either. Here: orthogonal iteration, `ITERATIONS` products
 with the Gram matrix from a start drawn once (seed 0), Gram-Schmidt after each. It is deterministic; it is not the exact
 decomposition, where components of nearly equal weight would need hundreds of products: like the release it finds the
-span of the components better than each of them. What lies in the span of earlier columns to 1e-4 counts as zero.
-
-The paper's budget by information content is not in the release, and not here.
-
-Use it where groups of like content must all be represented; costly, for its loops over components and tokens.
+span of the components better than each of them. What lies in the span of earlier columns to 1e-4 counts as zero. The
+paper's budget by information content is not in the release, and not here.
+Cost: one n x n product, 8 pairs of n x d x g products with Gram-Schmidt of g rounds after each (g = keep / 4), n rounds
+of O(n) for the suppression; loops all.
+Published: 96.3 % of the full model at 64 tokens (abstract).
+Use it when: the parts of a picture are each to be represented, and the cost does not matter.
 """
 
 import math

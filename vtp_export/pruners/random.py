@@ -1,14 +1,18 @@
 """Random: k positions drawn once when the graph is built, by a seed; the floor that every method must clear.
 
-Source: the usual baseline (UniPruneBench, arXiv 2511.02650, finds it hard to beat). The draw is a constant of the
-artefact: every image loses the same positions, so that a run can be repeated anywhere. Average over several seeds to
-judge by it. A draw per image would need a random operator, which runtimes do not share, or a hash of the pixels,
-which rounding would break.
+The draw is a constant of the artefact: every image loses the same positions, so that a run can be repeated anywhere.
+Average over several seeds to judge by it. A draw per image would need a random operator, which runtimes do not share,
+or a hash of the pixels, which rounding would break.
 
 Position i gets the key mix(seed * 2^32 + i), where mix is the finaliser of SplitMix64 (Steele et al. 2014), and the k
 smallest keys are kept: a smaller k keeps a subset. CLS is dropped. Output in spatial order.
 
-Use it as the floor in every comparison.
+Source: the usual baseline (UniPruneBench, arXiv 2511.02650).
+Licence: none needed.
+Differs: usually a draw per image; here one per artefact.
+Cost: none: the positions are a constant of the graph.
+Published: UniPruneBench finds it hard to beat.
+Use it when: a method is to be judged: it must clear this one, averaged over several seeds.
 """
 
 from dataclasses import dataclass

@@ -1,19 +1,22 @@
 """SCOPE: the k tokens that cover the picture best, each gain weighted by CLS attention.
 
-Source: SCOPE, saliency-coverage oriented pruning (NeurIPS 2025); repository kinredon/SCOPE (no licence at its root:
-its rules are followed here, none of its code).
+With S the cosines of the features before the projector and c_i = max(0, S_ij over chosen j) what is covered of token i,
+the next token is the one of largest a_j^alpha * sum_i max(0, S_ij - c_i). The sum has n terms for each of n candidates,
+and c changes them all: n^2 elementwise operations a round are the method's own cost. (Updating the gains for the
+changed i alone, or evaluating them lazily, saves much of that and takes a shape that depends on the data.) At 576
+tokens that is 0.3 million a round; at 2880 it is 8 million, the dearest of the greedy methods by far.
 
-With S the cosines of the features before the projector and c_i = max(0, S_ij over chosen j) what is covered of token
-i, the next token is the one of largest a_j^alpha * sum_i max(0, S_ij - c_i). The sum has n terms for each of n
-candidates, and c changes them all: n^2 elementwise operations a round are the method's own cost. (Updating the gains
-for the changed i alone, or evaluating them lazily, saves much of that and takes a shape that depends on the data.) At
-576 tokens that is 0.3 million a round; at 2880 it is 8 million, the dearest of the greedy methods by far.
+CLS is dropped. Output in spatial order.
 
-Paper and release agree. Differences: attention is the mean over heads where the release has the sum (a factor, which
+Source: SCOPE, saliency-coverage oriented pruning (NeurIPS 2025); repository kinredon/SCOPE.
+Licence: none at the repository's root: its rules are followed here, none of its code.
+Differs: paper and release agree. Attention is the mean over heads where the release has the sum (a factor, which
 changes no choice); its variant that adds attention to the gain instead is left out, because there the factor would
 matter.
-
-CLS is dropped. Output in spatial order. Use it at small budgets, where coverage and saliency both count.
+Cost: one n x n product, then k rounds of O(n^2) in one loop, the method's own.
+Published: 96.0 % of the full model at a ninth of the tokens (its summary); 96.77 / 91.90 % at 128 / 64 tokens on other
+benchmarks (IDPruner). Qwen2.5-VL-7B, 25 % / 10 % kept (AngelSlim's documentation): 92.51 / 79.35 %.
+Use it when: the budget is small, and coverage and saliency both count.
 """
 
 import math

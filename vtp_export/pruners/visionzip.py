@@ -1,20 +1,25 @@
 """VisionZip: CLS, the most attended tokens, and a few contextual ones into which all the others are merged.
 
-Source: Yang et al., "VisionZip: Longer is Better but Not Necessary in Vision Language Models" (CVPR 2025); repository
-dvlab-research/VisionZip (Apache-2.0). The budget counts CLS and contextual tokens. The paper has 10 contextual tokens
-of 64, 20 of 128 and 30 of 192; other budgets have the same proportion, to the nearest whole number.
+The budget counts CLS and contextual tokens. The paper has 10 contextual tokens of 64, 20 of 128 and 30 of 192; other
+budgets have the same proportion, to the nearest whole number.
 
 1. Dominant: CLS, then the most attended patches, in spatial order.
 2. Of the other patches, in spatial order, every s-th is a target (s = number of others // contextual).
 3. Each one left joins the target of highest cosine; compared are the keys of the select layer, mean over heads.
 4. A contextual token is its target *plus* the mean of what joined it.
 
-The paper speaks of merging by average; 4. is the release's rule, which gives tokens of about twice the length, and is
-followed. Ties go to the lowest position. Tokens are merged before the projector. Output: CLS, dominant tokens in
+Source: Yang et al., "VisionZip: Longer is Better but Not Necessary in Vision Language Models" (CVPR 2025); repository
+dvlab-research/VisionZip.
+Licence: Apache-2.0.
+Differs: the paper speaks of merging by average; 4. is the release's rule, which gives tokens of about twice the length,
+and is followed. Ties go to the lowest position. Tokens are merged before the projector. Output: CLS, dominant tokens in
 spatial order, contextual ones in the order of their targets; `kept` is -1 for CLS and names the target of a contextual
 token.
-
-Use it where merging is wanted at little cost: it keeps CLS and one token in six for what is not attended to.
+Cost: one product of the other keys with those of the targets, one k x n mixture; no loop. In the tower the
+keys of the select layer.
+Published: 97.19 / 94.46 / 89.41 at 128 / 64 / 32 tokens (% of the full model, LLaVA-1.5-7B, mean of nine benchmarks,
+AgilePruner's Table 7). Qwen2.5-VL-7B, 25 % / 10 % kept (AngelSlim's documentation): 87.55 / 71.84 %.
+Use it when: the target has no loops, and a summary of the background is wanted.
 """
 
 from dataclasses import dataclass

@@ -1,22 +1,25 @@
 """VisPruner: the most attended tokens, and of the rest those that are left when near-duplicates are dropped.
 
-Source: Zhang et al., "Beyond Text-Visual Attention: Exploiting Visual Cues for Effective Token Pruning in VLMs"
-(VisPruner, ICCV 2025); repository Theia-4869/VisPruner (Apache-2.0). With ratio=adaptive or inverse the hybrid of
-AgilePruner's Table 5, see `pruners/_mixing.py`.
+With ratio=adaptive or inverse the hybrid of AgilePruner's Table 5, see `pruners/_mixing.py`.
 
 1. The first floor(keep * ratio) tokens by CLS attention are kept. The others form a list in order of attention.
 2. Until the list has the wanted length: A is its even, B its odd places. Each of A is scored by its largest cosine (of
    the features before the projector) to one of B; the (at most) 8 highest are dropped. The list becomes the rest of
    A by descending score, followed by B as it was.
 
-Followed as released, but for its crashes: with an odd list A has one more than B (the release fails), and no more are
-dropped than A has. Ties go to the earlier place. CLS is dropped, output in spatial order.
-
 Chaotic: rounding that swaps two neighbours of the list flips even and odd for all later rounds. The release in float32
-agrees with itself in float64 on 53 to 100 % of the tokens. Here float64 equals the reference token by token; in
-float32 only statistics can be compared, and validation says so.
+agrees with itself in float64 on 53 to 100 % of the tokens. Here float64 equals the reference token by token; in float32
+only statistics can be compared, and validation says so.
 
-Use it where half attention, half diversity is wanted and equality with float32 runs elsewhere is not.
+Source: Zhang et al., "Beyond Text-Visual Attention: Exploiting Visual Cues for Effective Token Pruning in VLMs"
+(VisPruner, ICCV 2025); repository Theia-4869/VisPruner.
+Licence: Apache-2.0.
+Differs: followed as released, but for its crashes: with an odd list A has one more than B (the release fails), and no
+more are dropped than A has. Ties go to the earlier place. CLS is dropped, output in spatial order.
+Cost: one n x n product, then about (n - keep) / 8 rounds of O(n^2) in one loop.
+Published: 98.01 / 95.07 / 90.75 at 128 / 64 / 32 tokens (% of the full model, LLaVA-1.5-7B, mean of nine benchmarks,
+AgilePruner's Table 7). Qwen2.5-VL-7B, 25 % / 10 % kept (AngelSlim's documentation): 88.31 / 72.60 %.
+Use it when: published figures are to be compared with; not where two runtimes must keep the same tokens.
 """
 
 from dataclasses import dataclass

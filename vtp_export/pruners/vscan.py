@@ -1,20 +1,21 @@
 """VScan, first stage: half the tokens by windows, half by the whole image, what is dropped merged into the kept.
 
-Source: Zhang et al., "VScan: Rethinking Visual Token Reduction for Efficient Large Vision-Language Models" (2025);
-repository Tencent/SelfEvolvingAgent, folder VScan (MIT). The second stage prunes inside the language model, and cannot
-be part of a vision front end.
-
 1. Local: the grid is cut into 4 x 4 windows; each gives its floor(keep / 2) // 16 most attended tokens, by the CLS row
    of an early layer (the 6th of 24; in towers of another depth the layer at a quarter).
 2. Global: the most attended of the others, by the CLS row of the select layer.
 3. Each dropped token is added to the kept one of highest cosine, after the projector; a kept token becomes the
    mean of itself and what was added.
 
-Followed as released, but: the release keeps fewer tokens where floor(keep / 2) is no multiple of 16; here the global
+Source: Zhang et al., "VScan: Rethinking Visual Token Reduction for Efficient Large Vision-Language Models" (2025);
+repository Tencent/SelfEvolvingAgent, folder VScan.
+Licence: MIT.
+Differs: the second stage prunes inside the language model, and cannot be part of a vision front end. The first is
+followed as released, but: the release keeps fewer tokens where floor(keep / 2) is no multiple of 16; here the global
 part fills the budget. A grid that 4 does not divide gets windows that differ by one row or column. Ties go to the
 lowest position. CLS is dropped; output in spatial order; `kept` names the token that the others were merged into.
-
-Use it where every part of the image must be looked at and merging is wanted; it reads two layers' attention.
+Cost: one n x n product, one k x n mixture, orders of n weights; in the tower a second row of attention. No loop.
+Published: none for the first stage alone.
+Use it when: every part of the picture must keep something, and merging is wanted.
 """
 
 from dataclasses import dataclass
