@@ -20,8 +20,8 @@ Cost: two n x n products (distances, Gram matrix), 15 more of min(n, d) square f
 complexity=entropy), then k rounds of O(n) in one loop.
 Published: 98.04 / 96.76 / 94.02 at 128 / 64 / 32 tokens (% of the full model, LLaVA-1.5-7B, mean of nine benchmarks,
 AgilePruner's Table 7). CHAIR at 64 tokens: sentences 52.2, instances 15.9, recall 75.7 (full model: 51.0, 13.9, 78.7).
-Use it when: nothing speaks for another: it adapts to plain and to crowded images, needs one row of attention and one Gram matrix, and
-leads that table at every budget.
+Use it when: nothing speaks for another: it adapts to plain and to crowded images, needs one row of attention and one
+Gram matrix, and leads that table at every budget.
 """
 
 import dataclasses
