@@ -7,7 +7,7 @@ from vtp_export.pipeline.assemble import embedded_models, load_model
 
 
 def test_it_needs_no_checkpoint():
-    assert embedded_models() == ["toy"]
+    assert embedded_models() == ["tiny-llava", "toy"]
     loaded = load_model("toy")
     assert loaded.record.id == loaded.record.family == "toy"
     assert loaded.record.revision is None
