@@ -17,7 +17,7 @@ from vtp_export.pipeline.explain import arithmetic_noise, signals_of, witness
 from vtp_export.pruners.base import config_from_settings
 from vtp_export.spec import BatchRange, TensorSpec
 
-SIDE, WIDTH, PROJECTED = 8, 24, 32
+SIDE, WIDTH, PROJECTED = 8, 40, 32  # the narrower last: projected features are of full rank, as erank likes them
 N = SIDE * SIDE
 KINDS = 7
 IMAGES = 2 * KINDS
@@ -26,7 +26,12 @@ MIX = {"low": 5.0, "high": 30.0}  # ends between which the images below lie
 # Settings beside the defaults. A file without an entry is tested at its defaults.
 VARIANTS = {
     "adaptive": [{"reference": 20.0}, {"complexity": "entropy", "reference": 3.0, "count": "adaptive"}, {"tau": 0.25}],
-    "bat": [{}, {"ratio": "adaptive", **MIX}, {"ratio": "1", "spread": 3}],
+    "bat": [
+        {},
+        {"ratio": "adaptive", **MIX},
+        {"ratio": "1", "spread": 3},
+        {"ratio": "adaptive", "complexity": "entropy", "low": 2.0, "high": 4.0},
+    ],
     "fastervlm_divprune": [{}, {"ratio": "adaptive", **MIX}, {"ratio": "0"}],
     "hiprune": [{}, {"alpha": 0.9}],
     "prumerge": [{}, {"count": "adaptive"}],
@@ -37,6 +42,17 @@ VARIANTS = {
         {"ratio": "adaptive", **MIX},
         {"ratio": "inverse", "complexity": "entropy", "low": 2.0, "high": 4.0},
     ],
+}
+# Which of these are exported, where more than one is there: one for each path through the graph. Any file without an
+# entry is exported at its first.
+EXPORTED = {
+    "adaptive": [0, 1],
+    "bat": [3],
+    "fastervlm_divprune": [1],
+    "hiprune": [1],
+    "prumerge": [0, 1],
+    "prumerge_plus": [0, 1],
+    "vispruner": [2],
 }
 CASES = [
     pytest.param(name, settings, id="-".join([name, *(f"{key}={value}" for key, value in settings.items())]))
@@ -255,7 +271,9 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("built")
 
 
-@pytest.mark.parametrize(("name", "variant"), RUNS)
+@pytest.mark.parametrize(
+    ("name", "variant"), [run for run in RUNS if run.values[1] in EXPORTED.get(run.values[0], [0])]
+)
 @pytest.mark.parametrize("fmt", ["onnx", "torchscript", "pt2"])
 def test_the_exported_file_does_what_eager_does(folder, monkeypatch, fmt, name, variant):
     room, graph, _, tokens, outputs = float32_run(name, variant)
@@ -277,7 +295,10 @@ def test_the_exported_file_does_what_eager_does(folder, monkeypatch, fmt, name, 
     for i in np.flatnonzero(same):
         for key, expected in zip(names, outputs, strict=True):
             scale = float(expected[i].abs().max()) + 1e-6
-            np.testing.assert_allclose(found[0][key][i], expected[i].numpy(), atol=2e-4 * scale, err_msg=f"{key} {i}")
+            # Duplicates, a constant image, and all but one token beside one of 1e4 have a part of the spectrum that
+            # float32 fills with noise of each kernel's own: there `effective_rank` promises 1e-2, and no more.
+            bound = 1e-2 if key == "erank" and i % KINDS in (3, 4, 5) else 2e-4
+            np.testing.assert_allclose(found[0][key][i], expected[i].numpy(), atol=bound * scale, err_msg=f"{key} {i}")
     assert found[1]["kept"].shape == (1, *outputs[1].shape[1:])
     assert np.array_equal(found[1]["kept"][0], found[0]["kept"][3]) or not same[3]
 
