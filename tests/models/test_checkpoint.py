@@ -322,7 +322,9 @@ def test_a_name_that_is_nothing_is_refused_without_asking_the_hub(name, monkeypa
         with pytest.raises(ModelError, match=r"'/' has no config\.json"):
             load_model(name)
         return
-    with pytest.raises(ModelError, match=rf"no model '{name}': not a folder, not a hub id .*, not embedded \(tiny-llava, toy\)"):
+    with pytest.raises(
+        ModelError, match=rf"no model '{name}': not a folder, not a hub id .*, not embedded \(tiny-llava, toy\)"
+    ):
         load_model(name)
 
 
