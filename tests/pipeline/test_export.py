@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 
 from vtp_export.errors import ArtefactError, ExportError
@@ -98,3 +99,10 @@ def test_a_batch_of_one_size(tiny_llava, tmp_path):
     assert json.loads((out / "manifest.json").read_text())["batch"] == {"min": 2, "opt": 2, "max": 2}
     with load(out) as session:
         assert session.run(np.zeros((2, 3, 42, 42), np.float32)).kept.shape == (2, 4)
+
+
+@pytest.mark.parametrize("loop_free", [False, True])
+def test_a_graph_without_the_loop_operator(tiny_llava, tmp_path, loop_free):
+    export(ExportSpec(str(tiny_llava), tmp_path / "out", settings={"keep": 8}, loop_free=loop_free))
+    kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
+    assert ("Loop" in kinds) is not loop_free

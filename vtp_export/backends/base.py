@@ -58,6 +58,9 @@ class Session(Protocol):
 class Backend(Protocol):
     """One artefact format."""
 
+    loop_free: bool = False
+    """Whether graphs for this format never have the loop operator: the rounds of greedy methods are unrolled."""
+
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
         ...

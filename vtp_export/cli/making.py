@@ -29,6 +29,10 @@ def export(
             metavar="FILE", help="A record of calibrate; default: the one beside the model's weights, if any."
         ),
     ] = None,
+    loop_free: Annotated[
+        bool,
+        typer.Option("--loop-free", help="Unroll greedy rounds: no Loop operator, as TensorRT likes it; larger file."),
+    ] = False,
     revision: Revision = None,
     force: Annotated[bool, typer.Option(help="Replace the artefact at --out, atomically.")] = False,
     json: Json = False,
@@ -48,7 +52,7 @@ def export(
     if keep is not None:
         chosen["keep"] = keep
     built = tuple(formats or ["onnx"])
-    spec = ExportSpec(model, out, pruner, chosen, built, _batch(batch), revision, force, calibration)
+    spec = ExportSpec(model, out, pruner, chosen, built, _batch(batch), revision, force, calibration, loop_free)
     with terminal.Listener() as progress:
         report = run_export(spec, progress)
     for note in report.notes:

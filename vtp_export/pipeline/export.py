@@ -32,6 +32,7 @@ class ExportSpec:
     settings: of the pruner, `keep` among them; texts or values.
     batch: smallest, usual and largest batch.
     calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
+    loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
     """
 
     model: str
@@ -43,6 +44,7 @@ class ExportSpec:
     revision: str | None = None
     force: bool = False
     calibration: Path | None = None
+    loop_free: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
+            assembly.graph.pruner.loop = not (spec.loop_free or backend.loop_free)
             paths = backend.build(assembly.graph, plan, folder)
             files.update(record_files(folder, name, paths))
             seconds[name] = time.perf_counter() - began

@@ -37,6 +37,9 @@ class Pruner(Protocol):
 
     Where a setting decides what is read, the attributes `needs` and `stage` replace the file's `NEEDS` and `STAGE`."""
 
+    loop: bool
+    """Whether rounds may be one loop operator (`functional.walk.repeat`); set from outside before an export."""
+
     def __call__(self, tokens: Tokens) -> Selection:
         """Choose; see `Selection`."""
         ...
