@@ -11,6 +11,7 @@ from vtp_export.spec import (
     Layout,
     Manifest,
     ModelRecord,
+    PrecisionRecord,
     Preprocessing,
     PrunerRecord,
     TensorSpec,
@@ -29,7 +30,7 @@ MANIFEST = Manifest(
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
     outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
     preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.48145466, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    precision="fp32",
+    precision=PrecisionRecord(),
     batch=BatchRange(1, 1, 2),
     versions={"torch": "2"},
     files={"model.onnx": FileRecord("onnx", 5, "1" * 64), "model.ts": FileRecord("torchscript", 5, "2" * 64)},
@@ -79,7 +80,7 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
 def test_identity_is_of_the_promise_alone() -> None:
     bare = dataclasses.replace(MANIFEST, files={}, validation={})
     assert bare.identity() == MANIFEST.identity()
-    assert dataclasses.replace(MANIFEST, precision="fp16").identity() != MANIFEST.identity()
+    assert dataclasses.replace(MANIFEST, precision=PrecisionRecord("fp16")).identity() != MANIFEST.identity()
     assert manifest_from_json(to_json(MANIFEST)).identity() == MANIFEST.identity()
 
 

@@ -83,6 +83,25 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class PrecisionRecord:
+    """What the graph computes with.
+
+    name: "fp32", "fp16", "bf16" or "int8". activations: of int8, "dynamic" or "static"; else None.
+    float32_layers: paths of layers that stay in float32 although the rest is narrower.
+    images, count, data_sha256: what the ranges of the layers were measured on; None where none were.
+    tokens_dtype: of the output `tokens`.
+    """
+
+    name: str = "fp32"
+    activations: str | None = None
+    float32_layers: tuple[str, ...] = ()
+    images: str | None = None
+    count: int | None = None
+    data_sha256: str | None = None
+    tokens_dtype: str = "float32"
+
+
+@dataclass(frozen=True)
 class BatchRange:
     """Smallest, usual and largest batch the artefact was built for."""
 
@@ -110,7 +129,7 @@ class Manifest:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
-    precision: str
+    precision: PrecisionRecord
     batch: BatchRange
     versions: dict[str, str]
     files: dict[str, FileRecord] = field(default_factory=dict)

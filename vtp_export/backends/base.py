@@ -61,6 +61,9 @@ class Backend(Protocol):
     loop_free: bool = False
     """Whether graphs for this format never have the loop operator: the rounds of greedy methods are unrolled."""
 
+    int8: tuple[str, ...] = ()
+    """Forms of int8 that a graph for this format may hold: "dynamic", "static" (see `graphs.int8`), the usual first."""
+
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
         ...

@@ -27,6 +27,8 @@ IDENTITY_KEY = "vtp_export.manifest"
 class Backend(base.Backend):
     """`model.onnx`, with `model.onnx.data` beside it when the weights are large."""
 
+    int8 = ("dynamic", "static")
+
     def missing(self) -> str | None:
         """See `base.Backend`."""
         if importlib.util.find_spec("onnxruntime") is None:
@@ -37,6 +39,8 @@ class Backend(base.Backend):
         """Export with the dynamo exporter."""
         import torch
 
+        from vtp_export.backends._translations import translations
+
         path = folder / "model.onnx"
         program = exported_program(graph, plan)
         names = [spec.name for spec in plan.inputs], [spec.name for spec in plan.outputs]
@@ -46,6 +50,7 @@ class Backend(base.Backend):
                     program,
                     dynamo=True,
                     opset_version=OPSET,
+                    custom_translation_table=translations(),
                     input_names=names[0],
                     output_names=names[1],
                     verbose=False,
@@ -56,7 +61,7 @@ class Backend(base.Backend):
         model = onnx_program.model
         model.ir_version = IR_VERSION
         model.metadata_props[IDENTITY_KEY] = plan.identity
-        external = sum(parameter.nbytes for parameter in graph.parameters()) > EXTERNAL_ABOVE
+        external = sum(tensor.nbytes for tensor in graph.state_dict().values()) > EXTERNAL_ABOVE
         onnx_program.save(path, external_data=external)
         return sorted(folder.glob("model.onnx*"), key=lambda file: len(file.name))
 

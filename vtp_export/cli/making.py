@@ -33,6 +33,30 @@ def export(
         bool,
         typer.Option("--loop-free", help="Unroll greedy rounds: no Loop operator, as TensorRT likes it; larger file."),
     ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(metavar="fp32|fp16|bf16|int8", help="What the graph computes with; selection stays in float32."),
+    ] = "fp32",
+    calibration_images: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH|NAME",
+            help="fp16 and int8: images that show how large numbers get. A folder, or a benchmark's calibration split.",
+        ),
+    ] = "photos",
+    activations: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="dynamic|static",
+            help="int8: scales found at run time (ONNX Runtime, CPU), or on the calibration images (Q/DQ, TensorRT).",
+        ),
+    ] = None,
+    float32_blocks: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
+        ),
+    ] = None,
     revision: Revision = None,
     force: Annotated[bool, typer.Option(help="Replace the artefact at --out, atomically.")] = False,
     json: Json = False,
@@ -43,16 +67,21 @@ def export(
         vtp-export export llava-hf/llava-1.5-7b-hf --keep 64 --out llava64
 
         vtp-export export ./my-llava --keep 128 --set complexity=entropy -f onnx -f torchscript --out llava128
+
+        vtp-export export ./my-llava --precision int8 --calibration-images ./photos --out llava-int8
     """
     from vtp_export import terminal
     from vtp_export.pipeline.export import ExportSpec
     from vtp_export.pipeline.export import export as run_export
+    from vtp_export.pipeline.precision import PrecisionSpec
 
     chosen: dict[str, object] = dict(_pair(text) for text in settings or [])
     if keep is not None:
         chosen["keep"] = keep
     built = tuple(formats or ["onnx"])
-    spec = ExportSpec(model, out, pruner, chosen, built, _batch(batch), revision, force, calibration, loop_free)
+    narrowing = PrecisionSpec(precision, activations, calibration_images, float32_blocks=float32_blocks)
+    limits = _batch(batch)
+    spec = ExportSpec(model, out, pruner, chosen, built, limits, revision, force, calibration, loop_free, narrowing)
     with terminal.Listener() as progress:
         report = run_export(spec, progress)
     for note in report.notes:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.models.base import Frontend
@@ -31,6 +32,9 @@ class PrunedFrontend(nn.Module):
     Raises:
         ModelError: the front end cannot give a signal that the pruner needs.
     """
+
+    tokens_dtype: torch.dtype | None = None
+    """Of the tokens that are returned; None for that of the features."""
 
     def __init__(self, frontend: Frontend, pruner: Pruner, needs: Collection[str], stage: Stage) -> None:
         super().__init__()
@@ -68,6 +72,7 @@ class PrunedFrontend(nn.Module):
             real = slot < num_kept[:, None]  # (b, k)
             kept = torch.where(real, kept, -1)
             chosen = torch.where(real[:, :, None], chosen, 0.0)
+        chosen = chosen if self.tokens_dtype is None else chosen.to(self.tokens_dtype)
         measured = tuple(getattr(selection, name) for name in self.pruner.measures)
         return (chosen, kept, num_kept, *measured)
 
@@ -75,6 +80,7 @@ class PrunedFrontend(nn.Module):
 def _chosen(features: Tensor, selection: Selection) -> Tensor:
     """The output tokens (b, k, ...): gathered rows, or a mixture."""
     if selection.mix is not None:
+        features = at_least_float32(features)
         return selection.mix.to(features.dtype) @ features
     width = features.shape[-1]
     return features.gather(1, selection.kept[:, :, None].expand(-1, -1, width))
@@ -86,11 +92,11 @@ def input_specs(frontend: Frontend) -> tuple[TensorSpec, ...]:
     return (TensorSpec("pixel_values", "float32", ("b", 3, size, size)),)
 
 
-def output_specs(frontend: Frontend, pruner: Pruner) -> tuple[TensorSpec, ...]:
+def output_specs(frontend: Frontend, pruner: Pruner, tokens_dtype: str = "float32") -> tuple[TensorSpec, ...]:
     """What the graph returns, in order."""
     k = pruner.keep
     return (
-        TensorSpec("tokens", "float32", ("b", k, frontend.width)),
+        TensorSpec("tokens", tokens_dtype, ("b", k, frontend.width)),
         TensorSpec("kept", "int64", ("b", k)),
         TensorSpec("num_kept", "int64", ("b",)),
         *(TensorSpec(name, "float32", ("b",)) for name in pruner.measures),

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vtp_export.errors import ModelError
 from vtp_export.functional.attention import attention_received, cls_attention
+from vtp_export.functional.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class ClipMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, m, dv) to the same."""
-        hidden: Tensor = self.fc2(self.activation(self.fc1(x)))
+        hidden: Tensor = self.fc2(self.activation(at_least_float32(self.fc1(x))))
         return hidden
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vtp_export.errors import ModelError
+from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.tokens import Tokens
 from vtp_export.models._clip import FOLLOWING, ClipConfig, ClipTower, activation
 
@@ -24,7 +25,7 @@ class Projector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(b, k, dv) to (b, k, d)."""
-        projected: Tensor = self.linear_2(self.activation(self.linear_1(features)))
+        projected: Tensor = self.linear_2(self.activation(at_least_float32(self.linear_1(features))))
         return projected
 
 
@@ -58,6 +59,7 @@ class ClipFrontend(nn.Module):
         self.tower = ClipTower(config, states, with_following)
         self.projector = projector
         width = config.hidden_size * len(self.tower.states)
+        self.blocks = tuple(f"tower.encoder.layers.{i}" for i in range(len(self.tower.encoder.layers)))
         self.width = width if projector is None else projector.linear_2.out_features
 
     def serving(self, needs: Collection[str]) -> "ClipFrontend":

@@ -33,6 +33,9 @@ class Frontend(Protocol):
     width: int
     """Channels d of a projected token."""
 
+    blocks: tuple[str, ...]
+    """Paths of the transformer blocks of the tower in the module, first to last."""
+
     def serving(self, needs: Collection[str]) -> "Frontend":
         """A front end that can give the signals named in `needs`: itself, or one that holds more of the checkpoint.
 

@@ -16,6 +16,7 @@ import torch
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.pipeline.gates import GATES
 from vtp_export.pipeline.load import PrunedArtefact
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.pipeline.run import run_batch
@@ -23,9 +24,6 @@ from vtp_export.runtime.preprocess import pixel_values
 
 if TYPE_CHECKING:
     from vtp_export.integrations.transformers import Answerer, Decoded
-
-MIN_AGREEMENT = 0.995
-"""Share of answers that must be the same token for token (float32)."""
 
 SIGNIFICANT = 0.05
 
@@ -48,6 +46,7 @@ class AnswerComparison:
     identical: answers that are the same token for token. agreement: share of tokens that are the same, place by place.
     metric: name of the benchmark's main metric; expected, found: its value for the graph and for the format.
     p_value: of McNemar's exact test; 1 where right and wrong are the same.
+    asked: share of answers that must be the same token for token.
     """
 
     name: str
@@ -59,13 +58,14 @@ class AnswerComparison:
     found: float
     p_value: float
     disagreements: tuple[Disagreement, ...]
+    asked: float
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Why this does not pass: a sentence each."""
         found = []
-        if self.identical < MIN_AGREEMENT * self.questions:
-            found.append(f"{self.identical} of {self.questions} answers are the same, below {MIN_AGREEMENT:.1%}")
+        if self.identical < self.asked * self.questions:
+            found.append(f"{self.identical} of {self.questions} answers are the same, below {self.asked:.1%}")
         if self.p_value < SIGNIFICANT:
             values = f"{self.metric} is {self.found:.4f} instead of {self.expected:.4f}"
             found.append(f"{values}, which is not chance (p = {self.p_value:.2g})")
@@ -116,7 +116,8 @@ def compare_answers(
         for name, session in sessions.items():
             output = run_batch(session, pixels)
             found[name] += answers_of(answerer, [example], [output.tokens[0, : int(output.num_kept[0])]])
-    return tuple(_judged(f"answers of {name}", benchmark, expected, mine) for name, mine in found.items())
+    asked = {name: GATES[session.manifest.precision.name].answers for name, session in sessions.items()}
+    return tuple(_judged(f"answers of {name}", benchmark, expected, mine, asked[name]) for name, mine in found.items())
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -138,17 +139,18 @@ def _judged(
     benchmark: Benchmark,
     expected: "Sequence[tuple[Answered, Decoded]]",
     found: "Sequence[tuple[Answered, Decoded]]",
+    asked: float,
 ) -> AnswerComparison:
     same = total = 0
     differing = []
-    for (asked, ours), (answered, theirs) in zip(expected, found, strict=True):
+    for (put, ours), (answered, theirs) in zip(expected, found, strict=True):
         equal = sum(a == b for a, b in zip(ours.ids, theirs.ids, strict=False))
         longest = max(len(ours.ids), len(theirs.ids), 1)
         same, total = same + equal + (not ours.ids and not theirs.ids), total + longest
         if ours.ids != theirs.ids:
             parting = next((i for i, (a, b) in enumerate(zip(ours.ids, theirs.ids, strict=False)) if a != b), None)
             place = min(len(ours.ids), len(theirs.ids)) if parting is None else parting
-            texts = asked.image, asked.question.prompt, asked.text, answered.text
+            texts = put.image, put.question.prompt, put.text, answered.text
             differing.append(Disagreement(*texts, ours.gaps[min(place, len(ours.gaps) - 1)]))
     before, after = ([answered for answered, _ in side] for side in (expected, found))
     metric, value = next(iter(benchmark.score(before).items()))
@@ -163,4 +165,5 @@ def _judged(
         benchmark.score(after)[metric],
         mcnemar(*right),
         tuple(differing),
+        asked,
     )

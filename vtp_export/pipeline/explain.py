@@ -1,13 +1,15 @@
 """Is a difference between two selections rounding, or a bug? A constructive answer.
 
 A pruner is discontinuous: one unit in the last place may swap a token. So the rounding noise of the graph is measured
-on this very run, by running a few images again in float64; and a differing selection counts as *explained* only if
-a witness is found: the reference method, its inputs moved by no more than that noise, decides exactly as
-the artefact did. The smallest such movement is the margin of the decision. No witness, no explanation.
+on this very run, by running a few images again, in float64 or, for an artefact in less than float32, as the eager graph
+in its precision, the twin; and a differing selection counts as *explained* only if a witness is found: the reference
+method, its inputs moved by no more than that noise, decides exactly as the artefact did. The smallest such movement is
+the margin of the decision. No witness, no explanation.
 """
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
@@ -63,23 +66,28 @@ def signals_of(tokens: Tokens, image: int) -> Signals:
     return Signals(**{name: array(signal) for name, signal in tokens._asdict().items()})  # type: ignore[arg-type]
 
 
-def tower_noise(graph: PrunedFrontend, pixels: Tensor) -> Noise:
-    """What float32 does to the signals: the same images through the same weights in float64.
+def tower_noise(graph: PrunedFrontend, pixels: Tensor, twin: PrunedFrontend | None = None) -> Noise:
+    """What a precision does to the signals: the same images through the same weights in another one.
 
     Args:
         graph: the eager graph in float32.
         pixels: (b, 3, h, w) a few images.
+        twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
     """
     with torch.inference_mode():
-        wide_graph = copy.deepcopy(graph).double()
-        saliency = distance = 0.0
-        for image in pixels.split(1):
-            narrow, wide = graph.encode(image), wide_graph.encode(image.double())
-            for mine, theirs in zip(narrow, wide, strict=True):
-                if mine is not None and theirs is not None and mine.dim() == 2:  # attention of one kind or another
-                    saliency = max(saliency, float((mine.double() - theirs).abs().max()))
-            distance = max(distance, float((_distances(narrow) - _distances(wide)).abs().max()))
-    return Noise(saliency, distance)
+        other = copy.deepcopy(graph).double() if twin is None else twin
+        dtype = torch.float64 if twin is None else torch.float32
+        found = [deviation(graph.encode(image), other.encode(image.to(dtype))) for image in pixels.split(1)]
+    return Noise(max(noise.saliency for noise in found), max(noise.distance for noise in found))
+
+
+def deviation(tokens: Tokens, others: Tokens) -> Noise:
+    """How far the signals of the same images lie apart."""
+    saliency = 0.0
+    for mine, theirs in zip(tokens, others, strict=True):
+        if mine is not None and theirs is not None and mine.dim() == 2:  # attention of one kind or another
+            saliency = max(saliency, float((mine.double() - theirs.double()).abs().max()))
+    return Noise(saliency, float((_distances(tokens) - _distances(others)).abs().max()))
 
 
 def arithmetic_noise(tokens: Tokens) -> Noise:
@@ -92,7 +100,7 @@ def arithmetic_noise(tokens: Tokens) -> Noise:
 
 def _distances(tokens: Tokens) -> Tensor:
     features = tokens.hidden if tokens.projected is None else tokens.projected
-    return cosine_distance(features).double()
+    return cosine_distance(at_least_float32(features)).double()
 
 
 def witness(
@@ -119,6 +127,24 @@ def witness(
             if np.array_equal(select(moved, settings).kept, kept):
                 return Witness(scale, size.saliency, size.distance)
     return None
+
+
+def beside(found: Witness, moved: Noise, noise: Noise) -> Witness | None:
+    """A witness whose search began at signals that were moved already: both movements together, if still allowed.
+
+    Args:
+        found: from there.
+        moved: how far that start lies from the true signals.
+        noise: measured; up to `HEADROOM` times it may be moved.
+    """
+    saliency, distance = found.saliency + moved.saliency, found.distance + moved.distance
+    shares = [
+        size / (HEADROOM * allowed) if allowed else math.inf
+        for size, allowed in ((saliency, noise.saliency), (distance, noise.distance))
+        if size > 0
+    ]
+    scale = max(shares, default=0.0)
+    return Witness(scale, saliency, distance) if scale <= 1 else None
 
 
 def _moved(signals: Signals, kept: np.ndarray, size: Noise, generator: np.random.Generator, lean: bool) -> Signals:

@@ -5,17 +5,19 @@ import importlib.metadata
 import platform
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import vtp_export
 from vtp_export import rooms
-from vtp_export.backends.base import Plan
+from vtp_export.backends.base import Backend, Plan
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.pruned import input_specs, output_specs
 from vtp_export.models.base import LoadedModel
 from vtp_export.pipeline.assemble import Assembly, assemble, calibration_for, load_model
+from vtp_export.pipeline.precision import ACTIVATIONS, Lowered, PrecisionSpec, lower
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.runtime.artefact import record_files, write_manifest, writing
 from vtp_export.spec import BatchRange, Manifest
@@ -33,6 +35,7 @@ class ExportSpec:
     batch: smallest, usual and largest batch.
     calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
     loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
+    precision: what the graph computes with.
     """
 
     model: str
@@ -45,6 +48,7 @@ class ExportSpec:
     force: bool = False
     calibration: Path | None = None
     loop_free: bool = False
+    precision: PrecisionSpec = field(default_factory=PrecisionSpec)
 
 
 @dataclass(frozen=True)
@@ -70,27 +74,30 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
     if not backends:
         raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
     batch = _batch_range(spec.batch)
+    precision = _with_activations(spec.precision, backends)
     with writing(spec.out, spec.force) as folder:
         progress(f"loading the front end of {spec.model}")
         model = load_model(spec.model, spec.revision)
         record = calibration_for(model, spec.calibration)
         assembly = assemble(model, spec.pruner, spec.settings, record)
         _check_space(folder, model, len(backends))
-        manifest = _manifest(model, assembly, batch)
+        narrow = lower(assembly.graph, precision, model.preprocessing, progress)
+        manifest = _manifest(model, assembly, narrow, batch)
         plan = Plan(manifest.inputs, manifest.outputs, batch, manifest.identity())
         seconds, files = {}, {}
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            assembly.graph.pruner.loop = not (spec.loop_free or backend.loop_free)
-            paths = backend.build(assembly.graph, plan, folder)
+            narrow.graph.pruner.loop = not (spec.loop_free or backend.loop_free)
+            paths = backend.build(narrow.graph, plan, folder)
             files.update(record_files(folder, name, paths))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, files=files)
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
+    notes = assembly.notes + narrow.notes
     sizes = {name: sum(file.bytes for file in files.values() if file.format == name) for name in backends}
-    return ExportReport(spec.out, manifest, seconds, sizes, time.perf_counter() - started, assembly.notes)
+    return ExportReport(spec.out, manifest, seconds, sizes, time.perf_counter() - started, notes)
 
 
 def _batch_range(batch: tuple[int, int, int]) -> BatchRange:
@@ -121,15 +128,32 @@ def built_by() -> dict[str, str]:
     return versions
 
 
-def _manifest(model: LoadedModel, assembly: Assembly, batch: BatchRange) -> Manifest:
+def _with_activations(precision: PrecisionSpec, backends: Mapping[str, Backend]) -> PrecisionSpec:
+    """Settle the form of int8: what the user says, else the first that every format has."""
+    if precision.name != "int8":
+        return precision
+    for name, backend in backends.items():
+        if not backend.int8:
+            able = [other for other in rooms.names("backends") if rooms.load("backends", other).Backend.int8]
+            raise SpecError(f"int8 cannot be built for {name}; formats that can: {', '.join(able)}")
+    shared = [form for form in ACTIVATIONS if all(form in backend.int8 for backend in backends.values())]
+    if precision.activations is None:
+        return dataclasses.replace(precision, activations=shared[0])
+    if precision.activations not in shared:
+        formats = ", ".join(backends)
+        raise SpecError(f"activations is '{precision.activations}'; for {formats} it must be {' or '.join(shared)}")
+    return precision
+
+
+def _manifest(model: LoadedModel, assembly: Assembly, narrow: Lowered, batch: BatchRange) -> Manifest:
     return Manifest(
         model=model.record,
         pruner=assembly.pruner,
         layout=assembly.layout,
         inputs=input_specs(model.frontend),
-        outputs=output_specs(model.frontend, assembly.graph.pruner),
+        outputs=output_specs(model.frontend, narrow.graph.pruner, narrow.record.tokens_dtype),
         preprocessing=model.preprocessing,
-        precision="fp32",
+        precision=narrow.record,
         batch=batch,
         versions=built_by(),
     )

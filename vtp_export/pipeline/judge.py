@@ -7,6 +7,7 @@ inputs moved within the noise, strays as far from itself.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,23 @@ import torch
 from vtp_export import rooms
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.pipeline.explain import Noise, Select, Witness, signals_of, witness
-from vtp_export.pipeline.verdict import MAX_RELATIVE_ERROR
+from vtp_export.pipeline.explain import Noise, Select, Witness, beside, deviation, signals_of, witness
 from vtp_export.reference.base import Outcome, Settings, Signals
 from vtp_export.spec import PrunerRecord
+
+
+@dataclass(frozen=True)
+class Found:
+    """What something made of one image.
+
+    kept: (m,) positions. rows: (m, d) output tokens. complexities: see `witness`.
+    tolerance: largest difference of two entries of the same token, as a share of the largest entry.
+    """
+
+    kept: np.ndarray
+    rows: np.ndarray
+    complexities: Sequence[float | None]
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -57,33 +71,36 @@ class Judge:
             return self.graph.pruner(one).kept[0].numpy()
 
     def explain(
-        self,
-        tokens: Tokens,
-        image: int,
-        found: tuple[np.ndarray, np.ndarray],
-        noise: Noise,
-        complexities: Sequence[float | None],
+        self, tokens: Tokens, image: int, found: Found, noise: Noise, twin: Callable[[], Tokens] | None = None
     ) -> Callable[[], Witness | None]:
         """A search for a witness, to be called if it is needed.
 
         Args:
             tokens: signals of the batch.
             image: which of it.
-            found: kept positions (m,) and output tokens (m, d).
+            found: what is to be explained.
             noise: measured.
-            complexities: see `witness`.
+            twin: gives the signals of the batch in the artefact's precision, from where the way is short.
         """
-        known = [value for value in complexities if value is not None]
-        kept, rows = found
 
         def select(moved: Signals, settings: Settings) -> Outcome:
             outcome = self.select(moved, settings)
-            theirs = self.rows(tokens, image, outcome) if np.array_equal(outcome.kept, kept) else None
-            if theirs is not None and not alike(theirs, rows).all():
+            theirs = self.rows(tokens, image, outcome) if np.array_equal(outcome.kept, found.kept) else None
+            if theirs is not None and not alike(theirs, found.rows, found.tolerance).all():
                 return dataclasses.replace(outcome, kept=outcome.kept[:0])  # anchored alike, mixed otherwise
             return outcome
 
-        return lambda: witness(select, self.settings, signals_of(tokens, image), kept, noise, known)
+        def search() -> Witness | None:
+            values = [value for value in found.complexities if value is not None]
+            begun = functools.partial(witness, select, self.settings, kept=found.kept, noise=noise, complexities=values)
+            if twin is not None:
+                mine, theirs = _image_of(tokens, image), _image_of(twin(), image)
+                near = begun(signals=signals_of(theirs, 0))
+                if near is not None and (whole := beside(near, deviation(mine, theirs), noise)) is not None:
+                    return whole
+            return begun(signals=signals_of(tokens, image))
+
+        return search
 
     def strays(self, tokens: Tokens, image: int, kept: np.ndarray, noise: Noise) -> Callable[[], Witness | None]:
         """As `explain`, for a chaotic method: a movement that leads the reference as far astray as `kept` is."""
@@ -109,11 +126,10 @@ def judge_of(graph: PrunedFrontend, pruner: PrunerRecord) -> Judge:
     return Judge(graph, rooms.load("reference", pruner.name).select, pruner.settings, chaotic)
 
 
-def alike(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+def alike(expected: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
     """Which rows of (m, d) tokens are the same mixture: (m,) bool, within the gate for token values."""
     if expected.shape != found.shape:
         return np.zeros(len(found), dtype=bool)
-    near: np.ndarray = np.abs(expected - found).max(1, initial=0) <= MAX_RELATIVE_ERROR * np.abs(expected).max(
-        initial=0
-    )
+    largest = np.abs(expected).max(initial=0)
+    near: np.ndarray = np.abs(expected - found).max(1, initial=0) <= tolerance * largest
     return near

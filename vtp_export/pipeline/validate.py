@@ -5,8 +5,9 @@ on the tokens that both kept; erank and attention entropy. Two questions, kept a
 `reference/`, and each format of the artefact against the eager graph.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,14 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.pipeline.answers import AnswerComparison, compare_answers
 from vtp_export.pipeline.assemble import assemble, load_model, source_of
 from vtp_export.pipeline.benchmark import benchmark_of, examples_of
-from vtp_export.pipeline.explain import Noise, Witness, arithmetic_noise, tower_noise
-from vtp_export.pipeline.judge import Judge, alike, judge_of
+from vtp_export.pipeline.explain import arithmetic_noise, tower_noise
+from vtp_export.pipeline.gates import GATES
+from vtp_export.pipeline.judge import Found, Judge, alike, judge_of
 from vtp_export.pipeline.load import Output, PrunedArtefact, load
+from vtp_export.pipeline.precision import twin_of
 from vtp_export.pipeline.progress import Progress, silent
-from vtp_export.pipeline.verdict import Comparison, Difference, ValidationReport, values_of
+from vtp_export.pipeline.tally import Tally
+from vtp_export.pipeline.verdict import Comparison, ValidationReport
 from vtp_export.reference.base import Outcome
 from vtp_export.runtime.artefact import open_artefact, record_validation
 from vtp_export.runtime.preprocess import pixel_values
@@ -63,53 +67,6 @@ class ValidateSpec:
     answers: bool = False
 
 
-@dataclass
-class _Tally:
-    """One comparison in the making."""
-
-    name: str
-    noise: Noise
-    images: int = 0
-    identical: int = 0
-    overlaps: list[float] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    erank: list[float] = field(default_factory=list)
-    entropy: list[float] = field(default_factory=list)
-
-    def add_kept(
-        self,
-        image: str,
-        expected: np.ndarray,
-        found: np.ndarray,
-        explain: Callable[[], Witness | None],
-        mixed_alike: bool = True,
-    ) -> None:
-        """Count one image's selections; `explain` is asked only if they, or the mixtures, differ."""
-        self.images += 1
-        ours, theirs = set(expected.tolist()), set(found.tolist())
-        self.overlaps.append(len(ours & theirs) / max(len(ours | theirs), 1))
-        if np.array_equal(expected, found) and mixed_alike:
-            self.identical += 1
-        else:
-            only = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
-            self.differences.append(Difference(image, *only, explain()))
-
-    def done(self) -> Comparison:
-        """The finished comparison."""
-        return Comparison(
-            self.name,
-            self.images,
-            self.identical,
-            float(np.mean(self.overlaps)) if self.overlaps else 1.0,
-            self.noise,
-            tuple(self.differences),
-            values_of(self.pairs),
-            max(self.erank, default=None),
-            max(self.entropy, default=None),
-        )
-
-
 def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationReport:
     """Run the comparisons, and write what they measured into the artefact's manifest.
 
@@ -125,17 +82,20 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     judge = judge_of(graph, manifest.pruner)
     progress("measuring the rounding noise")
     first = torch.from_numpy(pixel_values([e.image for e in examples[:NOISE_IMAGES]], manifest.preprocessing))
-    noise = tower_noise(graph, first)
+    narrow = manifest.precision.name != "fp32"
+    twin = twin_of(graph, manifest.precision, manifest.preprocessing) if narrow else None
+    noise = tower_noise(graph, first, twin)
     names = CHAOTIC_NAMES if judge.chaotic else NAMES
     with torch.inference_mode():
-        against_reference = _Tally(names[0], arithmetic_noise(graph.encode(first)))
-    tallies = {name: _Tally(name + names[1], noise) for name in formats}
+        against_reference = Tally(names[0], arithmetic_noise(graph.encode(first)))
+    label = names[1] + (f" in fp32, as {manifest.precision.name}" if narrow else "")
+    tallies = {name: Tally(name + label, noise, GATES[manifest.precision.name]) for name in formats}
     sessions = {name: load(spec.folder, name) for name in formats}
     try:
         done = 0
         for batch in _batches(examples, manifest):
             progress("comparing", done, len(examples))
-            _compare_batch(batch, graph, judge, against_reference, tallies, sessions)
+            _compare_batch(batch, (judge, twin), against_reference, tallies, sessions)
             done += len(batch)
         answers = _answers(spec, manifest, graph, examples, sessions, progress) if spec.answers else ()
     finally:
@@ -185,54 +145,71 @@ def _batches(examples: Sequence[Example], manifest: Manifest) -> Iterator[Sequen
 
 def _compare_batch(
     batch: Sequence[Example],
-    graph: PrunedFrontend,
-    judge: Judge,
-    against_reference: _Tally,
-    tallies: dict[str, _Tally],
+    judges: tuple[Judge, PrunedFrontend | None],
+    against_reference: Tally,
+    tallies: dict[str, Tally],
     sessions: dict[str, PrunedArtefact],
 ) -> None:
-    preprocessing = next(iter(sessions.values())).manifest.preprocessing
-    pixels = pixel_values([example.image for example in batch], preprocessing)
-    smallest = next(iter(sessions.values())).manifest.batch.min
-    # A last batch too small for the artefact is filled with its own last image, which is not judged again.
-    pixels = np.concatenate([pixels, *[pixels[-1:]] * max(0, smallest - len(pixels))])
+    """`judges`: the judge with the float32 graph, and the graph in the artefact's precision if that is another."""
+    judge, twin = judges
+    graph = judge.graph
+    pixels = _pixels(batch, next(iter(sessions.values())).manifest)
+    images = torch.from_numpy(pixels)
     with torch.inference_mode():
-        tokens = graph.encode(torch.from_numpy(pixels))
+        tokens = graph.encode(images)
         arrays = [value.numpy() for value in graph.finish(tokens, graph.pruner(tokens))]
     names = ("tokens", "kept", "num_kept", *graph.pruner.measures)
     eager = Output(**dict(zip(names, arrays, strict=True)))
+    narrow = None if twin is None else functools.cache(lambda: _encoded(twin, images))
     results = {name: session.run(pixels) for name, session in sessions.items()}
     for i, example in enumerate(batch):
         outcome = judge.outcome(tokens, i)
         _add_to_reference(against_reference, judge, tokens, (example.name, i, eager), outcome)
         for name, result in results.items():
-            tally, found = tallies[name], (_kept(result, i), result.tokens[i, : int(result.num_kept[i])])
+            tally = tallies[name]
+            tolerance = tally.gates.relative_error
+            measured = _complexity(result, i), _complexity(eager, i)
+            found = Found(_kept(result, i), result.tokens[i, : int(result.num_kept[i])], measured, tolerance)
             if judge.chaotic:
-                explain = judge.strays(tokens, i, found[0], tally.noise)
+                explain = judge.strays(tokens, i, found.kept, tally.noise)
             else:
-                explain = judge.explain(tokens, i, found, tally.noise, (_complexity(eager, i), _complexity(result, i)))
+                explain = judge.explain(tokens, i, found, tally.noise, narrow)
             mine, theirs = _matched(eager, result, i)
-            same = alike(mine, theirs) if outcome.mix is not None else np.ones(len(mine), dtype=bool)
-            tally.add_kept(example.name, _kept(eager, i), found[0], explain, bool(same.all()))
+            same = alike(mine, theirs, tolerance) if outcome.mix is not None else np.ones(len(mine), dtype=bool)
+            tally.add_kept(example.name, _kept(eager, i), found.kept, explain, bool(same.all()))
             tally.pairs.append((mine[same], theirs[same]))
-            _add_numbers(
-                tally,
-                result,
-                i,
-                None if eager.erank is None else float(eager.erank[i]),
-                None if eager.attention_entropy is None else float(eager.attention_entropy[i]),
-            )
+            _add_numbers(tally, result, i, *_numbers(eager, i))
+
+
+def _pixels(batch: Sequence[Example], manifest: Manifest) -> np.ndarray:
+    """A last batch too small for the artefact is filled with its own last image, which is not judged again."""
+    pixels = pixel_values([example.image for example in batch], manifest.preprocessing)
+    return np.concatenate([pixels, *[pixels[-1:]] * max(0, manifest.batch.min - len(pixels))])
+
+
+def _encoded(graph: PrunedFrontend, images: torch.Tensor) -> Tokens:
+    with torch.inference_mode():
+        return graph.encode(images)
+
+
+def _numbers(output: Output, i: int) -> tuple[float | None, float | None]:
+    """Of one image: erank and attention entropy, where they were measured."""
+    erank, entropy = (
+        None if values is None else float(values[i]) for values in (output.erank, output.attention_entropy)
+    )
+    return erank, entropy
 
 
 def _add_to_reference(
-    tally: _Tally, judge: Judge, tokens: Tokens, shown: tuple[str, int, Output], outcome: Outcome
+    tally: Tally, judge: Judge, tokens: Tokens, shown: tuple[str, int, Output], outcome: Outcome
 ) -> None:
     """Hold one image of the eager graph, (name, place in the batch, output), against the reference."""
     name, i, eager = shown
     kept, rows = judge.kept(tokens, i, _kept(eager, i)), eager.tokens[i, : int(eager.num_kept[i])]
-    explain = judge.explain(tokens, i, (kept, rows), tally.noise, (outcome.complexity, _complexity(eager, i)))
+    found = Found(kept, rows, (outcome.complexity, _complexity(eager, i)), tally.gates.relative_error)
+    explain = judge.explain(tokens, i, found, tally.noise)
     expected = judge.rows(tokens, i, outcome)
-    same = np.ones(len(rows), dtype=bool) if expected is None else alike(expected, rows)
+    same = np.ones(len(rows), dtype=bool) if expected is None else alike(expected, rows, found.tolerance)
     tally.add_kept(name, outcome.kept, kept, explain, bool(same.all()))
     if expected is not None and len(expected) == len(rows):
         tally.pairs.append((expected[same], rows[same]))
@@ -256,7 +233,7 @@ def _matched(expected: Output, found: Output, i: int) -> tuple[np.ndarray, np.nd
     return expected.tokens[i, mine], found.tokens[i, theirs]
 
 
-def _add_numbers(tally: _Tally, found: Output, i: int, erank: float | None, entropy: float | None) -> None:
+def _add_numbers(tally: Tally, found: Output, i: int, erank: float | None, entropy: float | None) -> None:
     if found.erank is not None and erank is not None and erank >= 20:
         tally.erank.append(abs(float(found.erank[i]) - erank) / erank)
     if found.attention_entropy is not None and entropy is not None:
@@ -273,6 +250,7 @@ def _recorded(
         "images": comparison.images,
         "passed": comparison.passed and against_reference.passed,
         "same_tokens_kept": comparison.identical,
+        "jaccard_mean": comparison.jaccard_mean,
         "differences_explained": sum(d.witness is not None for d in comparison.differences),
         "differences_unexplained": sum(d.witness is None for d in comparison.differences),
         "cosine_min": None if values is None else values.cosine_min,

@@ -9,11 +9,7 @@ import numpy as np
 
 from vtp_export.pipeline.answers import AnswerComparison
 from vtp_export.pipeline.explain import Noise, Witness
-
-MIN_COSINE = 0.99999
-MAX_RELATIVE_ERROR = 1e-4
-MAX_ERANK_ERROR = 2e-4
-MAX_ENTROPY_ERROR = 1e-4
+from vtp_export.pipeline.gates import GATES, Gates
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,7 @@ class Comparison:
     values: Values | None
     erank_error: float | None
     attention_entropy_error: float | None
+    gates: Gates = GATES["fp32"]
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -66,13 +63,17 @@ class Comparison:
             for d in self.differences
             if d.witness is None
         ]
+        gates = self.gates
+        found += _too_low("mean Jaccard index of the kept sets", self.jaccard_mean, gates.jaccard)
         if (values := self.values) is not None:
-            found += _too_low("cosine of tokens", values.cosine_min, MIN_COSINE)
+            found += _too_low("cosine of tokens", values.cosine_min, gates.cosine)
+            found += _too_low("ratio of the lengths of tokens", values.norm_ratio_min, 1 - gates.norm_ratio)
+            found += _too_high("ratio of the lengths of tokens", values.norm_ratio_max, 1 + gates.norm_ratio)
             found += _too_high(
-                "error of tokens, relative to the largest entry,", values.relative_error, MAX_RELATIVE_ERROR
+                "error of tokens, relative to the largest entry,", values.relative_error, gates.relative_error
             )
-        found += _too_high("relative error of erank", self.erank_error, MAX_ERANK_ERROR)
-        found += _too_high("error of attention entropy", self.attention_entropy_error, MAX_ENTROPY_ERROR)
+        found += _too_high("relative error of erank", self.erank_error, gates.erank)
+        found += _too_high("error of attention entropy", self.attention_entropy_error, gates.entropy)
         return tuple(found)
 
     @property
@@ -86,7 +87,7 @@ def _too_low(what: str, value: float, limit: float) -> list[str]:
 
 
 def _too_high(what: str, value: float | None, limit: float) -> list[str]:
-    return [] if value is None or value <= limit else [f"{what} is {value:.3g}, above {limit:g}"]
+    return [] if value is None or value <= limit else [f"{what} is {value:.6g}, above {limit:g}"]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ COLUMNS = (
     "same tokens",
     "explained",
     "unexplained",
+    "Jaccard",
     "cosine",
     "error",
     "erank error",
@@ -165,7 +167,8 @@ def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tup
         error = None if c.values is None else f"{c.values.relative_error:.1e}"
         erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
         verdict = "passed" if c.passed else "FAILED"
-        row = (c.name, c.images, c.identical, explained, len(c.differences) - explained, cosine, error, erank, verdict)
+        kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
+        row = (*kept, cosine, error, erank, verdict)
         rows.append(row)
     failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
     failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]

@@ -1,0 +1,84 @@
+"""Precisions of the full-size front end in one run: file size, latency on the CPU, and what validation measures.
+
+python -m bench.precision [FOLDER]        FOLDER keeps the checkpoint and the artefacts; default bench/out; 20 minutes
+
+Weights are random, of the geometry of LLaVA-1.5-7B: their attention is flat, so that many decisions of a pruner are
+near-ties; read the kept sets with that in mind. bf16 has no row, because ONNX Runtime has no such products on a CPU.
+"""
+
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bench.checkpoint import write_checkpoint
+from bench.frontend import table
+from bench.measure import in_turns
+from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.load import load
+from vtp_export.pipeline.precision import PrecisionSpec
+from vtp_export.pipeline.validate import ValidateSpec, validate
+
+K = 64
+ROUNDS = 7
+IMAGES = 4
+PRECISIONS = {
+    "fp32": PrecisionSpec(),
+    "fp16": PrecisionSpec("fp16", limit=IMAGES),
+    "int8, dynamic": PrecisionSpec("int8", "dynamic", limit=IMAGES, float32_blocks=0),
+    "int8, static": PrecisionSpec("int8", "static", limit=IMAGES, float32_blocks=0),
+}
+
+
+def main() -> None:
+    """Two tables."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench/out")
+    model = out / "llava-geometry"
+    if not (model / "config.json").is_file():
+        write_checkpoint(model)
+    folders = {name: out / name.replace(", ", "-") for name in PRECISIONS}
+    sizes = {}
+    for name, precision in PRECISIONS.items():
+        spec = ExportSpec(str(model), folders[name], settings={"keep": K}, force=True, precision=precision)
+        report = export(spec)
+        sizes[name] = report.bytes_on_disk["onnx"]
+        print(name, f"{report.total_seconds:.0f} s", *report.notes, sep="; ", file=sys.stderr, flush=True)
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 336, 336), dtype=np.float32)
+    with ExitStack() as stack:
+        calls = {name: partial(stack.enter_context(load(folder)).run, pixels) for name, folder in folders.items()}
+        spent = in_turns(calls, ROUNDS)
+    rows = [
+        (name, sizes[name] / 1e9, sizes[name] / sizes["fp32"], spent[name], spent[name] / spent["fp32"])
+        for name in PRECISIONS
+    ]
+    table(f"Precision, adaptive, K = {K}, batch 1", ("precision", "file GB", "ratio", "ms", "ratio"), rows)
+    told = []
+    for name, folder in folders.items():
+        found = validate(ValidateSpec(folder, limit=IMAGES)).comparisons[1]
+        assert found.values is not None
+        lengths = f"{found.values.norm_ratio_min:.4f} to {found.values.norm_ratio_max:.4f}"
+        explained = sum(difference.witness is not None for difference in found.differences)
+        scales = [difference.witness.scale for difference in found.differences if difference.witness is not None]
+        kept = (
+            f"{found.jaccard_mean:.3f}",
+            f"{explained} of {len(found.differences)}",
+            f"{max(scales, default=0.0):.2f}",
+        )
+        told.append((name, found.images, *kept, f"{found.values.cosine_min:.6f}", lengths, found.erank_error))
+    columns = (
+        "precision",
+        "images",
+        "Jaccard",
+        "explained",
+        "largest margin",
+        "least cosine",
+        "lengths",
+        "erank error",
+    )
+    table("The same against the float32 graph", columns, told)
+
+
+if __name__ == "__main__":
+    main()

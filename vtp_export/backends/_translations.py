@@ -1,0 +1,43 @@
+"""How two operations of the graphs are written in ONNX, where the exporter's own way is none or not the best."""
+
+from collections.abc import Callable
+from typing import Any
+
+import onnxscript
+import torch
+from onnx import TensorProto
+
+op: Any = onnxscript.opset20
+HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """For `torch.onnx.export(custom_translation_table=)`."""
+    table: dict[Callable[..., Any], Callable[..., Any]] = {
+        torch.ops.aten.scaled_dot_product_attention.default: attention
+    }
+    if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `graphs.int8`, when that is in use
+        table[torch.ops.vtp_export.dynamic_int8_product.default] = dynamic_int8_product
+    return table
+
+
+def attention(query: Any, key: Any, value: Any, attn_mask: Any = None) -> Any:
+    """Attention of (b, heads, m, dh) without a mask; softmax in float32 whatever the products are in.
+
+    The scale goes on the query before the product: in half precision the product may overflow otherwise.
+    """
+    assert attn_mask is None
+    factor = float(query.shape[-1]) ** -0.5
+    scaled = op.Mul(query, op.CastLike(op.Constant(value_float=factor), query))
+    logits = op.MatMul(scaled, op.Transpose(key, perm=[0, 1, 3, 2]))
+    if query.dtype not in HALVES:
+        return op.MatMul(op.Softmax(logits, axis=-1), value)
+    weights = op.Softmax(op.Cast(logits, to=TensorProto.FLOAT), axis=-1)
+    return op.MatMul(op.CastLike(weights, value), value)
+
+
+def dynamic_int8_product(x: Any, weight: Any, step: Any) -> Any:
+    """See `graphs.int8.dynamic_int8_product`."""
+    whole, scale, zero = op.DynamicQuantizeLinear(x)
+    product = op.MatMulInteger(whole, weight, zero)
+    return op.Mul(op.Cast(product, to=TensorProto.FLOAT), op.Mul(scale, step))

@@ -1,0 +1,32 @@
+"""What an artefact must meet to pass validation, by its precision."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits; beyond one of them the validation fails.
+
+    jaccard: mean over the images of the Jaccard index of the kept sets, at least.
+    cosine: of every token with its counterpart, at least. norm_ratio: by how much their lengths may differ, as a share.
+    relative_error: largest error of an entry over the largest entry.
+    erank: relative error where erank >= 20. entropy: error of attention entropy, in nats.
+    answers: share of answers that must be the same, token for token.
+    """
+
+    jaccard: float
+    cosine: float
+    norm_ratio: float
+    relative_error: float
+    erank: float
+    entropy: float
+    answers: float
+
+
+GATES = {
+    "fp32": Gates(0.0, 0.99999, 1e-3, 1e-4, 2e-4, 1e-4, 0.995),
+    "fp16": Gates(0.98, 0.999, 1e-2, 1e-2, 2e-3, 2e-3, 0.99),
+    "bf16": Gates(0.90, 0.995, 3e-2, 5e-2, 1e-2, 1e-2, 0.98),
+    "int8": Gates(0.90, 0.98, 5e-2, 2e-1, 5e-2, 5e-2, 0.97),
+}
+"""In float32 a difference is explained or a failure, however rare; so no share of kept tokens is asked for."""

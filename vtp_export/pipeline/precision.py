@@ -1,0 +1,228 @@
+"""Which layers of a graph may be narrow: decided on real images, written down, and repeated by whoever has to judge it.
+
+fp16 overflows above 65504, so layers whose numbers come near it stay in float32. int8 is coarse, and an error made
+early is carried through all that follows: as many of the first blocks stay in float32 as it takes to keep the same
+tokens.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.graphs.lowering import lowered, weighted_layers
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.ranges import LayerRange, measured
+from vtp_export.pipeline.benchmark import benchmark_of
+from vtp_export.pipeline.gates import GATES
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import PrecisionRecord, Preprocessing
+
+NAMES = ("fp32", "fp16", "bf16", "int8")
+ACTIVATIONS = ("dynamic", "static")
+
+HEADROOM = 4.0
+"""Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""
+
+GOAL = 0.92
+"""Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
+
+BATCH = 4
+ALIKE = ("q_proj", "k_proj", "v_proj")
+"""Layers whose outputs meet in one operator, and so need one dtype."""
+
+
+@dataclass(frozen=True)
+class PrecisionSpec:
+    """What the user asks for.
+
+    name: one of `NAMES`.
+    activations: of int8: "dynamic" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
+    images: a benchmark, whose calibration split is read, or a folder; limit: how many of them.
+    float32_blocks: of int8: how many of the first blocks stay in float32; None looks for the number.
+    """
+
+    name: str = "fp32"
+    activations: str | None = None
+    images: str = "photos"
+    limit: int = 16
+    float32_blocks: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not on offer."""
+        if self.name not in NAMES:
+            raise SpecError(f"precision is '{self.name}'; it must be one of: {', '.join(NAMES)}")
+        if self.activations is not None and self.activations not in ACTIVATIONS:
+            raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
+        if self.name != "int8" and (self.activations or self.float32_blocks is not None):
+            raise SpecError(f"activations and float32_blocks are settings of int8, and the precision is {self.name}")
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph in its precision, what was decided, and sentences that the user should read."""
+
+    graph: PrunedFrontend
+    record: PrecisionRecord
+    notes: tuple[str, ...]
+
+
+def lower(
+    graph: PrunedFrontend, spec: PrecisionSpec, preprocessing: Preprocessing, progress: Progress = silent
+) -> Lowered:
+    """Decide, on calibration images where it takes some, and narrow.
+
+    Args:
+        graph: in float32; left as it is.
+        spec: what is asked for.
+        preprocessing: of the model.
+        progress: told of every step.
+
+    Raises:
+        VtpError: the images cannot be used, or the model has fewer blocks than are to stay in float32.
+    """
+    if spec.name == "fp32":
+        return Lowered(graph, PrecisionRecord(), ())
+    if spec.name == "bf16":  # its range is that of float32: nothing can overflow
+        record = PrecisionRecord("bf16")
+        note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
+        return Lowered(lowered(graph, record), record, (note,))
+    batches, digest = _images(spec.images, spec.limit, preprocessing)
+    count = sum(len(batch) for batch in batches)
+    ranges = _measured(graph, batches, spec.images, progress)
+    if spec.name == "fp16":
+        return _half(graph, ranges, PrecisionRecord("fp16", None, (), spec.images, count, digest, "float16"))
+    record = PrecisionRecord("int8", spec.activations or "dynamic", (), spec.images, count, digest)
+    return _int8(graph, ranges, record, spec.float32_blocks, batches, progress)
+
+
+def twin_of(graph: PrunedFrontend, record: PrecisionRecord, preprocessing: Preprocessing) -> PrunedFrontend:
+    """The eager graph that computes what an artefact of that precision does.
+
+    Raises:
+        VtpError: it takes the calibration images, and they are not there, or are others now.
+    """
+    if record.activations != "static":
+        return lowered(graph, record)
+    assert record.images is not None
+    batches, digest = _images(record.images, record.count, preprocessing)
+    if digest != record.data_sha256:
+        raise ArtefactError(
+            f"the calibration images '{record.images}' are not those of the export (SHA-256 {digest[:12]}... instead "
+            f"of {str(record.data_sha256)[:12]}...); export again"
+        )
+    return lowered(graph, record, measured(graph, batches))
+
+
+def jaccard(expected: np.ndarray, found: np.ndarray) -> float:
+    """Size of the intersection over that of the union of two sets of positions; -1 is none.
+
+    Example:
+        >>> jaccard(np.array([1, 2, 3]), np.array([2, 3, 4]))
+        0.5
+    """
+    ours, theirs = set(expected.tolist()) - {-1}, set(found.tolist()) - {-1}
+    return len(ours & theirs) / max(len(ours | theirs), 1)
+
+
+def _images(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[Tensor], str]:
+    """Batches of pixels, and a digest of them all."""
+    images = [example.image for example in benchmark_of(name).calibration().examples(limit)]
+    if not images:
+        raise SpecError(f"'{name}' holds no calibration images; at least one is needed")
+    pixels = pixel_values(images, preprocessing)
+    return list(torch.from_numpy(pixels).split(BATCH)), hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def _measured(
+    graph: PrunedFrontend, batches: Sequence[Tensor], images: str, progress: Progress
+) -> dict[str, LayerRange]:
+    def told() -> Iterator[Tensor]:
+        for done, batch in enumerate(batches):
+            progress(f"measuring ranges on {images}", done, len(batches))
+            yield batch
+
+    return measured(graph, told())
+
+
+def _half(graph: PrunedFrontend, ranges: dict[str, LayerRange], record: PrecisionRecord) -> Lowered:
+    limit = torch.finfo(torch.float16).max / HEADROOM
+    sizes = {
+        name: max(ranges[name].reads, ranges[name].returns, float(layer.weight.abs().max()))
+        for name, layer in weighted_layers(graph).items()
+        if name in ranges
+    }
+    wide = {name for name, size in sizes.items() if not size <= limit}
+    wide |= {name.rpartition(".")[0] + f".{other}" for name in wide for other in ALIKE if name.endswith(ALIKE)}
+    notes = [
+        f"{name} stays in float32: its numbers reach {sizes[name]:.3g} on {record.count} images, too near to 65504"
+        for name in sizes
+        if name in wide
+    ]
+    dtype = "float16" if ranges[""].returns <= limit else "float32"
+    if dtype == "float32":
+        notes.append(f"tokens are returned in float32: they reach {ranges[''].returns:.3g}")
+    record = dataclasses.replace(record, float32_layers=tuple(sorted(wide)), tokens_dtype=dtype)
+    return Lowered(lowered(graph, record), record, tuple(notes))
+
+
+def _int8(
+    graph: PrunedFrontend,
+    ranges: dict[str, LayerRange],
+    record: PrecisionRecord,
+    asked: int | None,
+    batches: Sequence[Tensor],
+    progress: Progress,
+) -> Lowered:
+    blocks = graph.frontend.blocks
+    if asked is not None and not 0 <= asked <= len(blocks):
+        raise SpecError(
+            f"float32_blocks is {asked}; the tower has {len(blocks)} blocks, so it must be 0 to {len(blocks)}"
+        )
+    expected = [_kept(graph, batch) for batch in batches]
+    tried: dict[int, tuple[float, PrunedFrontend, PrecisionRecord]] = {}
+
+    def trial(first: int) -> float:
+        if first not in tried:
+            progress(f"int8 from block {first} on: which tokens are kept?")
+            inside = tuple(f"frontend.{path}." for path in blocks[:first])
+            wide = tuple(sorted(name for name in weighted_layers(graph) if name.startswith(inside)))
+            decided = dataclasses.replace(record, float32_layers=wide)
+            narrow = lowered(graph, decided, ranges)
+            found = np.concatenate([_kept(narrow, batch) for batch in batches])
+            pairs = zip(np.concatenate(expected), found, strict=True)
+            tried[first] = float(np.mean([jaccard(*pair) for pair in pairs])), narrow, decided
+        return tried[first][0]
+
+    first = _fewest(trial, (len(blocks) + 1) // 2) if asked is None else asked
+    score = trial(first)
+    note = (
+        f"int8: the first {first} of {len(blocks)} blocks stay in float32; kept-set Jaccard {score:.3f} on "
+        f"{record.count} images of {record.images}"
+    )
+    if score < (gate := GATES["int8"].jaccard):
+        note += f", below the {gate:g} of validate: this pruner keeps other tokens in int8; fp16 may suit it better"
+    return Lowered(tried[first][1], tried[first][2], (note,))
+
+
+def _fewest(trial: Callable[[int], float], most: int) -> int:
+    """The smallest number from 0 to `most` whose trial reaches the goal, by bisection; `most` where none does."""
+    if trial(0) >= GOAL:
+        return 0
+    low, high = 0, most  # the goal is missed at low; at high it is reached, if anywhere
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if trial(middle) >= GOAL else (middle, high)
+    return high
+
+
+def _kept(graph: PrunedFrontend, pixels: Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        kept: np.ndarray = graph(pixels)[1].numpy()
+    return kept
