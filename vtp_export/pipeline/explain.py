@@ -78,7 +78,8 @@ def tower_noise(graph: PrunedFrontend, pixels: Tensor, twin: PrunedFrontend | No
         other = copy.deepcopy(graph).double() if twin is None else twin
         dtype = torch.float64 if twin is None else torch.float32
         found = [deviation(graph.encode(image), other.encode(image.to(dtype))) for image in pixels.split(1)]
-    return Noise(max(noise.saliency for noise in found), max(noise.distance for noise in found))
+    # NumPy's maximum, because Python's may lose a NaN.
+    return Noise(*(float(np.max(column)) for column in zip(*map(dataclasses.astuple, found), strict=True)))
 
 
 def deviation(tokens: Tokens, others: Tokens) -> Noise:
@@ -86,7 +87,7 @@ def deviation(tokens: Tokens, others: Tokens) -> Noise:
     saliency = 0.0
     for mine, theirs in zip(tokens, others, strict=True):
         if mine is not None and theirs is not None and mine.dim() == 2:  # attention of one kind or another
-            saliency = max(saliency, float((mine.double() - theirs.double()).abs().max()))
+            saliency = float(np.maximum(saliency, float((mine.double() - theirs.double()).abs().max())))
     return Noise(saliency, float((_distances(tokens) - _distances(others)).abs().max()))
 
 
@@ -117,6 +118,8 @@ def witness(
         complexities: values of erank or entropy that were reported for this image; each was checked against the
             reference on its own, and any of them may be the one the decision was made with.
     """
+    if not math.isfinite(noise.saliency + noise.distance):
+        return None  # a precision that overflows explains nothing
     generator = np.random.default_rng(0)
     choices: list[float | None] = list(complexities) or [None]
     for scale in (0.0, *SCALES):
@@ -144,7 +147,7 @@ def beside(found: Witness, moved: Noise, noise: Noise) -> Witness | None:
         if size > 0
     ]
     scale = max(shares, default=0.0)
-    return Witness(scale, saliency, distance) if scale <= 1 else None
+    return Witness(scale, saliency, distance) if scale <= 1 and math.isfinite(saliency + distance) else None
 
 
 def _moved(signals: Signals, kept: np.ndarray, size: Noise, generator: np.random.Generator, lean: bool) -> Signals:

@@ -6,6 +6,7 @@ on the tokens that both kept; erank and attention entropy. Two questions, kept a
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from vtp_export.pipeline.verdict import Comparison, ValidationReport
 from vtp_export.reference.base import Outcome
 from vtp_export.runtime.artefact import open_artefact, record_validation
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import Manifest
+from vtp_export.spec import Manifest, Scalar
 
 NOISE_IMAGES = 4
 """Images run again in float64 to measure the noise."""
@@ -240,27 +241,29 @@ def _add_numbers(tally: Tally, found: Output, i: int, erank: float | None, entro
         tally.entropy.append(abs(float(found.attention_entropy[i]) - entropy))
 
 
-def _recorded(
-    comparison: Comparison, spec: ValidateSpec, against_reference: Comparison
-) -> dict[str, bool | int | float | str | None]:
+def _recorded(comparison: Comparison, spec: ValidateSpec, against_reference: Comparison) -> dict[str, Scalar]:
     """The few numbers of a comparison that go into the manifest."""
     values = comparison.values
-    return {
-        "benchmark": spec.benchmark,
-        "images": comparison.images,
-        "passed": comparison.passed and against_reference.passed,
-        "same_tokens_kept": comparison.identical,
+    numbers = {
         "jaccard_mean": comparison.jaccard_mean,
-        "differences_explained": sum(d.witness is not None for d in comparison.differences),
-        "differences_unexplained": sum(d.witness is None for d in comparison.differences),
         "cosine_min": None if values is None else values.cosine_min,
         "relative_error": None if values is None else values.relative_error,
         "erank_error": comparison.erank_error,
         "attention_entropy_error": comparison.attention_entropy_error,
     }
+    return {
+        "benchmark": spec.benchmark,
+        "images": comparison.images,
+        "passed": comparison.passed and against_reference.passed,
+        "same_tokens_kept": comparison.identical,
+        "differences_explained": sum(d.witness is not None for d in comparison.differences),
+        "differences_unexplained": sum(d.witness is None for d in comparison.differences),
+        # JSON has no NaN and no infinity.
+        **{name: v if v is None or math.isfinite(v) else str(v) for name, v in numbers.items()},
+    }
 
 
-def _answers_recorded(answers: AnswerComparison) -> dict[str, bool | int | float | str | None]:
+def _answers_recorded(answers: AnswerComparison) -> dict[str, Scalar]:
     return {
         "questions": answers.questions,
         "answers_identical": answers.identical,

@@ -127,14 +127,15 @@ def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:
     if not pairs:
         return None
     cosines, ratios, errors, largest = [], [], [], []
-    for expected, found in pairs:
-        a, b = expected.astype(np.float64), found.astype(np.float64)
-        lengths_a, lengths_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-        usable = lengths_a > 0
-        cosines.append(((a * b).sum(1)[usable] / (lengths_a * lengths_b)[usable]).min(initial=math.inf))
-        ratios.append((lengths_b / lengths_a)[usable])
-        errors.append(np.abs(a - b).max())
-        largest.append(np.abs(a).max())
+    with np.errstate(all="ignore"):  # infinities lead to a NaN, which no gate lets pass
+        for expected, found in pairs:
+            a, b = expected.astype(np.float64), found.astype(np.float64)
+            lengths_a, lengths_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+            usable = lengths_a > 0
+            cosines.append(((a * b).sum(1)[usable] / (lengths_a * lengths_b)[usable]).min(initial=math.inf))
+            ratios.append((lengths_b / lengths_a)[usable])
+            errors.append(np.abs(a - b).max())
+            largest.append(np.abs(a).max())
     every_ratio = np.concatenate(ratios)
     return Values(
         float(np.min(cosines)),  # np.min, because min() loses a NaN

@@ -1,0 +1,264 @@
+"""Precision is in the graph; a bad one is caught; a coarse one is explained."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.graphs.lowering import lowered, weighted_layers
+from vtp_export.graphs.ranges import measured
+from vtp_export.pipeline import precision as module
+from vtp_export.pipeline.assemble import assemble, load_model
+from vtp_export.pipeline.explain import HEADROOM, Noise, Witness, beside, tower_noise
+from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.gates import GATES
+from vtp_export.pipeline.precision import PrecisionSpec, _fewest, jaccard, lower, twin_of
+from vtp_export.pipeline.validate import ValidateSpec, validate
+from vtp_export.runtime.artefact import open_artefact
+from vtp_export.spec import PrecisionRecord
+
+SHAPES = {"images": "shapes", "limit": 4}
+TOWER = "vision_tower.vision_model.encoder.layers"
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llava):
+    return load_model(str(tiny_llava))
+
+
+@pytest.fixture(scope="module")
+def graph(model):
+    return assemble(model, "adaptive", {"keep": 8}).graph
+
+
+@pytest.fixture
+def pixels():
+    return torch.randn(4, 3, 42, 42, generator=torch.Generator().manual_seed(0))
+
+
+def planted(source, folder, factors):
+    """A copy of a checkpoint with some tensors scaled."""
+    shutil.copytree(source, folder)
+    tensors = load_file(source / "model.safetensors")
+    for name, factor in factors.items():
+        tensors[name] = tensors[name] * factor
+    save_file(tensors, folder / "model.safetensors")
+    return str(folder)
+
+
+def exported(model, out, **precision):
+    spec = ExportSpec(str(model), out, settings={"keep": 8}, precision=PrecisionSpec(**precision))
+    return export(spec)
+
+
+# --- half precision -------------------------------------------------------------------------------------------------
+
+
+def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(tiny_llava, tmp_path):
+    exported(tiny_llava, tmp_path / "out", name="fp16", **SHAPES)
+    file = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "out" / "model.onnx"))
+    known = {value.name: value.type.tensor_type.elem_type for value in file.graph.value_info}
+    kinds = {kind: {known[node.input[0]] for node in file.graph.node if node.op_type == kind and node.input[0] in known}
+             for kind in ("Softmax", "LayerNormalization", "Sigmoid", "Gelu", "ReduceSum")}  # fmt: skip
+    assert all(found <= {TensorProto.FLOAT} for found in kinds.values())
+    assert kinds["Softmax"] and kinds["LayerNormalization"]
+    weights = {w.name: w.data_type for w in file.graph.initializer if len(w.dims) == 2 and min(w.dims) >= 32}
+    products = [node for node in file.graph.node if node.op_type == "MatMul" and set(node.input) & set(weights)]
+    assert {weights[name] for node in products for name in node.input if name in weights} == {TensorProto.FLOAT16}
+    assert open_artefact(tmp_path / "out").manifest.outputs[0].dtype == "float16"
+
+
+@pytest.mark.parametrize("name", ["fp16", "bf16"])
+def test_every_format_keeps_what_the_twin_keeps(tiny_llava, tmp_path, name):
+    formats = ("onnx", "pt2", "torchscript") if name == "fp16" else ("pt2", "torchscript")
+    precision = PrecisionSpec(name, **SHAPES) if name == "fp16" else PrecisionSpec(name)
+    export(ExportSpec(str(tiny_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=precision))
+    result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=12))
+    assert result.passed, [comparison.failures for comparison in result.comparisons]
+    assert [comparison.name for comparison in result.comparisons[1:]] == [
+        f"{fmt} against graph in fp32, as {name}" for fmt in formats
+    ]
+    # Rounded, and not by chance the float32 graph under another name.
+    assert all(comparison.values.relative_error > 1e-6 for comparison in result.comparisons[1:])
+
+
+def test_layers_near_overflow_are_named_and_stay_in_float32(tiny_llava, tmp_path):
+    model = planted(tiny_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
+    report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
+    wide = report.manifest.precision.float32_layers
+    assert "frontend.tower.encoder.layers.1.mlp.fc2" in wide
+    assert "frontend.projector.linear_1" in wide, "it reads what that layer returns"
+    assert "frontend.tower.encoder.layers.0.mlp.fc2" not in wide
+    assert any("layers.1.mlp.fc2 stays in float32: its numbers reach" in note for note in report.notes)
+    result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=8))
+    assert result.passed, [comparison.failures for comparison in result.comparisons]
+
+
+def test_a_planted_overflow_fails_validation(tiny_llava, tmp_path, monkeypatch):
+    model = planted(tiny_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
+    monkeypatch.setattr(module, "HEADROOM", 1e-9)  # a scan that lets everything pass
+    report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
+    assert report.manifest.precision.float32_layers == ()
+    result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=4))
+    assert not result.passed
+    assert any("cosine of tokens is nan" in failure for failure in result.comparisons[1].failures)
+    assert all(difference.witness is None for difference in result.comparisons[1].differences)
+    assert open_artefact(tmp_path / "out").manifest.validation["onnx"]["cosine_min"] == "nan"
+
+
+def test_logits_that_overflow_take_all_of_attention_to_float32(tiny_llava, tmp_path):
+    own = f"{TOWER}.0.self_attn"
+    model = load_model(planted(tiny_llava, tmp_path / "m", {f"{own}.q_proj.weight": 60, f"{own}.k_proj.weight": 60}))
+    graph = assemble(model, "adaptive", {"keep": 8}).graph
+    found = lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing)
+    attention = {f"frontend.tower.encoder.layers.0.self_attn.{which}_proj" for which in "qkv"}
+    assert set(found.record.float32_layers) == attention
+
+
+def test_the_bound_on_the_logits_holds_and_is_not_idle(graph, pixels):
+    found = measured(graph, [pixels])
+    attention, seen = graph.frontend.tower.encoder.layers[0].self_attn, []
+    handle = attention.register_forward_hook(lambda own, given, _: seen.append(given[0]))
+    with torch.inference_mode():
+        graph(pixels)
+    handle.remove()
+    query, key = attention._split(attention.q_proj(seen[0])), attention._split(attention.k_proj(seen[0]))
+    largest = float((query @ key.transpose(-1, -2) * attention.head_width**-0.5).abs().max())
+    bound = found["frontend.tower.encoder.layers.0.self_attn.q_proj"].returns
+    assert largest <= bound <= 4 * largest
+
+
+def test_the_float32_graph_is_left_as_it_was(graph, pixels):
+    before = {name: tensor.clone() for name, tensor in graph.state_dict().items()}
+    narrow = lowered(graph, PrecisionRecord("fp16", tokens_dtype="float16"))
+    with torch.inference_mode():
+        assert narrow(pixels)[0].dtype == torch.float16
+        assert graph(pixels)[0].dtype == torch.float32
+    assert all(torch.equal(before[name], tensor) for name, tensor in graph.state_dict().items())
+    norm = "frontend.tower.pre_layrnorm.weight"
+    assert narrow.state_dict()[norm].data_ptr() == graph.state_dict()[norm].data_ptr(), "what is not narrowed is shared"
+
+
+# --- int8 -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activations", ["dynamic", "static"])
+def test_int8_keeps_what_its_twin_keeps(tiny_llava, tmp_path, activations):
+    report = exported(tiny_llava, tmp_path / "out", name="int8", activations=activations, float32_blocks=1, **SHAPES)
+    assert all(name.startswith("frontend.tower.encoder.layers.0.") for name in report.manifest.precision.float32_layers)
+    assert "the first 1 of 2 blocks stay in float32" in report.notes[0]
+    kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
+    assert ("MatMulInteger" in kinds, "QuantizeLinear" in kinds) == (activations == "dynamic", activations == "static")
+    (compared,) = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=12)).comparisons[1:]
+    assert all(difference.witness is not None for difference in compared.differences)
+    assert 1e-3 < compared.values.relative_error < 0.2
+
+
+def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
+    generator = np.random.default_rng(0)
+    for i in range(2):
+        Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    spec = PrecisionSpec("int8", "static", str(tmp_path), float32_blocks=0)
+    found = lower(graph, spec, model.preprocessing)
+    same = twin_of(graph, found.record, model.preprocessing)
+    assert all(
+        torch.equal(a, b) for a, b in zip(same.state_dict().values(), found.graph.state_dict().values(), strict=True)
+    )
+    Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / "1.png")
+    with pytest.raises(ArtefactError, match="are not those of the export"):
+        twin_of(graph, found.record, model.preprocessing)
+
+
+@pytest.mark.parametrize(("scores", "most", "expected"), [
+    ([0.95, 0, 0], 2, 0), ([0.5, 0.9, 0.95], 2, 2), ([0.5, 0.95, 0.96, 0.97, 0.99], 4, 1),
+    ([0.1, 0.2, 0.3, 0.95, 0.99], 4, 3), ([0.1, 0.2, 0.3], 2, 2),
+])  # fmt: skip
+def test_the_fewest_float32_blocks(scores, most, expected):
+    assert _fewest(scores.__getitem__, most) == expected
+
+
+def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
+    from vtp_export.graphs.int8 import quantised
+
+    weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(1))
+    whole, step = quantised(weight)
+    assert (whole.T * step[:, None] - weight).abs().amax() <= step.max() / 2 * 1.0001
+    assert whole.abs().amax(0).tolist() == [127] * 5
+
+
+# --- explanations ---------------------------------------------------------------------------------------------------
+
+
+def test_the_noise_of_a_coarser_precision_is_larger(graph, pixels):
+    noises = [tower_noise(graph, pixels)]
+    noises += [tower_noise(graph, pixels, lowered(graph, PrecisionRecord(name))) for name in ("fp16", "bf16")]
+    assert noises[0].distance < noises[1].distance < noises[2].distance
+    assert noises[0].saliency < noises[1].saliency < noises[2].saliency
+
+
+def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
+    noise = Noise(1.0, 1.0)
+    assert beside(Witness(0.0, 0.0, 0.0), Noise(0.5, 2.0), noise) == Witness(2.0 / HEADROOM, 0.5, 2.0)
+    assert beside(Witness(0.5, 2.0, 2.0), Noise(0.0, 1.0), noise) == Witness(3.0 / HEADROOM, 2.0, 3.0)
+    assert beside(Witness(0.0, 0.0, 0.0), Noise(0.0, 4.01), noise) is None
+    assert beside(Witness(0.0, 0.0, 0.0), Noise(0.1, 0.0), Noise(0.0, 1.0)) is None
+
+
+def test_an_artefact_of_another_pruner_does_not_pass_as_noise(tiny_llava, tmp_path):
+    """Int8 is so coarse on this model that nearly any choice is within its noise; the share of tokens still tells."""
+    folder = tmp_path / "out"
+    exported(tiny_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
+    other = export(ExportSpec(str(tiny_llava), tmp_path / "other", pruner="random", settings={"keep": 8}))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
+    manifest["files"] = {name: dataclasses.asdict(record) for name, record in other.manifest.files.items()}
+    manifest["outputs"] = manifest["outputs"][:3]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    compared = validate(ValidateSpec(folder, benchmark="shapes", limit=4)).comparisons[1]
+    assert compared.identical == 0
+    assert any("mean Jaccard index of the kept sets is" in failure for failure in compared.failures)
+
+
+def test_jaccard_leaves_empty_slots_out():
+    assert jaccard(np.array([1, 2, -1]), np.array([1, 2, 3])) == pytest.approx(2 / 3)
+
+
+def test_gates_grow_with_the_noise():
+    order = [GATES[name] for name in ("fp32", "fp16", "bf16")]
+    for field in dataclasses.fields(order[0]):
+        values = [getattr(gates, field.name) for gates in order]
+        if field.name != "jaccard":  # of float32 none is asked: there every difference is explained or fails
+            assert values in (sorted(values), sorted(values, reverse=True))
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("precision", "formats", "message"), [
+    ({"name": "fp8"}, ("onnx",), "precision is 'fp8'; it must be one of: fp32, fp16, bf16, int8"),
+    ({"name": "fp16", "activations": "static"}, ("onnx",), "are settings of int8, and the precision is fp16"),
+    ({"name": "int8", "activations": "none"}, ("onnx",), "activations is 'none'; it must be one of: dynamic, static"),
+    ({"name": "int8", "float32_blocks": 3}, ("onnx",), "float32_blocks is 3; the tower has 2 blocks"),
+    ({"name": "int8"}, ("onnx", "pt2"), "int8 cannot be built for pt2; formats that can: onnx"),
+])  # fmt: skip
+def test_what_is_refused(tiny_llava, tmp_path, precision, formats, message):
+    def attempt():
+        spec = PrecisionSpec(**{**SHAPES, **precision})
+        export(ExportSpec(str(tiny_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=spec))
+
+    with pytest.raises(SpecError, match=message):
+        attempt()
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_weighted_layers_of_the_tower_are_found(graph):
+    # A patch embedding, six layers in each of two blocks, and a projector of two.
+    assert len(weighted_layers(graph)) == 1 + 2 * 6 + 2
