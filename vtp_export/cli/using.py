@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from vtp_export.cli._app import Folder, Formats, Json, app
 from vtp_export.errors import SpecError
+
+if TYPE_CHECKING:
+    from vtp_export.spec import PrecisionRecord
 
 
 @app.command()
@@ -80,6 +83,7 @@ def inspect(folder: Folder, json: Json = False) -> None:
             "tokens": f"{m.layout.keep} of {m.layout.n_tokens}, grid {m.layout.grid[0]} x {m.layout.grid[1]}",
             "inputs": ", ".join(f"{s.name} {s.dtype} {list(s.shape)}" for s in m.inputs),
             "outputs": ", ".join(f"{s.name} {s.dtype} {list(s.shape)}" for s in m.outputs),
+            "precision": _precision(m.precision),
             "batch": f"{m.batch.min} to {m.batch.max}",
             "built by": ", ".join(f"{k} {v}" for k, v in m.versions.items()),
         },
@@ -91,9 +95,15 @@ def inspect(folder: Folder, json: Json = False) -> None:
         terminal.show_pairs(f"last validation of {fmt}", values)
 
 
+def _precision(record: "PrecisionRecord") -> str:
+    told = [record.name, *([record.activations] if record.activations else [])]
+    told += [f"{len(record.float32_layers)} layers in float32"] if record.float32_layers else []
+    return ", ".join(told + ([f"ranges from {record.count} images of {record.images}"] if record.images else []))
+
+
 @app.command("list")
 def list_names(
-    what: Annotated[str, typer.Argument(metavar="pruners|models|backends|benchmarks")], json: Json = False
+    what: Annotated[str, typer.Argument(metavar="pruners|models|backends|benchmarks|targets")], json: Json = False
 ) -> None:
     """List what is on offer: each name is a file in that folder of the package."""
     from vtp_export import terminal

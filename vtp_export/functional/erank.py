@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import identity, static_size
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def traces(gram: Tensor, centred: bool, chain: Chain) -> list[Tensor]:
     """
     m = static_size(gram, -1)
     tiny = torch.finfo(gram.dtype).tiny
-    eye = torch.eye(m, dtype=gram.dtype, device=gram.device)
+    eye = identity(m, gram)
     if centred:
         gram = gram - gram.mean(-1, keepdim=True)
         gram = gram - gram.mean(-2, keepdim=True)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import torch
 from torch import Tensor
 from torch.jit._trace import TracerWarning
 
@@ -20,3 +21,17 @@ def static_size(values: Tensor, axis: int) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TracerWarning)
         return int(values.shape[axis])
+
+
+def identity(n: int, like: Tensor) -> Tensor:
+    """The (n, n) identity matrix in the dtype and on the device of `like`.
+
+    Not `torch.eye`, which is exported as a comparison of uint16 numbers, and TensorRT has no such comparison.
+
+    Example:
+        >>> import torch
+        >>> identity(2, torch.zeros(1)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    place = torch.arange(n, device=like.device)
+    return (place[:, None] == place).to(like.dtype)

@@ -3,8 +3,9 @@
 import ast
 
 from vtp_export import rooms
+from vtp_export.targets import table
 
-ROOMS = ("pruners", "models", "backends", "benchmarks")
+ROOMS = ("pruners", "models", "backends", "benchmarks", "targets")
 
 
 def catalogue(room: str) -> list[tuple[str, str]]:
@@ -14,6 +15,8 @@ def catalogue(room: str) -> list[tuple[str, str]]:
         >>> dict(catalogue("pruners"))["none"]
         'Keep every token: the front end as it is, for comparison.'
     """
+    if room == "targets":
+        return [(name, table.load(name).summary) for name in table.names()]
     rows = []
     for name in rooms.names(room):
         text = ast.get_docstring(ast.parse((rooms.PACKAGE / room / f"{name}.py").read_text(encoding="utf-8"))) or ""

@@ -20,13 +20,12 @@ is more frequent than with attention-based choice.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vtp_export.functional.greedy import best, cosines, farthest_first, rows_of
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
 
@@ -61,5 +60,5 @@ class Pruner(nn.Module):
 
 def _isolation(distance: Tensor) -> Tensor:
     """Distance of each token to its nearest other, (b, n); no distance reaches 4, so a token is never its own."""
-    itself = torch.eye(static_size(distance, -1), dtype=distance.dtype, device=distance.device)
+    itself = identity(static_size(distance, -1), distance)
     return (distance + 4 * itself).amin(-1)

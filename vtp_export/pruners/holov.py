@@ -36,7 +36,7 @@ from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import snapped
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
 
@@ -113,7 +113,7 @@ class Pruner(nn.Module):
     def _variance(self, features: Tensor) -> Tensor:
         """Variance of each token's cosines to the others of its run, (b, c, m), 0 in cells without a token."""
         unit = features / (features.norm(dim=-1, keepdim=True) + EPSILON)
-        itself = torch.eye(static_size(features, 2), dtype=torch.bool, device=features.device)
+        itself = identity(static_size(features, 2), features) > 0
         pair = self.is_token[:, :, None] & self.is_token[:, None, :]  # (c, m, m)
         cosine = torch.where(pair & ~itself, unit @ unit.transpose(-1, -2), 0.0)
         others = (self.is_token.sum(-1)[:, None, None] - 1).clamp(min=1)  # (c, 1, 1)

@@ -19,14 +19,13 @@ Use it when: coverage of the whole picture matters.
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import largest_determinant, of_originals, originals, snapped
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
 
@@ -77,6 +76,6 @@ class Pruner(nn.Module):
         """I + gamma S S^T, (b, n, n)."""
         channels = features / features.norm(dim=-2, keepdim=True).clamp(min=1e-12)
         similarity = channels @ channels.transpose(-1, -2)
-        identity = torch.eye(static_size(features, 1), dtype=features.dtype, device=features.device)
+        eye = identity(static_size(features, 1), features)
         covariance = similarity @ similarity.transpose(-1, -2)
-        return identity + self.gamma * of_originals(covariance, originals(features, similarity))
+        return eye + self.gamma * of_originals(covariance, originals(features, similarity))

@@ -36,7 +36,7 @@ from vtp_export.functional.greedy import best, cosines, rows_of, snapped
 from vtp_export.functional.merging import one_hot, rank_within
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners.base import check_keep
@@ -124,7 +124,7 @@ class Pruner(nn.Module):
     def _suppressed(self, cosine: Tensor, same: Tensor, rank: Tensor) -> Tensor:
         """1 where a token is suppressed, (b, n), in the dtype of `rank`."""
         n = static_size(rank, -1)
-        itself = torch.eye(n, dtype=torch.bool, device=rank.device)
+        itself = identity(n, rank) > 0
         mean = torch.where(itself, 0.0, cosine).sum((1, 2)) / max(n * (n - 1), 1)
         near = (same & (cosine > (self.keep / 32 * mean)[:, None, None])).to(rank.dtype)
         rows = rows_of(near)

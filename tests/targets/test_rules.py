@@ -1,0 +1,305 @@
+"""Every rule of lint: a planted violation is found, its node named, in the graph and inside a body; a twin is not."""
+
+import json
+
+import onnx
+import pytest
+from onnx import TensorProto as T
+from onnx import helper as h
+
+from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
+from vtp_export.pipeline.lint import grouped, lint
+from vtp_export.targets import table
+from vtp_export.targets.rules import RULES
+
+TRT, OLD = "tensorrt-10.3", "tensorrt-8.5"
+
+
+def tensor(name, kind=T.FLOAT, shape=(2, 3)):
+    return h.make_tensor_value_info(name, kind, shape)
+
+
+def node(op, inputs, **attributes):
+    outputs = attributes.pop("outputs", ["y"])
+    return h.make_node(op, inputs, outputs, name="planted", **attributes)
+
+
+def ints(name, *values):
+    return h.make_tensor(name, T.INT64, [len(values)], values)
+
+
+def branch(shape, name):
+    given = h.make_node("ConstantOfShape", [f"shape_{name}"], [f"out_{name}"])
+    return h.make_graph([given], name, [], [tensor(f"out_{name}", T.FLOAT, shape)], [ints(f"shape_{name}", *shape)])
+
+
+def loop(carried_out=(2, 3), scan=False):
+    """A body that carries one value, and stacks one if `scan`."""
+    made = h.make_node("Expand", ["v", "wanted"], ["w"])
+    outputs = [tensor("c2", T.BOOL, []), tensor("w", T.FLOAT, carried_out)] + ([tensor("s")] if scan else [])
+    nodes = [h.make_node("Identity", ["c"], ["c2"]), made] + ([h.make_node("Identity", ["v"], ["s"])] if scan else [])
+    inputs = [tensor("i", T.INT64, []), tensor("c", T.BOOL, []), tensor("v")]
+    return h.make_graph(nodes, "rounds", inputs, outputs, [ints("wanted", *carried_out)])
+
+
+# rule: (target, planted nodes, the same without fault, further inputs, initializers)
+PLANTED = {
+    "topk-sorted": (
+        TRT,
+        node("TopK", ["x", "k"], outputs=["v", "y"], sorted=0),
+        node("TopK", ["x", "k"], outputs=["v", "y"]),
+        [],
+        [ints("k", 2)],
+    ),
+    "topk-k": (
+        TRT,
+        node("TopK", ["x", "k"], outputs=["v", "y"]),
+        node("TopK", ["x", "k2"], outputs=["v", "y"]),
+        [],
+        [ints("k", 3840), ints("k2", 3839)],
+    ),
+    "scatternd-reduction": (
+        TRT,
+        node("ScatterND", ["x", "at", "u"], reduction="add"),
+        node("ScatterND", ["x", "at", "u"]),
+        [tensor("at", T.INT64, (1, 1)), tensor("u", T.FLOAT, (1, 3))],
+        [],
+    ),
+    "constant-inputs": (
+        TRT,
+        node("ReduceSum", ["x", "axes"]),
+        node("ReduceSum", ["x", "fixed"]),
+        [tensor("axes", T.INT64, (1,))],
+        [ints("fixed", 1)],
+    ),
+    "zero-point": (
+        TRT,
+        node("QuantizeLinear", ["x", "scale", "odd"]),
+        node("QuantizeLinear", ["x", "scale", "zero"]),
+        [],
+        [
+            h.make_tensor("scale", T.FLOAT, [], [0.1]),
+            h.make_tensor("odd", T.INT8, [], [3]),
+            h.make_tensor("zero", T.INT8, [], [0]),
+        ],
+    ),
+    "resize-antialias": (
+        TRT,
+        node("Resize", ["x", "", "sizes"], antialias=1, mode="linear"),
+        node("Resize", ["x", "", "sizes"], mode="linear"),
+        [],
+        [h.make_tensor("sizes", T.FLOAT, [2], [1.0, 2.0])],
+    ),
+    "attention-rank": (
+        "tensorrt-11.4",
+        node("Attention", ["q", "q", "q"], q_num_heads=1, kv_num_heads=1),
+        node("Attention", ["q4", "q4", "q4"]),
+        [tensor("q", T.FLOAT, (1, 2, 3)), tensor("q4", T.FLOAT, (1, 1, 2, 3))],
+        [],
+    ),
+    "einsum": (
+        TRT,
+        node("Einsum", ["sq"], equation="ii->i"),
+        node("Einsum", ["sq"], equation="ij->ji"),
+        [tensor("sq", T.FLOAT, (3, 3))],
+        [],
+    ),
+    "first-output-only": (
+        TRT,
+        node("LayerNormalization", ["x", "g"], outputs=["y", "m"]),
+        node("LayerNormalization", ["x", "g"]),
+        [],
+        [h.make_tensor("g", T.FLOAT, [3], [1.0] * 3)],
+    ),
+    "loop-carried-shape": (
+        TRT,
+        node("Loop", ["n", "", "x"], body=loop((4, 2, 3))),
+        node("Loop", ["n", "", "x"], body=loop()),
+        [],
+        [h.make_tensor("n", T.INT64, [], [2])],
+    ),
+    "loop-scan-length": (
+        TRT,
+        node("Loop", ["m", "", "x"], outputs=["y", "z"], body=loop(scan=True)),
+        node("Loop", ["n", "", "x"], outputs=["y", "z"], body=loop(scan=True)),
+        [tensor("m", T.INT64, [])],
+        [h.make_tensor("n", T.INT64, [], [2])],
+    ),
+    "if-rank": (
+        TRT,
+        node("If", ["b"], then_branch=branch((2, 3), "a"), else_branch=branch((6,), "o")),
+        node("If", ["b"], then_branch=branch((2, 3), "a"), else_branch=branch((3, 2), "o")),
+        [tensor("b", T.BOOL, [])],
+        [],
+    ),
+    "uint8-inside": (TRT, node("Transpose", ["u8"]), node("Transpose", ["x"]), [tensor("u8", T.UINT8)], []),
+    "double": (TRT, node("Mul", ["d", "d"]), node("Mul", ["x", "x"]), [tensor("d", T.DOUBLE)], []),
+    "data-dependent-shape": (TRT, node("NonZero", ["x"]), node("Abs", ["x"]), [], []),
+    "loop-operator": (
+        TRT,
+        node("Loop", ["n", "", "x"], body=loop()),
+        node("Abs", ["x"]),
+        [],
+        [h.make_tensor("n", T.INT64, [], [2])],
+    ),
+    # These bind wherever a target lists operators.
+    "domain": (TRT, node("FusedGelu", ["x"], domain="com.microsoft"), node("Abs", ["x"]), [], []),
+    "operator": (TRT, node("BitShift", ["u", "u"], direction="LEFT"), node("Abs", ["x"]), [tensor("u", T.UINT32)], []),
+    "type": (
+        TRT,
+        node("CumSum", ["whole", "axis"]),
+        node("CumSum", ["x", "axis"]),
+        [tensor("whole", T.INT64)],
+        [h.make_tensor("axis", T.INT64, [], [0])],
+    ),
+    "unconfirmed": (TRT, node("Mish", ["x"]), node("Abs", ["x"]), [], []),
+}
+NOTES = {"double", "data-dependent-shape", "loop-operator", "unconfirmed"}
+
+
+def saved(folder, planted, inputs, initializers, inside, opset=20, ir=10):
+    """A file with the node in its graph, or in the body of a loop around it."""
+    outer, nodes, weights = [tensor("x"), *inputs], [planted], list(initializers)
+    if inside:
+        body_nodes = [h.make_node("Identity", ["go"], ["go_on"]), planted]
+        body = h.make_graph(
+            body_nodes,
+            "round",
+            [tensor("turn", T.INT64, []), tensor("go", T.BOOL, [])],
+            [tensor("go_on", T.BOOL, [])],
+            weights,
+        )
+        nodes, weights = (
+            [h.make_node("Loop", ["count", ""], [], name="around", body=body)],
+            [h.make_tensor("count", T.INT64, [], [1])],
+        )
+    graph = h.make_graph(nodes, "g", outer, [], weights)
+    domains = [h.make_opsetid("", opset), h.make_opsetid("com.microsoft", 1)]
+    path = folder / "model.onnx"
+    onnx.save(h.make_model(graph, opset_imports=domains, ir_version=ir), path)
+    return path
+
+
+def found(path, target, rule):
+    return [
+        finding for finding in lint(path, [target])[0].findings if finding.rule == rule and finding.node != "around"
+    ]
+
+
+def test_every_rule_has_a_planted_violation():
+    assert set(PLANTED) == set(RULES) | {"domain", "operator", "type", "unconfirmed"}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["graph", "body"])
+@pytest.mark.parametrize("rule", PLANTED)
+def test_a_planted_violation_is_found_and_its_twin_is_not(tmp_path, rule, inside):
+    target, planted, clean, inputs, initializers = PLANTED[rule]
+    (finding,) = found(saved(tmp_path, planted, inputs, initializers, inside), target, rule)
+    assert finding.node == "planted" and finding.op == planted.op_type
+    assert finding.where == ("body of around" if inside else "graph")
+    assert finding.severity == ("note" if rule in NOTES else "error")
+    assert finding.problem and finding.remedy
+    assert found(saved(tmp_path, clean, inputs, initializers, inside), target, rule) == []
+
+
+@pytest.mark.parametrize(("opset", "ir", "target", "rules"), [
+    (20, 10, "onnxruntime-1.17", {"ir"}), (20, 9, "onnxruntime-1.17", set()), (21, 9, "onnxruntime-1.17", {"opset"}),
+    (20, 10, TRT, set()), (21, 10, TRT, {"opset"}), (18, 8, OLD, {"opset"}), (17, 8, OLD, set()),
+])  # fmt: skip
+def test_opset_and_ir(tmp_path, opset, ir, target, rules):
+    path = saved(tmp_path, node("Abs", ["x"]), [], [], False, opset, ir)
+    assert {finding.rule for finding in lint(path, [target])[0].findings} == rules
+
+
+def test_int64_is_narrowed_where_it_always_was(tmp_path):
+    path = saved(tmp_path, node("Add", ["n", "n"]), [tensor("n", T.INT64)], [], False, 17, 8)
+    assert lint(path, [OLD])[0].findings == ()
+    path = saved(tmp_path, node("ArgMax", ["n"]), [tensor("n", T.INT64)], [], False, 17, 8)
+    assert [finding.rule for finding in lint(path, [OLD])[0].findings] == ["type"]
+
+
+def test_findings_that_say_the_same_are_one_row(tmp_path):
+    nodes = [h.make_node("BitShift", ["u", "u"], [f"y{i}"], name=f"n{i}", direction="LEFT") for i in range(3)]
+    graph = h.make_graph(nodes, "g", [tensor("u", T.UINT32)], [])
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    (row,) = grouped(lint(tmp_path / "m.onnx", [TRT])[0].findings)
+    assert (row.count, row.first, row.severity) == (3, "n0", "error")
+
+
+@pytest.mark.parametrize("name", table.names())
+def test_every_target_can_be_read_and_says_where_it_is_from(name):
+    target = table.load(name)
+    assert target.summary and target.sources
+    assert target.opset[0] < target.opset[1]
+    assert set(target.rules) <= set(RULES)
+    if target.runtime == "tensorrt":
+        assert {"MatMul", "Softmax", "TopK", "Loop", "Where"} <= set(target.operators)
+        assert not {"Compress", "Unique", "DynamicQuantizeLinear", "MatMulInteger"} & set(target.operators)
+
+
+def test_what_came_later_is_not_in_earlier_targets():
+    assert "Attention" not in table.load("tensorrt-10.13").operators
+    assert "Attention" in table.load("tensorrt-10.16").operators
+    assert "LayerNormalization" not in table.load(OLD).operators
+    assert "einsum" in table.load(TRT).rules and "einsum" not in table.load("tensorrt-10.13").rules
+
+
+def test_an_artefact_is_linted_by_its_file(artefact):
+    assert all(report.passed for report in lint(artefact, [TRT, "tensorrt-11.4", "onnxruntime-1.18"]))
+
+
+def test_a_damaged_artefact_is_refused(artefact, tmp_path):
+    import shutil
+
+    shutil.copytree(artefact, tmp_path / "copy")
+    with (tmp_path / "copy" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ArtefactError, match=r"has .* bytes"):
+        lint(tmp_path / "copy", [TRT])
+
+
+def test_what_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(UnknownNameError, match=r"no target named 'tensorrt-10.2'; did you mean 'tensorrt-10"):
+        lint(tmp_path, ["tensorrt-10.2"])
+    with pytest.raises(ArtefactError, match="no file"):
+        lint(tmp_path / "nothing.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"garbage")
+    with pytest.raises(ArtefactError, match="is not an ONNX file"):
+        lint(tmp_path / "bad.onnx")
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'vtp-export\[lint\]'"):
+        lint(tmp_path / "bad.onnx")
+
+
+def test_weights_are_not_read(tmp_path):
+    """A file whose external weights are missing is linted all the same."""
+    big = onnx.TensorProto(name="w", data_type=T.FLOAT, dims=[3, 4], data_location=T.EXTERNAL)
+    big.external_data.add(key="location", value="absent.data")
+    graph = h.make_graph(
+        [h.make_node("MatMul", ["x", "w"], ["y"])], "g", [tensor("x")], [tensor("y", T.FLOAT, (2, 4))], [big]
+    )
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    assert lint(tmp_path / "m.onnx", [TRT])[0].findings == ()
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (["--target", TRT], 0, TRT), (["--target", "onnxruntime-1.17"], 1, "IR version 10"), ([], 0, "name a --target"),
+    (["--target", "nonsense"], 2, ""),
+])  # fmt: skip
+def test_the_command(artefact, arguments, code, said):
+    from typer.testing import CliRunner
+
+    from vtp_export.cli import app
+
+    result = CliRunner().invoke(app, ["lint", str(artefact), *arguments])
+    assert (result.exit_code if not isinstance(result.exception, UnknownNameError) else 2) == code
+    assert said in result.output
+
+
+def test_the_command_in_json(artefact):
+    from typer.testing import CliRunner
+
+    from vtp_export.cli import app
+
+    rows = json.loads(CliRunner().invoke(app, ["lint", str(artefact), "-t", "onnxruntime-1.17", "--json"]).output)
+    assert rows[0]["passed"] is False and rows[0]["findings"][0]["rule"] == "ir"

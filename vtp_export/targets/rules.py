@@ -1,0 +1,249 @@
+"""The rules of lint, one function each. A rule sees one node and says what a target would refuse.
+
+A rule is in force where the target's data file names it, with the settings given there; `domain`, `operator` and `type`
+are in force wherever the file lists operators.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vtp_export.targets.graph import Model, Node, Value
+from vtp_export.targets.table import Target
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a node, or with the file as a whole (node "").
+
+    severity: "error" where the target will not take it, "note" where it takes it but the user should know.
+    """
+
+    rule: str
+    severity: str
+    node: str
+    op: str
+    where: str
+    problem: str
+    remedy: str
+
+
+Told = tuple[str, str, str]  # severity, problem, remedy
+Rule = Callable[[Node, dict[str, Any]], Iterator[Told]]
+
+DATA_INPUT = {"Where": 1, "Loop": None, "If": None, "Scan": None, "Constant": None, "ConstantOfShape": None}
+"""Which input the type table speaks of, where it is not the first; None for none."""
+
+DYNAMIC = {"NonZero", "NonMaxSuppression", "Unique", "Compress"}
+
+
+def check(model: Model, target: Target) -> list[Finding]:
+    """Everything in a file that a target would refuse, or treat otherwise than it reads."""
+    found = list(_of_file(model, target))
+    for node in model.nodes:
+        for rule, told in _of_node(node, target):
+            found.append(Finding(rule, told[0], node.name, node.op, node.where, *told[1:]))
+    return found
+
+
+def _of_file(model: Model, target: Target) -> Iterator[Finding]:
+    low, high = target.opset
+    if not low <= model.opset <= high:
+        problem = f"opset {model.opset}; {target.name} takes {low} to {high}"
+        yield Finding("opset", "error", "", "", "file", problem, "choose a newer runtime, or convert the file")
+    if target.ir is not None and model.ir > target.ir:
+        problem = f"IR version {model.ir}; {target.name} takes up to {target.ir}"
+        yield Finding("ir", "error", "", "", "file", problem, "choose a newer runtime")
+
+
+def _of_node(node: Node, target: Target) -> Iterator[tuple[str, Told]]:
+    if node.domain:
+        where = f"operator of the domain {node.domain}, which {target.name} does not know"
+        yield "domain", ("error", where, "export without an optimiser that fuses, or write it in standard operators")
+        return
+    if target.operators is not None:
+        if node.op not in target.operators:
+            remedy = REMEDIES.get(node.op, "write it with operators that are in the table")
+            yield "operator", ("error", f"{node.op} is not supported by {target.name}", remedy)
+            return
+        if node.op in target.unconfirmed:
+            yield (
+                "unconfirmed",
+                ("note", f"whether {target.name} has {node.op} is not confirmed", "try it on the target"),
+            )
+        yield from (("type", told) for told in _types(node, target))
+    for name, settings in target.rules.items():
+        yield from ((name, told) for told in RULES[name](node, settings))
+
+
+REMEDIES = {
+    "DynamicQuantizeLinear": "export with --activations static (Q/DQ)",
+    "MatMulInteger": "export with --activations static (Q/DQ)",
+    "LayerNormalization": "export at opset 16 or below, where it is decomposed",
+    "Gelu": "export at opset 19 or below, where it is decomposed",
+}
+
+
+def _types(node: Node, target: Target) -> Iterator[Told]:
+    assert target.operators is not None
+    place = DATA_INPUT.get(node.op, 0)
+    value = _input(node, place) if place is not None else None
+    if value is None or value.dtype in (None, "float64"):
+        return
+    dtype = target.narrowed.get(str(value.dtype), value.dtype)
+    if dtype not in target.operators[node.op]:
+        allowed = ", ".join(sorted(target.operators[node.op]))
+        yield "error", f"{node.op} of {value.dtype}; {target.name} takes {allowed}", "cast its input"
+
+
+def _input(node: Node, place: int) -> Value | None:
+    return node.inputs[place] if place < len(node.inputs) else None
+
+
+def topk_sorted(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """TopK gives its values in order or not at all."""
+    if node.op == "TopK" and node.attributes.get("sorted", 1) != 1:
+        yield "error", "TopK with sorted=0", "set sorted=1"
+
+
+def topk_k(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """TopK has a largest K."""
+    count = _input(node, 1) if node.op == "TopK" else None
+    if count is not None and count.data and count.data[0] >= settings["below"]:
+        yield "error", f"TopK with K = {count.data[0]}; it must be below {settings['below']}", "keep fewer tokens"
+
+
+def scatternd_reduction(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """ScatterND overwrites and does not add."""
+    if node.op == "ScatterND" and node.attributes.get("reduction", "none") != "none":
+        yield "error", f"ScatterND with reduction={node.attributes['reduction']}", "use reduction=none"
+
+
+def constant_inputs(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Some inputs must be known when the engine is built."""
+    for place in settings.get(node.op, ()):
+        value = _input(node, place)
+        if value is not None and not value.constant:
+            yield "error", f"input {place} of {node.op} is computed", "make it an initializer"
+
+
+def zero_point(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Quantisation must be symmetric."""
+    if node.op in ("QuantizeLinear", "DequantizeLinear"):
+        value = _input(node, 2)
+        # Many entries are not read; ours are one number repeated, or per channel and then zeros by construction.
+        if value is not None and value.data is not None and any(value.data):
+            yield "error", f"{node.op} with a zero point other than 0", "quantise symmetrically"
+        if value is not None and value.dtype == "uint8":
+            yield "error", f"{node.op} to uint8", "quantise to int8"
+
+
+def resize_antialias(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """No antialiasing."""
+    if node.op == "Resize" and node.attributes.get("antialias", 0):
+        yield "error", "Resize with antialias", "resize before the graph"
+
+
+def attention_rank(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Attention takes four dimensions."""
+    if node.op == "Attention":
+        ranks = {len(value.shape) for value in node.inputs[:4] if value is not None and value.shape is not None}
+        if ranks - {4}:
+            yield "error", f"Attention of rank {min(ranks)}; all its inputs must have rank 4", "split the heads first"
+
+
+def einsum(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Einsum without ellipsis and without diagonals."""
+    if node.op == "Einsum":
+        equation = str(node.attributes.get("equation", ""))
+        terms = equation.replace(" ", "").partition("->")[0].split(",")
+        if "..." in equation or any(len(set(term)) < len(term) for term in terms):
+            yield "error", f"Einsum '{equation}' has an ellipsis or a diagonal", "write it as MatMul and Transpose"
+
+
+def first_output_only(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Further outputs are not there."""
+    if node.op in settings["operators"] and len(node.outputs) > 1:
+        yield (
+            "error",
+            f"{node.op} with {len(node.outputs)} outputs; only the first is supported",
+            "leave the others out",
+        )
+
+
+def loop_carried_shape(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """What a loop carries keeps its shape."""
+    body = node.bodies.get("body") if node.op == "Loop" else None
+    if body is not None:
+        for place, (given, made) in enumerate(zip(body.inputs[2:], body.outputs[1:], strict=False)):
+            if given.shape is None or made.shape is None:
+                continue
+            pairs = list(zip(given.shape, made.shape, strict=False))
+            changed = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+            if changed or len(given.shape) != len(made.shape):
+                yield "error", f"carried value {place} turns from {given.shape} into {made.shape}", LOOP_FREE
+
+
+def loop_scan_length(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Outputs that a loop stacks need a length that is known."""
+    body = node.bodies.get("body") if node.op == "Loop" else None
+    if body is not None and len(body.outputs) > len(body.inputs) - 1:
+        count = _input(node, 0)
+        if count is None or not count.constant:
+            yield "error", "a stacked output of a Loop whose number of rounds is computed", LOOP_FREE
+
+
+def if_rank(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Both branches give the same rank."""
+    if node.op == "If" and len(node.bodies) == 2:
+        sides = [body.outputs for body in node.bodies.values()]
+        for one, other in zip(*sides, strict=False):
+            if one.shape is not None and other.shape is not None and len(one.shape) != len(other.shape):
+                yield "error", f"branches of rank {len(one.shape)} and {len(other.shape)}", "give both the same rank"
+
+
+def uint8_inside(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """UINT8 at the network's edge only, where a Cast turns it into something else."""
+    given = any(value is not None and value.dtype == "uint8" for value in node.inputs)
+    if given and node.op not in ("Cast", "CastLike", "QuantizeLinear", "DequantizeLinear"):
+        yield "error", f"{node.op} of uint8, which may only enter or leave the network", "cast it first"
+
+
+def double(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Float64 silently becomes float32."""
+    if any(value.dtype == "float64" for value in node.outputs):
+        yield "note", f"{node.op} of float64 is computed in float32", "export in float32"
+
+
+def data_dependent_shape(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Sizes that depend on data need an output allocator, and break CUDA graphs."""
+    if node.op in DYNAMIC:
+        yield "note", f"the size of what {node.op} returns depends on data", "fix a maximum and count"
+
+
+def loop_operator(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """A loop builds, and is risky under ONNX Runtime's TensorRT provider."""
+    if node.op == "Loop":
+        yield "note", "ONNX Runtime's TensorRT provider has run a Loop one round too often", LOOP_FREE
+
+
+LOOP_FREE = "export with --loop-free"
+
+RULES: dict[str, Rule] = {
+    "topk-sorted": topk_sorted,
+    "topk-k": topk_k,
+    "scatternd-reduction": scatternd_reduction,
+    "constant-inputs": constant_inputs,
+    "zero-point": zero_point,
+    "resize-antialias": resize_antialias,
+    "attention-rank": attention_rank,
+    "einsum": einsum,
+    "first-output-only": first_output_only,
+    "loop-carried-shape": loop_carried_shape,
+    "loop-scan-length": loop_scan_length,
+    "if-rank": if_rank,
+    "uint8-inside": uint8_inside,
+    "double": double,
+    "data-dependent-shape": data_dependent_shape,
+    "loop-operator": loop_operator,
+}

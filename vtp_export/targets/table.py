@@ -1,0 +1,75 @@
+"""A target's data file, read: what it accepts, and which rules bind it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtp_export.errors import UnknownNameError
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Target:
+    """One version of one runtime.
+
+    operators: dtypes that each operator takes as its data, by operator; None where every standard operator is taken.
+    unconfirmed: operators of which the sources do not say whether this version has them.
+    opset: smallest and largest. ir: largest IR version, or None where it is not looked at.
+    narrowed: dtypes that silently become others.
+    rules: settings of each rule that binds, by its name.
+    """
+
+    name: str
+    summary: str
+    runtime: str
+    operators: dict[str, frozenset[str]] | None
+    unconfirmed: frozenset[str]
+    opset: tuple[int, int]
+    ir: int | None
+    narrowed: dict[str, str]
+    rules: dict[str, dict[str, Any]]
+    sources: dict[str, str]
+
+
+def names() -> list[str]:
+    """Targets on offer, by runtime and version.
+
+    Example:
+        >>> "tensorrt-10.3" in names()
+        True
+    """
+    found = (path.stem.rpartition("-") for path in FOLDER.glob("*.json"))
+    ordered = sorted((runtime, [int(part) for part in version.split(".")], version) for runtime, _, version in found)
+    return [f"{runtime}-{version}" for runtime, _, version in ordered]
+
+
+def load(name: str) -> Target:
+    """Read a target.
+
+    Raises:
+        UnknownNameError: no such file.
+    """
+    if name not in names():
+        raise UnknownNameError("target", name, names())
+    raw = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    base = json.loads((FOLDER / f"{raw['extends']}.json").read_text(encoding="utf-8")) if "extends" in raw else {}
+    whole = {**base, **raw}
+    kinds = {kind: frozenset(types.split()) for kind, types in whole.get("types", {}).items()}
+    operators = {
+        operator: kinds[kind] for kind, listed in whole.get("operators", {}).items() for operator in listed.split()
+    }
+    gone, unconfirmed = raw.get("without", "").split(), raw.get("unconfirmed", "").split()
+    return Target(
+        name,
+        raw["summary"],
+        whole["runtime"],
+        {operator: types for operator, types in operators.items() if operator not in gone} or None,
+        frozenset(unconfirmed),
+        (whole["opset"][0], whole["opset"][1]),
+        whole.get("ir"),
+        whole.get("narrowed", {}),
+        {**base.get("rules", {}), **raw.get("rules", {})},
+        raw["sources"],
+    )
