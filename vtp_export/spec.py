@@ -120,6 +120,20 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class EngineRecord:
+    """What a file was compiled on, and therefore for; it runs nowhere else.
+
+    runtime: version of what compiled it. compute_capability: of the GPU, as "8.7", or None for a file for the CPU.
+    platform: operating system and machine, as "linux-aarch64". device: its name, for the reader.
+    """
+
+    runtime: str
+    compute_capability: str | None
+    platform: str
+    device: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`."""
 
@@ -133,15 +147,16 @@ class Manifest:
     batch: BatchRange
     versions: dict[str, str]
     files: dict[str, FileRecord] = field(default_factory=dict)
+    engines: dict[str, EngineRecord] = field(default_factory=dict)
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def identity(self) -> str:
-        """SHA-256 of what was promised before anything was built: all but `files` and `validation`.
+        """SHA-256 of what was promised before anything was built: all but `files`, `engines` and `validation`.
 
         Every file of the artefact may carry it, because it does not depend on them.
         """
-        promised = dataclasses.replace(self, files={}, validation={})
+        promised = dataclasses.replace(self, files={}, engines={}, validation={})
         return hashlib.sha256(to_json(promised).encode()).hexdigest()
 
     def formats(self) -> list[str]:

@@ -16,6 +16,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     table: dict[Callable[..., Any], Callable[..., Any]] = {
         torch.ops.aten.scaled_dot_product_attention.default: attention
     }
+    table[torch.ops.aten.clamp.default] = clamp
+    table[torch.ops.aten.floor_divide.default] = floor_divide
     if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `graphs.int8`, when that is in use
         table[torch.ops.vtp_export.dynamic_int8_product.default] = dynamic_int8_product
     return table
@@ -34,6 +36,25 @@ def attention(query: Any, key: Any, value: Any, attn_mask: Any = None) -> Any:
         return op.MatMul(op.Softmax(logits, axis=-1), value)
     weights = op.Softmax(op.Cast(logits, to=TensorProto.FLOAT), axis=-1)
     return op.MatMul(op.CastLike(weights, value), value)
+
+
+def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+    """Between two numbers, whole ones by comparison.
+
+    TensorRT takes no whole numbers in Clip, and the exporter's own optimiser makes a Clip of any Max and Min.
+    """
+    bounds = [None if bound is None else op.CastLike(op.Constant(value_float=float(bound)), x) for bound in (min, max)]
+    if x.dtype not in (TensorProto.INT32, TensorProto.INT64):
+        return op.Clip(x, *bounds)
+    for outside, bound in zip((op.Less, op.Greater), bounds, strict=True):
+        x = x if bound is None else op.Where(outside(x, bound), bound, x)
+    return x
+
+
+def floor_divide(x: Any, divisor: Any) -> Any:
+    """Of whole numbers. The exporter's own way compares booleans, which TensorRT does not."""
+    divisor = op.CastLike(divisor, x) if hasattr(divisor, "dtype") else op.CastLike(op.Constant(value_int=divisor), x)
+    return op.Div(op.Sub(x, op.Mod(x, divisor)), divisor)
 
 
 def dynamic_int8_product(x: Any, weight: Any, step: Any) -> Any:

@@ -7,14 +7,15 @@ Laws, checked for every file: the artefact agrees with eager for every pruner; o
 batch b equals b single images; leaving the `with` block closes; `missing()` names what to install.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.runtime.artefact import Artefact
+from vtp_export.spec import BatchRange, EngineRecord, TensorSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,6 +79,22 @@ class Backend(Protocol):
             ExportError: the graph cannot be turned into this format.
         """
         ...
+
+    def engines(self, files: Sequence[Path]) -> dict[str, EngineRecord]:
+        """What files that were just built were compiled on, by name; empty where they run anywhere."""
+        return {}
+
+    def file(self, artefact: Artefact, fmt: str) -> Path:
+        """The main file to open here. Called when the digests have been verified.
+
+        Args:
+            artefact: with at least one file of the format.
+            fmt: the format's name.
+
+        Raises:
+            ArtefactError: none of its files was compiled for this machine; says what to build.
+        """
+        return artefact.model_file(fmt)
 
     def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> Session:
         """Load the main file. The caller has verified its digest.

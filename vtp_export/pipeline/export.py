@@ -84,15 +84,16 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
         narrow = lower(assembly.graph, precision, model.preprocessing, progress)
         manifest = _manifest(model, assembly, narrow, batch)
         plan = Plan(manifest.inputs, manifest.outputs, batch, manifest.identity())
-        seconds, files = {}, {}
+        seconds, files, engines = {}, {}, {}
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
             narrow.graph.pruner.loop = not (spec.loop_free or backend.loop_free)
             paths = backend.build(narrow.graph, plan, folder)
             files.update(record_files(folder, name, paths))
+            engines.update(backend.engines(paths))
             seconds[name] = time.perf_counter() - began
-        manifest = dataclasses.replace(manifest, files=files)
+        manifest = dataclasses.replace(manifest, files=files, engines=engines)
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
     notes = assembly.notes + narrow.notes

@@ -17,7 +17,7 @@ from vtp_export.spec import Manifest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PREFERENCE = ("onnx", "pt2", "torchscript")
+PREFERENCE = ("tensorrt", "onnx", "pt2", "torchscript")
 """Formats in the order in which they are tried when none is named."""
 
 
@@ -103,10 +103,11 @@ def load(folder: str | Path, fmt: str | None = None, threads: int | None = None)
     artefact = open_artefact(Path(folder))
     name = fmt or _runnable_format(artefact)
     backend = rooms.load("backends", name).Backend()
-    path = artefact.model_file(name)
+    artefact.model_file(name)
     if reason := backend.missing():
         raise UnavailableError(reason)
     artefact.verify(name)
+    path = backend.file(artefact, name)
     outputs = tuple(spec.name for spec in artefact.manifest.outputs)
     return PrunedArtefact(artefact, name, backend.open(path, outputs, threads))
 

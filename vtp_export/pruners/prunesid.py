@@ -92,7 +92,7 @@ class Pruner(nn.Module):
         member = one_hot(group, self.groups, saliency)  # (b, n, g)
         unsuppressed = ((1 - suppressed)[:, :, None] * member).sum(1).long()
         quota = _quotas(member.sum(1).long(), unsuppressed, self.keep)
-        before = quota.cumsum(1) - quota
+        before = quota.float().cumsum(1).long() - quota  # in float, because TensorRT sums no whole numbers
         slot = torch.where(turn < quota.gather(1, group), 1 + before.gather(1, group) + turn, -1)
         picked = one_hot(slot, self.keep, saliency).transpose(1, 2)  # (b, k, n)
         place = torch.arange(n, device=slot.device) + 1
@@ -159,7 +159,7 @@ def _quotas(size: Tensor, unsuppressed: Tensor, keep: int) -> Tensor:
     fits = torch.minimum(most[:, None] + raised, size[:, None]).sum(-1) >= keep  # (b, raises)
     most = torch.minimum(most + (~fits).sum(-1, keepdim=True), size)
     other = (keep - 1 - least.sum(1, keepdim=True)).clamp(min=0)
-    total, running = unsuppressed.sum(1, keepdim=True), unsuppressed.cumsum(1)
+    total, running = unsuppressed.sum(1, keepdim=True), unsuppressed.float().cumsum(1).long()
     upto = (2 * other * running + total) // (2 * total)  # to the nearest, exactly
     share = torch.cat([upto[:, :1], upto[:, 1:] - upto[:, :-1]], dim=1)
     quota = torch.minimum(least + share, most)

@@ -116,7 +116,7 @@ class _Round:
         place_even = torch.arange(self.evens, device=state.device)
         place_odd = torch.arange(self.odds, device=state.device)
         evens = (length + 1) // 2
-        dropped = torch.minimum(length - self.wanted[:, None], evens).clamp(0, DROPPED_A_ROUND)
+        dropped = torch.minimum(length - self.wanted[:, None], evens).clamp(min=0).clamp(max=DROPPED_A_ROUND)
         rank = descending_rank(torch.where(place_even < evens, self._score(even, odd, length // 2), -8.0)).long()
         # Every entry gets a place of its own: survivors first, then what is dropped, then what was out of use.
         to_even = torch.where(rank < dropped, length - dropped + rank, rank - dropped)
