@@ -6,6 +6,7 @@ The binding module needs three native libraries to load, and only a handful of f
 compiled here, so the real module imports and can be asked what it has; nothing of it can run.
 """
 
+import ast
 import json
 import re
 import subprocess
@@ -57,7 +58,10 @@ print(json.dumps({name: members(getattr(module, name)) for name in sys.argv[2:] 
 
 
 def record(wheel: Path) -> dict[str, object]:
-    """Classes to members: a list of signatures, "settable" or "read only", a number of an enumeration, or a class."""
+    """What there is: classes to members, and functions of the module.
+
+    A member is a list of signatures, "settable" or "read only", a number of an enumeration, or a class.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         with zipfile.ZipFile(wheel) as file:
@@ -73,7 +77,9 @@ def record(wheel: Path) -> dict[str, object]:
         result = subprocess.run(
             command, check=True, capture_output=True, text=True, env={"LD_LIBRARY_PATH": str(folder)}
         )
+        package = ast.parse((binding.parent / "__init__.py").read_text(encoding="utf-8"))
     found: dict[str, object] = json.loads(result.stdout)
+    found["functions"] = sorted(node.name for node in package.body if isinstance(node, ast.FunctionDef))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from vtp_export.cli._app import Formats, Json, Limit, Model, Revision, app
+from vtp_export.cli._app import Folder, Formats, Json, Limit, Model, Revision, app
 from vtp_export.errors import SpecError
 
 
@@ -94,6 +94,40 @@ def export(
     layout = report.manifest.layout
     terminal.say(f"keeps {layout.keep} of {layout.n_tokens} visual tokens with {report.manifest.pruner.name}")
     terminal.say(f"next: vtp-export validate {report.folder}")
+
+
+@app.command()
+def plan(
+    folder: Folder,
+    workspace: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="GB", help="Most device memory that one kernel may use for itself."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace a plan for this kind of GPU.")] = False,
+    json: Json = False,
+) -> None:
+    """Build a TensorRT plan on this machine from an artefact's ONNX file, and add it to the artefact. Needs no torch.
+
+    A plan runs only on the TensorRT version, the compute capability and the platform that built it, so build it on the
+    board. For TensorRT, export with --loop-free, and run lint before.
+
+    Example:
+        vtp-export plan llava64
+    """
+    from vtp_export import terminal
+    from vtp_export.pipeline.plan import PlanSpec
+    from vtp_export.pipeline.plan import plan as run_plan
+
+    with terminal.Listener() as progress:
+        report = run_plan(PlanSpec(folder, workspace, force), progress)
+    if json:
+        terminal.show_json(dataclasses.asdict(report))
+        return
+    built = report.engine
+    terminal.say(
+        f"{report.file}: {report.bytes / 1e6:.1f} MB in {report.seconds:.0f} s, for TensorRT {built.runtime}, compute "
+        f"capability {built.compute_capability} ({built.device}), {built.platform}\nnext: vtp-export bench {folder}"
+    )
 
 
 @app.command()

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.runtime.replacing import locked, replacing, write_atomically
-from vtp_export.spec import FileRecord, Manifest, Scalar, manifest_from_json, to_json
+from vtp_export.spec import EngineRecord, FileRecord, Manifest, Scalar, manifest_from_json, to_json
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
@@ -166,6 +166,34 @@ def record_validation(folder: Path, fmt: str, values: Mapping[str, Scalar]) -> N
         manifest = open_artefact(folder).manifest
         validation = {**manifest.validation, fmt: dict(values)}
         write_manifest(folder, dataclasses.replace(manifest, validation=validation))
+
+
+def add_files(folder: Path, fmt: str, files: Iterable[Path], engines: Mapping[str, EngineRecord]) -> None:
+    """Move files of a format into an artefact that is there, and write them into its manifest.
+
+    A process that is killed in between leaves files that the manifest does not know, and an artefact as it was.
+
+    Args:
+        folder: the artefact.
+        fmt: the format they belong to.
+        files: on the same file system; files of the same names are replaced.
+        engines: what they were compiled on, by name.
+
+    Raises:
+        ArtefactError: no artefact there, or it cannot be written.
+    """
+    folder = Path(folder)
+    with locked(folder):
+        manifest = open_artefact(folder).manifest
+        placed = []
+        for file in files:
+            try:
+                placed.append(file.replace(folder / file.name))
+            except OSError as error:
+                raise ArtefactError(f"cannot write '{folder / file.name}': {error.strerror}") from error
+        known = {**manifest.files, **record_files(folder, fmt, placed)}
+        changed = dataclasses.replace(manifest, files=known, engines={**manifest.engines, **engines})
+        write_manifest(folder, changed)
 
 
 def _why_not_replaceable(out: Path) -> str | None:

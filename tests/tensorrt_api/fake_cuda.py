@@ -1,0 +1,132 @@
+"""A FAKE of `cuda.bindings.runtime`: host memory that plays a device, for tests on machines without a GPU.
+
+It knows only what is used, answers in the same form (an error code first), and refuses copies that leave an allocation.
+"""
+
+import ctypes
+import enum
+import types
+
+
+class Error(enum.IntEnum):
+    """Codes of `cudaError_t`."""
+
+    cudaSuccess = 0
+    cudaErrorInvalidValue = 1
+    cudaErrorMemoryAllocation = 2
+
+
+class Kind(enum.IntEnum):
+    """Directions of `cudaMemcpyKind`."""
+
+    cudaMemcpyHostToDevice = 1
+    cudaMemcpyDeviceToHost = 2
+    cudaMemcpyDeviceToDevice = 3
+
+
+class Attribute(enum.IntEnum):
+    """The two attributes of `cudaDeviceAttr` that are asked for."""
+
+    cudaDevAttrComputeCapabilityMajor = 75
+    cudaDevAttrComputeCapabilityMinor = 76
+
+
+class Mode(enum.IntEnum):
+    """`cudaStreamCaptureMode`."""
+
+    cudaStreamCaptureModeThreadLocal = 1
+
+
+OK = Error.cudaSuccess
+
+
+class Device:
+    """Memory, streams and captures. `capacity`: bytes; `capability`: (major, minor)."""
+
+    def __init__(self, capability=(8, 7), capacity=2**30):
+        self.capability, self.capacity = capability, capacity
+        self.memory, self.streams, self.captures, self.graphs = {}, set(), {}, {}
+        self.launches = 0
+
+    def inside(self, pointer, size):
+        return any(start <= pointer and pointer + size <= start + len(held) for start, held in self.memory.items())
+
+    def enqueue(self, stream, work):
+        """Do it, or remember it if the stream is being captured."""
+        (self.captures[stream].append if stream in self.captures else lambda work: work())(work)
+
+    def module(self):
+        """The module that is imported as `cuda.bindings.runtime`."""
+        module = types.ModuleType("cuda.bindings.runtime")
+        module.cudaMemcpyKind, module.cudaDeviceAttr, module.cudaStreamCaptureMode = Kind, Attribute, Mode
+        for name in dir(self):
+            if name.startswith("cuda"):
+                setattr(module, name, getattr(self, name))
+        return module
+
+    def cudaGetDevice(self):
+        return OK, 0
+
+    def cudaDeviceGetAttribute(self, attribute, device):
+        return OK, self.capability[attribute - Attribute.cudaDevAttrComputeCapabilityMajor]
+
+    def cudaGetDeviceProperties(self, device):
+        return OK, types.SimpleNamespace(name=b"a fake device")
+
+    def cudaGetErrorString(self, error):
+        return OK, error.name.encode()
+
+    def cudaMalloc(self, size):
+        if sum(map(len, self.memory.values())) + size > self.capacity:
+            return Error.cudaErrorMemoryAllocation, None
+        held = (ctypes.c_char * size)()
+        self.memory[ctypes.addressof(held)] = held
+        return OK, ctypes.addressof(held)
+
+    def cudaFree(self, pointer):
+        return (OK,) if self.memory.pop(pointer, None) is not None else (Error.cudaErrorInvalidValue,)
+
+    def cudaMemcpyAsync(self, target, source, size, kind, stream):
+        device = {Kind.cudaMemcpyHostToDevice: [target], Kind.cudaMemcpyDeviceToHost: [source]}.get(
+            kind, [target, source]
+        )
+        if stream not in self.streams or not all(self.inside(pointer, size) for pointer in device):
+            return (Error.cudaErrorInvalidValue,)
+        self.enqueue(stream, lambda: ctypes.memmove(target, source, size))
+        return (OK,)
+
+    def cudaStreamCreate(self):
+        stream = 1000 + len(self.streams)
+        self.streams.add(stream)
+        return OK, stream
+
+    def cudaStreamDestroy(self, stream):
+        self.streams.remove(stream)
+        return (OK,)
+
+    def cudaStreamSynchronize(self, stream):
+        return (OK,)
+
+    def cudaStreamBeginCapture(self, stream, mode):
+        self.captures[stream] = []
+        return (OK,)
+
+    def cudaStreamEndCapture(self, stream):
+        return OK, self.captures.pop(stream)
+
+    def cudaGraphInstantiate(self, graph, flags):
+        self.graphs[len(self.graphs) + 1] = graph
+        return OK, len(self.graphs)
+
+    def cudaGraphDestroy(self, graph):
+        return (OK,)
+
+    def cudaGraphLaunch(self, executable, stream):
+        self.launches += 1
+        for work in self.graphs[executable]:
+            work()
+        return (OK,)
+
+    def cudaGraphExecDestroy(self, executable):
+        del self.graphs[executable]
+        return (OK,)
