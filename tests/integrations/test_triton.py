@@ -1,0 +1,132 @@
+"""Configurations are parsed with Triton's own schema."""
+
+import json
+import shutil
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from vtp_export import rooms
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.integrations.triton import Serving, config
+from vtp_export.pipeline.triton import TritonSpec, triton
+from vtp_export.runtime.artefact import open_artefact
+
+
+def parsed(text):
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+@pytest.fixture
+def changed(artefact, tmp_path):
+    """Copies of the tiny artefact with another manifest."""
+
+    def change(name="copy", **entries):
+        shutil.copytree(artefact, tmp_path / name)
+        path = tmp_path / name / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+        return tmp_path / name
+
+    return change
+
+
+def test_the_model_is_what_the_manifest_says(artefact, tmp_path):
+    (model,) = triton(TritonSpec(artefact, tmp_path / "models"))
+    found, manifest = parsed((model.folder / "config.pbtxt").read_text()), open_artefact(artefact).manifest
+    assert (found.name, found.backend, found.max_batch_size) == (model.folder.name, "onnxruntime", 16)
+    assert [(i.name, list(i.dims)) for i in found.input] == [("pixel_values", [3, 42, 42])]
+    outputs = {o.name: (model_config_pb2.DataType.Name(o.data_type), list(o.dims)) for o in found.output}
+    assert outputs == {
+        "tokens": ("TYPE_FP32", [8, 48]), "kept": ("TYPE_INT64", [8]),
+        "num_kept": ("TYPE_INT64", [1]), "erank": ("TYPE_FP32", [1]),
+    }  # fmt: skip
+    reshaped = {o.name: list(o.reshape.shape) for o in found.output if o.HasField("reshape")}
+    assert reshaped == {"num_kept": [], "erank": []}
+    assert list(found.dynamic_batching.preferred_batch_size) == [1, 16]
+    assert found.dynamic_batching.max_queue_delay_microseconds == 1000
+    assert found.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    assert found.parameters["vtp_export.manifest"].string_value == manifest.identity()
+    assert (model.folder / "1" / "model.onnx").read_bytes() == (artefact / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("pruner", [name for name in rooms.names("pruners") if name != "none"])
+def test_every_pruner_has_a_configuration(artefact, pruner):
+    import dataclasses
+
+    from vtp_export.spec import TensorSpec
+
+    manifest = open_artefact(artefact).manifest
+    measures = ("erank", "attention_entropy")
+    outputs = manifest.outputs[:3] + tuple(TensorSpec(name, "float32", ("b",)) for name in measures)
+    found = parsed(config(dataclasses.replace(manifest, outputs=outputs), "onnx", {}, Serving(pruner, gpu=False)))
+    assert [o.name for o in found.output] == ["tokens", "kept", "num_kept", *measures]
+    assert found.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+
+
+def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
+    folder = changed()
+    files, engines = json.loads((folder / "manifest.json").read_text())["files"], {}
+    for cc in ("8.7", "9.0"):
+        name = f"model.sm{cc.replace('.', '')}.plan"
+        shutil.copy(folder / "model.onnx", folder / name)
+        files[name] = {**files["model.onnx"], "format": "tensorrt"}
+        engines[name] = {"runtime": "10.3.0", "compute_capability": cc, "platform": "linux", "device": "x"}
+    text = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**text, "files": files, "engines": engines}))
+    models = {model.backend: model for model in triton(TritonSpec(folder, tmp_path / "models", name="m"))}
+    found = parsed((models["tensorrt"].folder / "config.pbtxt").read_text())
+    assert dict(found.cc_model_filenames) == {"8.7": "model.sm87.plan", "9.0": "model.sm90.plan"}
+    assert found.default_model_filename == "model.sm87.plan"
+    assert {path.name for path in (models["tensorrt"].folder / "1").iterdir()} == set(engines)
+    assert [model.name for model in triton(TritonSpec(folder, tmp_path / "cpu", name="m", cpu=True))] == ["m-onnx"]
+
+
+def test_dynamic_int8_is_not_batched_with_strangers(changed, tmp_path):
+    precision = {"name": "int8", "activations": "dynamic", "float32_layers": [], "images": "shapes", "count": 4,
+                 "data_sha256": "0" * 64, "tokens_dtype": "float32"}  # fmt: skip
+    (model,) = triton(TritonSpec(changed(precision=precision), tmp_path / "models"))
+    assert not parsed((model.folder / "config.pbtxt").read_text()).HasField("dynamic_batching")
+    assert "would depend on its neighbours" in model.notes[0]
+
+
+def test_what_is_refused(artefact, changed, tmp_path):
+    out = tmp_path / "models"
+    with pytest.raises(SpecError, match="Triton sends single images too; export with --batch"):
+        triton(TritonSpec(changed(batch={"min": 2, "opt": 2, "max": 4}), out))
+    with pytest.raises(SpecError, match="must be letters, digits"):
+        triton(TritonSpec(artefact, out, name="a b"))
+    with pytest.raises(SpecError, match="must be 0 or more microseconds"):
+        triton(TritonSpec(artefact, out, queue_delay_us=-1))
+    assert not out.exists()
+    triton(TritonSpec(artefact, out, name="m"))
+    with pytest.raises(ArtefactError, match="m-onnx"):
+        triton(TritonSpec(artefact, out, name="m"))
+    triton(TritonSpec(artefact, out, name="m", force=True))
+    (out / "mine-onnx").mkdir()
+    (out / "mine-onnx" / "notes.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="not a Triton model"):
+        triton(TritonSpec(artefact, out, name="mine", force=True))
+    assert (out / "mine-onnx" / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_artefact_is_not_served(changed, tmp_path):
+    folder = changed()
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ArtefactError, match="bytes"):
+        triton(TritonSpec(folder, tmp_path / "models"))
+    assert not (tmp_path / "models" / "copy-onnx").exists()
+
+
+def test_the_command(artefact, tmp_path):
+    from typer.testing import CliRunner
+
+    from vtp_export.cli import app
+
+    result = CliRunner().invoke(
+        app, ["triton", str(artefact), "--out", str(tmp_path / "m"), "--name", "llava", "--cpu"]
+    )
+    assert result.exit_code == 0
+    assert "tritonserver --model-repository" in result.output
+    assert parsed((tmp_path / "m" / "llava-onnx" / "config.pbtxt").read_text()).name == "llava-onnx"

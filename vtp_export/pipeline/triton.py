@@ -1,0 +1,108 @@
+"""`vtp-export triton`: an artefact becomes models in a Triton model repository."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.integrations.triton import BACKENDS, Serving, config, depends_on_the_batch
+from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.replacing import replacing
+
+CONFIG = "config.pbtxt"
+
+
+@dataclass(frozen=True)
+class TritonSpec:
+    """What to write, and where.
+
+    repository: the folder that tritonserver is pointed at; other models in it are left alone.
+    name: of the models, before the format is added; None takes the artefact's folder.
+    """
+
+    folder: Path
+    repository: Path
+    name: str | None = None
+    cpu: bool = False
+    queue_delay_us: int = 1000
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that was written, and what the user should know of it."""
+
+    name: str
+    folder: Path
+    backend: str
+    notes: tuple[str, ...]
+
+
+def triton(spec: TritonSpec, progress: Progress = silent) -> list[ServedModel]:
+    """Write one model for each format that Triton can serve.
+
+    Raises:
+        ArtefactError: no artefact, damaged, nothing in it that Triton can serve, or a model of that name is there.
+        SpecError: a name that is none, a delay below 0, or an artefact that takes no single image.
+    """
+    artefact = open_artefact(spec.folder)
+    base = spec.name or Path(spec.folder).resolve().name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", base):
+        raise SpecError(f"the name '{base}' must be letters, digits, '.', '_' and '-'; choose one with --name")
+    if spec.queue_delay_us < 0:
+        raise SpecError(f"the queue delay is {spec.queue_delay_us}; it must be 0 or more microseconds")
+    formats = [fmt for fmt in artefact.manifest.formats() if fmt in BACKENDS and not (spec.cpu and fmt == "tensorrt")]
+    if not formats:
+        has = ", ".join(artefact.manifest.formats())
+        raise ArtefactError(
+            f"Triton serves {' and '.join(BACKENDS)} (tensorrt on GPUs), and '{spec.folder}' has: {has}"
+        )
+    texts = {fmt: _config(artefact, fmt, f"{base}-{fmt}", spec) for fmt in formats}
+    written = []
+    for done, fmt in enumerate(formats):
+        progress(f"verifying and copying {fmt}", done, len(formats))
+        artefact.verify(fmt)
+        out = spec.repository / f"{base}-{fmt}"
+        with replacing(out, spec.force, _why_not_replaceable) as partial:
+            _fill(artefact, fmt, texts[fmt], partial)
+        written.append(ServedModel(out.name, out, BACKENDS[fmt], _notes(artefact)))
+    return written
+
+
+def _config(artefact: Artefact, fmt: str, name: str, spec: TritonSpec) -> str:
+    engines = artefact.manifest.engines
+    plans = {str(engines[n].compute_capability): n for n in _served(artefact, fmt) if n in engines}
+    return config(artefact.manifest, fmt, plans, Serving(name, not spec.cpu, spec.queue_delay_us))
+
+
+def _served(artefact: Artefact, fmt: str) -> list[str]:
+    """Files that Triton needs, not those for the reader."""
+    files = artefact.manifest.files
+    return [name for name, record in sorted(files.items()) if record.format == fmt and not name.endswith(".json")]
+
+
+def _fill(artefact: Artefact, fmt: str, text: str, folder: Path) -> None:
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+    (folder / "1").mkdir()
+    for name in _served(artefact, fmt):
+        shutil.copyfile(artefact.folder / name, folder / "1" / name)
+
+
+def _notes(artefact: Artefact) -> tuple[str, ...]:
+    if not depends_on_the_batch(artefact.manifest):
+        return ()
+    note = (
+        "int8 with dynamic activations has one scale for a whole batch, so requests are not batched together: an "
+        "image's tokens would depend on its neighbours"
+    )
+    return (note,)
+
+
+def _why_not_replaceable(out: Path) -> str | None:
+    if not out.is_dir():
+        return "it is not a folder"
+    return (
+        None if (out / CONFIG).is_file() or not any(out.iterdir()) else f"it is not a Triton model (it has no {CONFIG})"
+    )
