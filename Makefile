@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BINDINGS := --only-binary=:all: --python-version 311 --platform manylinux_2_17_x86_64 --platform manylinux_2_28_x86_64 \
+	tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==11.4.0.106
 
-.PHONY: demo test check fix bench clean
+.PHONY: demo test check fix bench resolve clean
 
 # export, validate and draw on the embedded model: a few minutes on a laptop
 demo: $(READY)
@@ -32,12 +34,18 @@ bench: $(READY)
 	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.embedded 200
 
-# The wheelhouse lets a test build the small environment of an edge device without the network.
+# do the packages of every docker image exist for its machine? asks the package index
+resolve: $(READY)
+	PYTHON=$(BIN)/python docker/resolve.sh
+
+# The wheelhouse lets tests build the environments of an edge device and of an image without the network, and look at
+# the Python API of TensorRT, of which only the bindings can be had without its libraries.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse numpy pillow typer rich onnxruntime
+	$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse numpy pillow typer rich onnxruntime onnx hatchling
+	$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse $(BINDINGS)
 	touch $(READY)
 
 clean:
