@@ -27,6 +27,6 @@ GATES = {
     "fp32": Gates(0.0, 0.99999, 1e-3, 1e-4, 2e-4, 1e-4, 0.995),
     "fp16": Gates(0.98, 0.999, 1e-2, 1e-2, 2e-3, 2e-3, 0.99),
     "bf16": Gates(0.90, 0.995, 3e-2, 5e-2, 1e-2, 1e-2, 0.98),
-    "int8": Gates(0.90, 0.98, 5e-2, 2e-1, 5e-2, 5e-2, 0.97),
+    "int8": Gates(0.90, 0.99, 5e-2, 2e-1, 5e-2, 5e-2, 0.97),
 }
 """In float32 a difference is explained or a failure, however rare; so no share of kept tokens is asked for."""
