@@ -69,7 +69,7 @@ def why_unavailable(provider: str) -> str | None:
         return None  # built in one piece
     _preload(onnxruntime, path)
     if absent := not_loadable(path):
-        return f"{name} needs {', '.join(absent)}, which does not load here: {_remedy(absent)}"
+        return f"{name} needs libraries that do not load here ({', '.join(absent)}): {_remedy(absent)}"
     return None
 
 
@@ -88,7 +88,7 @@ def _preload(onnxruntime: ModuleType, path: Path) -> None:
 
 def _remedy(absent: dict[str, str]) -> str:
     if "libcuda.so.1" in absent:
-        return "it comes with NVIDIA's driver, and there is none"
+        return "libcuda.so.1 comes with NVIDIA's driver, and there is none"
     inference = [name for name in absent if name.startswith("libnvinfer")]
     if not inference:
         return "pip install 'onnxruntime-gpu[cuda,cudnn]', or CUDA of that version"

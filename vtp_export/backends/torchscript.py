@@ -59,7 +59,8 @@ def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:
     """Write a device over the one that a trace has noted: `map_location` moves tensors, and not these."""
     parts: list[Any] = [part for part in module.modules() if hasattr(part, "graph")]
     for part in parts:
-        for node in part.graph.findAllNodes("prim::Constant", True):
+        graph = part.graph  # held: its nodes do not hold it
+        for node in graph.findAllNodes("prim::Constant", True):
             if node.output().type().str() == "Device":
                 node.s_("value", device)
 
