@@ -1,6 +1,7 @@
 """A tiny LLaVA checkpoint and an artefact of it, made once."""
 
 import json
+import struct
 
 import pytest
 import torch
@@ -49,6 +50,34 @@ def embedded_artefact(tmp_path_factory):
     out = tmp_path_factory.mktemp("artefacts") / "embedded"
     export(ExportSpec("tiny-llava", out, settings={"keep": 48}))
     return out
+
+
+@pytest.fixture
+def shared_library(tmp_path):
+    """Write an ELF file that is linked to libraries of given names, and has nothing else."""
+
+    def write(name, *libraries):
+        table = b"\0" + b"".join(library.encode() + b"\0" for library in libraries)
+        starts, at = [], 1
+        for library in libraries:
+            starts.append(at)
+            at += len(library) + 1
+        headers, virtual = 64 + 2 * 56, 0x10000
+        entries = [(1, start) for start in starts] + [(5, virtual + headers), (0, 0)]
+        dynamic = b"".join(struct.pack("<qQ", *entry) for entry in entries)
+        content = table + dynamic
+        segment = struct.Struct("<IIQQQQQQ")
+        load = segment.pack(1, 4, headers, virtual + headers, 0, len(content), len(content), 1)
+        linking = segment.pack(2, 4, headers + len(table), virtual + headers + len(table), 0, len(dynamic), 0, 8)
+        head = (
+            b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+        )
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(head + load + linking + content)
+        return path
+
+    return write
 
 
 @pytest.fixture(autouse=True)

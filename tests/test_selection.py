@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vtp_export import rooms
-from vtp_export.backends.base import Plan
+from vtp_export.backends.base import OpenOptions, Plan
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pipeline.explain import arithmetic_noise, signals_of, witness
 from vtp_export.pruners.base import config_from_settings
@@ -103,7 +103,7 @@ def built(tmp_path_factory):
             folder = tmp_path_factory.mktemp("built")
             backend = rooms.load("backends", fmt).Backend()
             path = backend.build(graph, Plan(inputs, specs, BatchRange(1, 1, 16), ""), folder)[0]
-            session = backend.open(path, outputs, 1)
+            session = backend.open(path, outputs, OpenOptions(1))
             sessions[setting, fmt] = session, vars(config), rooms.load("reference", name).select, d
         return sessions[setting, fmt]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtp_export.backends.base import OpenOptions
 from vtp_export.backends.tensorrt import Backend
 from vtp_export.errors import ArtefactError, ExportError, ImageError, UnavailableError
 from vtp_export.pipeline.export import ExportSpec, export
@@ -314,7 +315,15 @@ def test_a_plan_without_a_record_is_refused(planned):
 def test_what_tensorrt_refuses_is_told_in_its_words(planned, tmp_path):
     (tmp_path / "bad.plan").write_bytes(b"not a plan")
     with pytest.raises(ArtefactError, match=r"refuses bad\.plan: Serialization assertion failed"):
-        Backend().open(tmp_path / "bad.plan", ("kept",), None)
+        Backend().open(tmp_path / "bad.plan", ("kept",), OpenOptions())
+
+
+def test_a_plan_does_not_run_elsewhere(planned):
+    with load(planned, "tensorrt", provider="tensorrt") as opened:
+        opened.run(pixels(1))
+    for provider in ("cpu", "cuda"):
+        with pytest.raises(UnavailableError, match=f"runs on TensorRT, not on {provider}"):
+            load(planned, "tensorrt", provider=provider)
 
 
 def test_a_parser_error_names_the_node_and_leaves_the_artefact_alone(artefact, tmp_path, world):

@@ -12,8 +12,8 @@ import torch
 
 from vtp_export import rooms
 from vtp_export.backends._torch import example_inputs
-from vtp_export.backends.base import Plan
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.backends.base import OpenOptions, Plan
+from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
 from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
 from vtp_export.models._clip import ClipConfig
 from vtp_export.models._frontend import ClipFrontend, Projector
@@ -65,7 +65,7 @@ def built(request, graph, plan, tmp_path_factory):
 @pytest.fixture
 def session(built, names):
     fmt, files = built
-    with backend(fmt).open(files[0], names, None) as opened:
+    with backend(fmt).open(files[0], names, OpenOptions()) as opened:
         yield opened
 
 
@@ -137,9 +137,10 @@ def test_two_processes_at_once(built, names, session):
     fmt, files = built
     code = (
         "import sys, numpy as np; from pathlib import Path; from vtp_export import rooms\n"
+        "from vtp_export.backends.base import OpenOptions\n"
         "x = np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32)\n"
         f"backend = rooms.load('backends', {fmt!r}).Backend()\n"
-        f"with backend.open(Path({str(files[0])!r}), {names!r}, 1) as session:\n"
+        f"with backend.open(Path({str(files[0])!r}), {names!r}, OpenOptions(1)) as session:\n"
         "    for _ in range(5): kept = session.run({'pixel_values': x})['kept']\n"
         "print(kept.tolist())"
     )
@@ -149,12 +150,44 @@ def test_two_processes_at_once(built, names, session):
     assert printed == [str(session.run(pixels(2))["kept"].tolist())] * 2
 
 
+def test_arrays_of_the_device_go_in_and_come_out(session):
+    """On the CPU, through the code that serves a GPU: what torch holds is read in place, what comes out is shared."""
+    given = torch.from_numpy(pixels(2)["pixel_values"])
+    first = session.run_device({"pixel_values": given})
+    assert all(value.__dlpack_device__() == (1, 0) for value in first.values())
+    session.run_device({"pixel_values": torch.from_numpy(pixels(2, 1)["pixel_values"])})  # and the first ones survive
+    assert_same({name: np.from_dlpack(value) for name, value in first.items()}, session.run(pixels(2)))
+
+
+def test_one_thread_gives_the_same(built, names, session):
+    fmt, files = built
+    with backend(fmt).open(files[0], names, OpenOptions(threads=1)) as single:
+        assert_same(single.run(pixels(2)), session.run(pixels(2)))
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_not_there_is_refused_in_one_sentence(built, names, provider):
+    fmt, files = built
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UnavailableError) as caught:
+        backend(fmt).open(files[0], names, OpenOptions(provider=provider))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_provider_that_nobody_knows_is_refused():
+    with pytest.raises(UnknownNameError, match="no provider named 'cudaa'; did you mean 'cuda'"):
+        OpenOptions(provider="cudaa")
+
+
 def test_leaving_the_block_closes(built, names):
     fmt, files = built
-    with backend(fmt).open(files[0], names, 1) as session:
+    with backend(fmt).open(files[0], names, OpenOptions(1)) as session:
         session.run(pixels(1))
     with pytest.raises(ValueError, match="this session is closed"):
         session.run(pixels(1))
+    with pytest.raises(ValueError, match="this session is closed"):
+        session.run_device({"pixel_values": torch.from_numpy(pixels(1)["pixel_values"])})
 
 
 def test_the_files_are_those_in_the_folder_and_carry_the_identity(built):
@@ -177,7 +210,7 @@ def test_a_file_that_the_runtime_refuses_is_one_sentence(built, names, tmp_path,
     bad = tmp_path / files[0].name
     bad.write_bytes(files[0].read_bytes()[:-200] if content is None else content)
     with pytest.raises(ArtefactError, match=rf"refuses {bad.name}: ") as caught:
-        backend(fmt).open(bad, names, None)
+        backend(fmt).open(bad, names, OpenOptions())
     assert "\n" not in str(caught.value)
 
 
@@ -188,7 +221,7 @@ def test_what_is_missing_is_named_with_the_command_that_helps(name, names, tmp_p
     assert reason is not None
     assert "is not installed: pip install 'vtp-export[" in reason
     with pytest.raises(UnavailableError, match="is not installed: pip install"):
-        backend(name).open(tmp_path / "model", names, None)
+        backend(name).open(tmp_path / "model", names, OpenOptions())
 
 
 @pytest.mark.parametrize("name", rooms.names("backends"))

@@ -10,7 +10,7 @@ from torch import nn
 
 from vtp_export import rooms
 from vtp_export.backends._traced import exported_program
-from vtp_export.backends.base import Plan
+from vtp_export.backends.base import OpenOptions, Plan
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.pipeline.explain import arithmetic_noise, signals_of, witness
@@ -319,7 +319,7 @@ def test_the_exported_file_does_what_eager_does(folder, monkeypatch, fmt, name, 
     path = backend.build(graph, plan, place)[0]
     if fmt == "onnx":
         assert lint_errors(path) == []
-    with backend.open(path, names, 1) as session:
+    with backend.open(path, names, OpenOptions(1)) as session:
         found = [session.run({key: value.numpy() for key, value in signals.items()})]
         found.append(session.run({key: value[3:4].numpy() for key, value in signals.items()}))
     same = [np.array_equal(found[0]["kept"][i], outputs[1][i].numpy()) for i in range(IMAGES)]
@@ -350,7 +350,7 @@ def test_the_loop_free_file_does_the_same(folder, name, variant):
         graph.front.pruner.loop = True
     assert lint_errors(path) == []
     assert not [finding for finding in lint(path, LINTED)[0].findings if finding.rule == "loop-operator"]
-    with rooms.load("backends", "onnx").Backend().open(path, ("kept",), 1) as session:
+    with rooms.load("backends", "onnx").Backend().open(path, ("kept",), OpenOptions(1)) as session:
         found = session.run({key: value.numpy() for key, value in signals.items()})["kept"]
     same = [np.array_equal(found[i], outputs[1][i].numpy()) for i in range(IMAGES)]
     assert np.mean(same) >= (0.3 if getattr(room, "CHAOTIC", False) else 0.9)

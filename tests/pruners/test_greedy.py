@@ -10,7 +10,7 @@ from torch import nn
 
 from vtp_export import rooms
 from vtp_export.backends._traced import exported_program
-from vtp_export.backends.base import Plan
+from vtp_export.backends.base import OpenOptions, Plan
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pipeline.explain import Noise, arithmetic_noise, signals_of, witness
@@ -208,7 +208,7 @@ def test_one_loop_whatever_k_is_and_none_where_it_is_unrolled(setting, tmp_path)
     # Products are made before the rounds, not in them.
     assert flat.count("MatMul") == sum("matmul" in operator for operator in small)
     saliency, features = case("plain", np.random.default_rng(1))
-    with backend.open(path, ("kept",), 1) as session:
+    with backend.open(path, ("kept",), OpenOptions(1)) as session:
         kept = session.run({"saliency": saliency[None], "features": features[None]})["kept"]
     assert kept.tolist() == pruner(tokens_of(saliency[None], features[None])).kept.tolist()
 

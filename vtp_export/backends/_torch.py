@@ -1,15 +1,16 @@
-"""What the two formats that torch itself runs have in common."""
+"""What the formats that torch itself runs have in common."""
 
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtp_export.backends.base import Arrays, Plan, Session
+from vtp_export.backends.base import Arrays, OpenOptions, Plan, Session
+from vtp_export.errors import ImageError, UnavailableError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,6 +20,48 @@ def missing_torch() -> str | None:
     """Why torch cannot be used, or None."""
     if importlib.util.find_spec("torch") is None:
         return "torch is not installed: pip install 'vtp-export[export]'"
+    return None
+
+
+def prepare(options: OpenOptions, missing: str | None) -> str:
+    """Set torch up for a session.
+
+    Args:
+        options: of `Backend.open`.
+        missing: what `Backend.missing` said.
+
+    Returns:
+        The name of the device: "cpu" or "cuda".
+
+    Raises:
+        UnavailableError: torch, or a device of the kind that was asked for, is not there.
+    """
+    if missing is not None:
+        raise UnavailableError(missing)
+    if options.where == "tensorrt":
+        raise UnavailableError("torch runs this format, on cpu or cuda; TensorRT takes the formats onnx and tensorrt")
+    import torch
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    if options.where == "cuda":
+        if reason := _why_no_cuda():
+            raise UnavailableError(reason)
+        # 10 bits of mantissa are too few for effective rank and distances, and torch allows them in convolutions.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    return options.where
+
+
+def _why_no_cuda() -> str | None:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"this torch ({torch.__version__}) is built without CUDA; install one of https://pytorch.org, or use cpu"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return f"torch cannot use CUDA: {str(error).splitlines()[0]}"
     return None
 
 
@@ -48,11 +91,12 @@ def ensure_room(graph: "nn.Module", folder: Path) -> None:
 
 
 class TorchSession(Session):
-    """Run a callable of tensors as a session."""
+    """Run a callable of tensors on a device as a session."""
 
-    def __init__(self, call: Callable[..., Any], outputs: tuple[str, ...]) -> None:
+    def __init__(self, call: Callable[..., Any], outputs: tuple[str, ...], device: str) -> None:
         self._call: Callable[..., Any] | None = call
         self._outputs = outputs
+        self._device = device
 
     def __enter__(self) -> "TorchSession":
         """Itself."""
@@ -66,9 +110,27 @@ class TorchSession(Session):
         """See `Session.run`."""
         import torch
 
+        # Copies both ways: the caller may change its arrays, and the results must outlive the next run.
+        tensors = [torch.from_numpy(np.array(array)).to(self._device) for array in inputs.values()]
+        return {name: result.cpu().numpy().copy() for name, result in self._results(tensors).items()}
+
+    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """See `base.Session`; the outputs are tensors."""
+        import torch.utils.dlpack
+
+        tensors = [torch.utils.dlpack.from_dlpack(array) for array in inputs.values()]
+        for name, tensor in zip(inputs, tensors, strict=True):
+            if tensor.device.type != self._device:
+                raise ImageError(f"'{name}' is on {tensor.device.type} and this session runs on {self._device}")
+        results = {name: result.clone() for name, result in self._results(tensors).items()}
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        return results
+
+    def _results(self, tensors: "list[Tensor]") -> "dict[str, Tensor]":
+        import torch
+
         if self._call is None:
             raise ValueError("this session is closed")
-        # Copies both ways: the caller may change its arrays, and the results must outlive the next run.
         with torch.inference_mode():
-            results = self._call(*(torch.from_numpy(np.array(array)) for array in inputs.values()))
-            return {name: result.numpy().copy() for name, result in zip(self._outputs, results, strict=True)}
+            return dict(zip(self._outputs, self._call(*tensors), strict=True))

@@ -4,16 +4,18 @@ A file `backends/FORMAT.py` defines `class Backend(base.Backend)`. Importing it 
 imported inside the methods. `build()` may import torch; `open()` may not, unless the format cannot be run without it.
 
 Laws, checked for every file: the artefact agrees with eager for every pruner; outputs of one run survive the next;
-batch b equals b single images; leaving the `with` block closes; `missing()` names what to install.
+batch b equals b single images; leaving the `with` block closes; `missing()` names what to install; a provider that is
+not there is refused.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from vtp_export.errors import UnavailableError, UnknownNameError
 from vtp_export.runtime.artefact import Artefact
 from vtp_export.spec import BatchRange, EngineRecord, TensorSpec
 
@@ -21,6 +23,33 @@ if TYPE_CHECKING:
     from torch import nn
 
 Arrays = Mapping[str, np.ndarray]
+
+PROVIDERS = ("cpu", "cuda", "tensorrt")
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a file is to be run.
+
+    threads: CPU threads of one run, or None for the runtime's own choice.
+    provider: one of `PROVIDERS`, or None for the format's usual: the GPU for a TensorRT plan, else the CPU. It is an
+        order: a backend that cannot run there refuses, and never falls back.
+
+    Raises:
+        UnknownNameError: there is no such provider.
+    """
+
+    threads: int | None = None
+    provider: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.where not in PROVIDERS:
+            raise UnknownNameError("provider", self.where, PROVIDERS)
+
+    @property
+    def where(self) -> str:
+        """The provider, for a format whose usual is the CPU."""
+        return "cpu" if self.provider is None else self.provider
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,9 @@ class Plan:
 class Session(Protocol):
     """A loaded file. Leaving the `with` block frees it. Safe to use from several threads at once."""
 
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it runs, a sentence each."""
+
     def __enter__(self) -> "Session":
         """Itself."""
         ...
@@ -54,6 +86,21 @@ class Session(Protocol):
             inputs: arrays by name, checked against the manifest by the caller.
         """
         ...
+
+    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """As `run`, with arrays that stay on the provider's device.
+
+        Args:
+            inputs: contiguous arrays with `__dlpack__` on that device; they are not copied. Work that makes them must
+                be finished, or be queued on the device's default stream.
+
+        Returns:
+            Objects with `__dlpack__` and `__dlpack_device__`, finished; their memory is not used again.
+
+        Raises:
+            UnavailableError: this format, or the version of its runtime, has no such way.
+        """
+        raise UnavailableError("this format returns NumPy arrays only; use run")
 
 
 class Backend(Protocol):
@@ -96,16 +143,16 @@ class Backend(Protocol):
         """
         return artefact.model_file(fmt)
 
-    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> Session:
+    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
         """Load the main file. The caller has verified its digest.
 
         Args:
             path: the main file.
             outputs: names in order.
-            threads: CPU threads for one run, or None for the runtime's own choice.
+            options: see `OpenOptions`.
 
         Raises:
-            UnavailableError: the runtime is not installed.
+            UnavailableError: the runtime is not installed, or cannot run on the provider.
             ArtefactError: the runtime refuses the file.
         """
         ...

@@ -4,16 +4,19 @@ Standard operators of opset 20 and IR 10 only, no fused operators of one vendor:
 """
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtp_export.backends import base
+from vtp_export.backends._providers import check, providers, why_unavailable
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
-from vtp_export.errors import ArtefactError, ExportError, UnavailableError
+from vtp_export.errors import ArtefactError, ExportError, ImageError, UnavailableError
 
 if TYPE_CHECKING:
+    from onnxruntime import OrtValue
     from torch import nn
 
 OPSET = 20
@@ -65,29 +68,38 @@ class Backend(base.Backend):
         onnx_program.save(path, external_data=external)
         return sorted(folder.glob("model.onnx*"), key=lambda file: len(file.name))
 
-    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> base.Session:
-        """Load into ONNX Runtime on the CPU."""
+    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+        """Load into ONNX Runtime, on the CPU or through the CUDA or TensorRT provider."""
         if reason := self.missing():
+            raise UnavailableError(reason)
+        if options.where != "cpu" and (reason := why_unavailable(options.where)):
             raise UnavailableError(reason)
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if options.threads is not None:
+            settings.intra_op_num_threads = options.threads
+        chosen = providers(options.where, path)
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(str(path), settings, providers=chosen, enable_fallback=0)
         except Exception as error:  # its exceptions share no base class but Exception
-            raise ArtefactError(f"ONNX Runtime refuses {path.name}: {str(error).splitlines()[0]}") from error
-        return OnnxSession(session, outputs)
+            told = str(error).strip().splitlines()[0]
+            if options.where == "cpu":
+                raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
+            raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {options.where}: {told}") from error
+        return OnnxSession(session, outputs, options.where, check(session, options.where))
 
 
 class OnnxSession(base.Session):
     """An ONNX Runtime session."""
 
-    def __init__(self, session: Any, outputs: tuple[str, ...]) -> None:
+    def __init__(self, session: Any, outputs: tuple[str, ...], provider: str, notes: tuple[str, ...]) -> None:
         self._session = session
-        self._outputs = list(outputs)
+        self._outputs = outputs
+        self._device = "cpu" if provider == "cpu" else "cuda"
+        self.notes = notes
 
     def __enter__(self) -> "OnnxSession":
         """Itself."""
@@ -98,7 +110,35 @@ class OnnxSession(base.Session):
         self._session = None
 
     def run(self, inputs: base.Arrays) -> dict[str, np.ndarray]:
-        """See `base.Session`; ONNX Runtime allocates its outputs anew in every run."""
+        """See `base.Session`."""
+        from onnxruntime import OrtValue
+
+        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        values = {name: OrtValue.ortvalue_from_numpy(array, self._device, 0) for name, array in arrays.items()}
+        return dict(zip(self._outputs, self._bound(values).copy_outputs_to_cpu(), strict=True))
+
+    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """See `base.Session`; the outputs are `onnxruntime.OrtValue`s."""
+        from onnxruntime import OrtValue
+
+        if not hasattr(OrtValue, "from_dlpack"):
+            raise UnavailableError("this onnxruntime has no DLPack; install a newer one, or use run")
+        values = {name: OrtValue.from_dlpack(array) for name, array in inputs.items()}
+        for name, value in values.items():
+            if value.device_name() != self._device:
+                raise ImageError(f"'{name}' is on {value.device_name()} and this session runs on {self._device}")
+        return dict(zip(self._outputs, self._bound(values).get_outputs(), strict=True))
+
+    def _bound(self, values: "Mapping[str, OrtValue]") -> Any:
+        """A binding that has run: its outputs are new memory on the device. One for each run: threads share nothing."""
         if self._session is None:
             raise ValueError("this session is closed")
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        binding = self._session.io_binding()
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name, self._device, 0)
+        binding.synchronize_inputs()  # with the default stream, on which other libraries work
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        return binding

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtp_export.backends import base
-from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch
+from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch, prepare
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,17 +31,17 @@ class Backend(base.Backend):
             torch.export.save(program, path, extra_files={"manifest_identity": plan.identity})
         return [path]
 
-    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> base.Session:
-        """Load on the CPU."""
-        if reason := self.missing():
-            raise UnavailableError(reason)
+    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+        """Load onto the CPU or a CUDA device."""
+        device = prepare(options, self.missing())
         import torch
+        from torch.export.passes import move_to_device_pass
 
-        if threads is not None:
-            torch.set_num_threads(threads)
         try:
             with torch_warnings_contained():
                 program = torch.export.load(path)
         except Exception as error:  # of several modules, BadZipFile among them; none documented
             raise ArtefactError(f"torch.export refuses {path.name}: {str(error).splitlines()[0]}") from error
-        return TorchSession(program.module(), outputs)
+        if device != "cpu":
+            program = move_to_device_pass(program, device)
+        return TorchSession(program.module(), outputs, device)

@@ -113,10 +113,12 @@ class Backend(base.Backend):
             reasons.append(f"{name}: {reason}")
         raise ArtefactError(f"no plan of '{artefact.folder}' is for this machine ({'; '.join(reasons)}); {again}")
 
-    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> base.Session:
-        """Onto the GPU; `threads` has no meaning there."""
+    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+        """Onto the GPU; threads have no meaning there."""
         from vtp_export.backends._tensorrt_run import TensorrtSession
 
+        if options.provider in ("cpu", "cuda"):
+            raise UnavailableError(f"a TensorRT plan runs on TensorRT, not on {options.provider}; use the format onnx")
         if reason := self.missing():
             raise UnavailableError(reason)
         return TensorrtSession(path, outputs)

@@ -8,13 +8,14 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtp_export.backends import base
-from vtp_export.backends._torch import TorchSession, ensure_room, example_inputs, missing_torch
-from vtp_export.errors import ArtefactError, ExportError, UnavailableError
+from vtp_export.backends._torch import TorchSession, ensure_room, example_inputs, missing_torch, prepare
+from vtp_export.errors import ArtefactError, ExportError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -39,20 +40,29 @@ class Backend(base.Backend):
             raise ExportError(f"torch.jit.trace refused the graph: {error}") from error
         return [path]
 
-    def open(self, path: Path, outputs: tuple[str, ...], threads: int | None) -> base.Session:
-        """Load on the CPU."""
-        if reason := self.missing():
-            raise UnavailableError(reason)
+    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+        """Load onto the CPU or a CUDA device."""
+        device = prepare(options, self.missing())
         import torch
 
-        if threads is not None:
-            torch.set_num_threads(threads)
         try:
             with _deprecation_contained():
-                module = torch.jit.load(path, map_location="cpu")
+                module = torch.jit.load(path, map_location=device)
         except (RuntimeError, ValueError) as error:
             raise ArtefactError(f"torch.jit refuses {path.name}: {str(error).splitlines()[0]}") from error
-        return TorchSession(module.eval(), outputs)
+        if device != "cpu":
+            move_constants(module, device)
+        return TorchSession(module.eval(), outputs, device)
+
+
+def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:
+    """Write a device over the one that a trace has noted: `map_location` moves tensors, and not these."""
+    parts: list[Any] = [part for part in module.modules() if hasattr(part, "graph")]
+    for part in parts:
+        graph = part.graph  # held: its nodes do not hold it
+        for node in graph.findAllNodes("prim::Constant", True):
+            if node.output().type().str() == "Device":
+                node.s_("value", device)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,13 @@ Model = Annotated[
 ]
 Revision = Annotated[Optional[str], typer.Option(help="Commit, branch or tag on the hub.")]  # noqa: UP045
 Limit = Annotated[Optional[int], typer.Option(help="At most so many images.")]  # noqa: UP045
+Provider = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="cpu|cuda|tensorrt",
+        help="What runs it, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU.",
+    ),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from vtp_export.cli._app import Folder, Formats, Json, Limit, Model, Revision, app
+from vtp_export.cli._app import Folder, Formats, Json, Limit, Model, Provider, Revision, app
 
 
 @app.command()
@@ -22,6 +22,7 @@ def validate(
         bool, typer.Option("--answers", help="Let the language model answer the benchmark's questions from both.")
     ] = False,
     report: Annotated[Optional[Path], typer.Option(help="Write an HTML report with overlays here.")] = None,  # noqa: UP045
+    provider: Provider = None,
     json: Json = False,
 ) -> None:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
@@ -34,7 +35,7 @@ def validate(
     from vtp_export.pipeline.validate import ValidateSpec
     from vtp_export.pipeline.validate import validate as run_validate
 
-    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers)
+    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, provider)
     with terminal.Listener() as progress:
         result = run_validate(spec, progress)
         page = None if report is None else write_report(result, spec, report, progress)

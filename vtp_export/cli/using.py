@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from vtp_export.cli._app import Folder, Formats, Json, app
+from vtp_export.cli._app import Folder, Formats, Json, Provider, app
 from vtp_export.errors import SpecError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def run(
     overlay: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="Write each photo here, kept patches lit, the rest dimmed.")  # noqa: UP045
     ] = None,
+    provider: Provider = None,
     json: Json = False,
 ) -> None:
     """Run images through an artefact. Needs no torch for ONNX."""
@@ -30,7 +31,7 @@ def run(
     from vtp_export.pipeline.run import run as run_images
 
     with terminal.Listener() as progress:
-        results = run_images(RunSpec(folder, tuple(images), fmt, out, overlay), progress)
+        results = run_images(RunSpec(folder, tuple(images), fmt, out, overlay, provider), progress)
     if json:
         terminal.show_json([dataclasses.asdict(result) for result in results])
     else:
@@ -46,14 +47,15 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Timed runs of each.")] = 10,
     threads: Annotated[Optional[int], typer.Option(help="CPU threads of one run.")] = None,  # noqa: UP045
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="Time this model's eager front end too.")] = None,
+    provider: Provider = None,
     json: Json = False,
 ) -> None:
-    """Time artefacts side by side, one call of each in turn."""
+    """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
     from vtp_export import terminal
     from vtp_export.pipeline.bench import BenchSpec
     from vtp_export.pipeline.bench import bench as run_bench
 
-    spec = BenchSpec(tuple(folders), tuple(formats or ()), tuple(batch or [1]), rounds, against, threads)
+    spec = BenchSpec(tuple(folders), tuple(formats or ()), tuple(batch or [1]), rounds, against, threads, provider)
     with terminal.Listener() as progress:
         rows = run_bench(spec, progress)
     if json:

@@ -26,6 +26,7 @@ class BenchSpec:
     rounds: timed runs of each.
     against: a model whose eager, unpruned front end is timed beside them, or None.
     threads: CPU threads of one run, or None for the runtime's choice.
+    provider: what runs the artefacts; copies to and from a device are part of the time.
     """
 
     folders: tuple[Path, ...]
@@ -34,6 +35,7 @@ class BenchSpec:
     rounds: int = 10
     against: str | None = None
     threads: int | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,14 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
     with contextlib.ExitStack() as stack:
         sizes: set[int] = set()
         contenders: Contenders = {}
+        on = "" if spec.provider in (None, "cpu") else f" on {spec.provider}"
         for folder in spec.folders:
             for fmt in spec.formats or _runnable(folder):
                 progress(f"opening {folder} ({fmt})")
-                session = stack.enter_context(load(folder, fmt, spec.threads))
-                contenders[f"{folder} {fmt}"] = session.run
+                session = stack.enter_context(load(folder, fmt, spec.threads, spec.provider))
+                for note in session.notes:
+                    progress(note)
+                contenders[f"{folder} {fmt}{on}"] = session.run
                 sizes.add(int(session.manifest.inputs[0].shape[-1]))
         if spec.against is not None:
             progress(f"loading {spec.against}")

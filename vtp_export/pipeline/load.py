@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.backends.base import Session
+from vtp_export.backends.base import OpenOptions, Session
 from vtp_export.errors import UnavailableError
 from vtp_export.runtime.artefact import Artefact, open_artefact
-from vtp_export.runtime.preprocess import check_pixels, pixel_values
+from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
 from vtp_export.spec import Manifest
 
 if TYPE_CHECKING:
@@ -75,6 +75,28 @@ class PrunedArtefact:
         check_pixels(pixels, self.manifest.inputs[0], self.manifest.batch)
         return Output(**self._session.run({self.manifest.inputs[0].name: pixels}))
 
+    def run_device(self, pixels: Any) -> dict[str, Any]:
+        """Run on pixels that are on the provider's device already, and leave the outputs there.
+
+        Args:
+            pixels: (b, 3, h, w) float32, contiguous, with `__dlpack__`: a CUDA tensor, an `OrtValue` ... Its values are
+                not looked at.
+
+        Returns:
+            The fields of `Output` by name, as objects with `__dlpack__` (`torch.from_dlpack(tokens)`).
+
+        Raises:
+            ImageError: wrong shape or batch, or on another device.
+            UnavailableError: the format has no such way.
+        """
+        check_shape(_shape(pixels), self.manifest.inputs[0], self.manifest.batch)
+        return self._session.run_device({self.manifest.inputs[0].name: pixels})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it runs."""
+        return self._session.notes
+
     def close(self) -> None:
         """Free the runtime's memory."""
         self._session.__exit__(None, None, None)
@@ -88,18 +110,23 @@ class PrunedArtefact:
         self.close()
 
 
-def load(folder: str | Path, fmt: str | None = None, threads: int | None = None) -> PrunedArtefact:
+def load(
+    folder: str | Path, fmt: str | None = None, threads: int | None = None, provider: str | None = None
+) -> PrunedArtefact:
     """Verify an artefact's digests and open it.
 
     Args:
         folder: the artefact.
         fmt: one of its formats, or None for the first that this machine can run.
         threads: CPU threads of one run, or None for the runtime's choice.
+        provider: what runs it: "cpu", "cuda" or "tensorrt". Never another in its place.
 
     Raises:
+        UnknownNameError: no such provider.
         ArtefactError: absent, damaged, or of another schema; or it lacks the format.
-        UnavailableError: the runtime for the format is not installed.
+        UnavailableError: the runtime for the format is not installed, or has no such provider.
     """
+    options = OpenOptions(threads, provider)
     artefact = open_artefact(Path(folder))
     name = fmt or _runnable_format(artefact)
     backend = rooms.load("backends", name).Backend()
@@ -109,7 +136,13 @@ def load(folder: str | Path, fmt: str | None = None, threads: int | None = None)
     artefact.verify(name)
     path = backend.file(artefact, name)
     outputs = tuple(spec.name for spec in artefact.manifest.outputs)
-    return PrunedArtefact(artefact, name, backend.open(path, outputs, threads))
+    return PrunedArtefact(artefact, name, backend.open(path, outputs, options))
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    """Of a tensor or an `OrtValue`, whose shape is a method."""
+    shape = array.shape
+    return tuple(shape() if callable(shape) else shape)
 
 
 def _runnable_format(artefact: Artefact) -> str:

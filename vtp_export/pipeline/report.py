@@ -23,7 +23,7 @@ def write_report(result: ValidationReport, spec: ValidateSpec, folder: Path, pro
     fmt = spec.formats[0] if spec.formats else None
     pictures = []
     examples = examples_of(spec.benchmark, min(spec.limit or MOST_PICTURES, MOST_PICTURES))
-    with load(spec.folder, fmt) as artefact:
+    with load(spec.folder, fmt, provider=spec.provider) as artefact:
         manifest = artefact.manifest
         for done, example in enumerate(examples):
             progress("drawing", done, len(examples))

@@ -15,13 +15,14 @@ from vtp_export.runtime.preprocess import pixel_values, read_image
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What to run; `out` receives the arrays, `overlays` one picture per image."""
+    """What to run, and on which provider; `out` receives the arrays, `overlays` one picture per image."""
 
     folder: Path
     images: tuple[Path, ...]
     fmt: str | None = None
     out: Path | None = None
     overlays: Path | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ def run(spec: RunSpec, progress: Progress = silent) -> list[ImageResult]:
     if not spec.images:
         raise ImageError("no image was named; give at least one file")
     photos = [read_image(path) for path in spec.images]
-    with load(spec.folder, spec.fmt) as artefact:
+    with load(spec.folder, spec.fmt, provider=spec.provider) as artefact:
+        for note in artefact.notes:
+            progress(note)
         outputs: list[Output] = []
         size = artefact.manifest.batch.opt
         for start in range(0, len(photos), size):

@@ -58,6 +58,7 @@ class ValidateSpec:
     limit: number of images, or None for all.
     reference: the model, where it is no longer where the manifest says.
     answers: also let the language model answer the benchmark's questions.
+    provider: what runs the artefact; the graph that it is held against always runs on the CPU.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class ValidateSpec:
     limit: int | None = None
     reference: str | None = None
     answers: bool = False
+    provider: str | None = None
 
 
 def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationReport:
@@ -90,8 +92,9 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     with torch.inference_mode():
         against_reference = Tally(names[0], arithmetic_noise(graph.encode(first)))
     label = names[1] + (f" in fp32, as {manifest.precision.name}" if narrow else "")
+    label = label if spec.provider in (None, "cpu") else f" on {spec.provider}{label}"
     tallies = {name: Tally(name + label, noise, GATES[manifest.precision.name]) for name in formats}
-    sessions = {name: load(spec.folder, name) for name in formats}
+    sessions = {name: load(spec.folder, name, provider=spec.provider) for name in formats}
     try:
         done = 0
         for batch in _batches(examples, manifest):
@@ -253,6 +256,7 @@ def _recorded(comparison: Comparison, spec: ValidateSpec, against_reference: Com
     }
     return {
         "benchmark": spec.benchmark,
+        "provider": spec.provider,
         "images": comparison.images,
         "passed": comparison.passed and against_reference.passed,
         "same_tokens_kept": comparison.identical,

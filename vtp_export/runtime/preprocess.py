@@ -164,24 +164,38 @@ def check_pixels(pixels: npt.NDArray[np.generic], spec: TensorSpec, batch: Batch
     Raises:
         ImageError: the rank, shape, dtype, batch size or a value is wrong; names the first bad image.
     """
-    wanted = f"'{spec.name}' must be {spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
+    wanted = _wanted(spec)
     if not isinstance(pixels, np.ndarray):
         raise ImageError(f"{wanted}, not a {type(pixels).__name__}; pass a NumPy array")
-    if pixels.ndim != len(spec.shape):
-        raise ImageError(f"{wanted}, and the array has {pixels.ndim} axes: {pixels.shape}")
-    if any(isinstance(want, int) and want != got for want, got in zip(spec.shape, pixels.shape, strict=True)):
-        raise ImageError(f"{wanted}, and the array has shape {pixels.shape}")
+    check_shape(pixels.shape, spec, batch)
     if pixels.dtype.name != spec.dtype:
         raise ImageError(f"{wanted}, and the array is {pixels.dtype.name}; use .astype('{spec.dtype}')")
-    if not batch.min <= pixels.shape[0] <= batch.max:
-        raise ImageError(
-            f"the batch has {pixels.shape[0]} images and this artefact takes {batch.min} to {batch.max}; "
-            "split the batch, or export with another --batch"
-        )
     finite = np.isfinite(pixels).all(axis=tuple(range(1, pixels.ndim)))  # (b,)
     if not finite.all():
         first = int(np.argmin(finite))
         raise ImageError(f"image {first} of the batch holds a NaN or an infinity; pixels must be finite")
+
+
+def check_shape(shape: tuple[int, ...], spec: TensorSpec, batch: BatchRange) -> None:
+    """The part of `check_pixels` that needs no values.
+
+    Raises:
+        ImageError: the rank, shape or batch size is wrong.
+    """
+    wanted = _wanted(spec)
+    if len(shape) != len(spec.shape):
+        raise ImageError(f"{wanted}, and the array has {len(shape)} axes: {shape}")
+    if any(isinstance(want, int) and want != got for want, got in zip(spec.shape, shape, strict=True)):
+        raise ImageError(f"{wanted}, and the array has shape {shape}")
+    if not batch.min <= shape[0] <= batch.max:
+        raise ImageError(
+            f"the batch has {shape[0]} images and this artefact takes {batch.min} to {batch.max}; "
+            "split the batch, or export with another --batch"
+        )
+
+
+def _wanted(spec: TensorSpec) -> str:
+    return f"'{spec.name}' must be {spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
 
 
 def _planned_sizes(size: tuple[int, int], prep: Preprocessing) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -1,0 +1,192 @@
+"""ONNX Runtime's providers: which device runs the graph, and why one is not to be had.
+
+ONNX Runtime falls back to the CPU without an error when a provider's library does not load, and names the provider as
+available all the same. So nothing here believes it: the library's own dependencies are asked for first, and the session
+that was made is asked what it runs where.
+
+`session.disable_cpu_ep_fallback` would not do: with it a session is refused if one node stands on the CPU, and the CUDA
+provider leaves `Shape` and what follows from it there on purpose. Matrix products are what must not be there.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import os
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vtp_export.backends.base import PROVIDERS
+from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.runtime.libraries import needed, not_loadable
+
+NAMES = dict(
+    zip(PROVIDERS, ("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"), strict=True)
+)
+PACKAGES = ("onnxruntime", "onnxruntime-gpu")
+PRODUCTS = ("MatMul", "Gemm", "Conv", "Attention", "Einsum")
+"""Parts of the names of operators that a device was asked for."""
+
+
+def installed() -> dict[str, str]:
+    """Versions of the packages that share the module name `onnxruntime`, by package."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def library(provider: str) -> Path:
+    """The file of a provider, whether it is there or not."""
+    spec = importlib.util.find_spec("onnxruntime")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+    return folder / "capi" / f"libonnxruntime_providers_{provider}.so"
+
+
+def why_unavailable(provider: str) -> str | None:
+    """Why ONNX Runtime, which is installed, cannot run on "cuda" or "tensorrt"; one sentence, or None."""
+    import onnxruntime
+
+    name = NAMES[provider]
+    packages = installed()
+    if name not in onnxruntime.get_available_providers():
+        if len(packages) > 1:
+            return (
+                f"onnxruntime and onnxruntime-gpu are both installed, and the first has overwritten {name}: "
+                "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'vtp-export[onnxruntime-gpu]'"
+            )
+        return (
+            f"this onnxruntime ({onnxruntime.__version__}) is built without {name}: "
+            "pip uninstall -y onnxruntime && pip install 'vtp-export[onnxruntime-gpu]'"
+        )
+    path = library(provider)
+    if not path.is_file():
+        return None  # built in one piece
+    _preload(onnxruntime, path)
+    if absent := not_loadable(path):
+        return f"{name} needs libraries that do not load here ({', '.join(absent)}): {_remedy(absent)}"
+    return None
+
+
+def _preload(onnxruntime: ModuleType, path: Path) -> None:
+    """Load CUDA and TensorRT where they came as Python packages: the loader does not look there by itself."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # what it prints is said better below
+            onnxruntime.preload_dlls()
+    package = importlib.util.find_spec("tensorrt_libs")
+    for folder in package.submodule_search_locations or () if package is not None else ():
+        for name in needed(path):
+            with contextlib.suppress(OSError):
+                if name.startswith("libnv"):
+                    ctypes.CDLL(str(Path(folder, name)))
+
+
+def _remedy(absent: dict[str, str]) -> str:
+    if "libcuda.so.1" in absent:
+        return "libcuda.so.1 comes with NVIDIA's driver, and there is none"
+    inference = [name for name in absent if name.startswith("libnvinfer")]
+    if not inference:
+        return "pip install 'onnxruntime-gpu[cuda,cudnn]', or CUDA of that version"
+    major = inference[0].rpartition(".")[2]
+    present = [
+        f"{package} {importlib.metadata.version(package)}"
+        for package in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+        if _is_installed(package)
+    ]
+    has = f"it is linked to TensorRT {major}" + (f" and {present[0]} is installed" if present else "")
+    return f"{has}; install a TensorRT {major}, or use the format tensorrt"
+
+
+def _is_installed(package: str) -> bool:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version(package))
+    return False
+
+
+def providers(provider: str, path: Path) -> list[Any]:
+    """What `InferenceSession` takes for a provider.
+
+    TF32 is off: with its 10 bits of mantissa products of float32 numbers are no better than 1e-3, and effective rank,
+    distances and what is kept would be another device's business. CUDA has an option for it. TensorRT's provider has
+    none, only NVIDIA's environment variable, which must be set before the first of its libraries is loaded.
+    """
+    cuda = (NAMES["cuda"], {"device_id": "0", "use_tf32": "0"})
+    if provider == "cpu":
+        return [NAMES["cpu"]]
+    if provider == "cuda":
+        return [cuda]
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    cache = _engine_cache(path)
+    options = {
+        "device_id": "0",
+        "trt_fp16_enable": "0",  # precision is in the graph
+        "trt_int8_enable": "0",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(cache),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache),
+    }
+    return [(NAMES["tensorrt"], options), cuda]
+
+
+def _engine_cache(path: Path) -> Path:
+    """A folder of this very model: ONNX Runtime names engines after the graph, and not after its weights."""
+    digest = hashlib.sha256()
+    for part in sorted(path.parent.glob(f"{path.name}*")):
+        with part.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "vtp-export" / "onnxruntime-tensorrt" / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # engines are native code
+    except OSError as error:
+        raise ArtefactError(f"the folder for TensorRT's engines '{folder}' cannot be made: {error.strerror}") from error
+    return folder
+
+
+def placement(session: Any) -> dict[str, Counter[str]] | None:
+    """Operators by the provider that runs them, counted; None where this ONNX Runtime does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counted: dict[str, Counter[str]] = {}
+    for subgraph in session.get_provider_graph_assignment_info():
+        counted.setdefault(subgraph.ep_name, Counter()).update(node.op_type for node in subgraph.get_nodes())
+    return counted
+
+
+def check(session: Any, provider: str) -> tuple[str, ...]:
+    """See that a session runs where it was asked to.
+
+    Returns:
+        A sentence on what runs on the CPU all the same, if anything does.
+
+    Raises:
+        UnavailableError: it runs elsewhere.
+    """
+    name = NAMES[provider]
+    if session.get_providers()[0] != name:
+        raise UnavailableError(
+            f"ONNX Runtime did not take {name} and fell back to {session.get_providers()[0]}; what it printed says why"
+        )
+    counted = placement(session)
+    if provider == "cpu" or counted is None:
+        return ()
+    here, total = counted.get(name, Counter()).total(), sum(nodes.total() for nodes in counted.values())
+    strayed = counted.get(NAMES["cpu"], Counter())
+    products = {op: n for op, n in strayed.items() if any(part in op for part in PRODUCTS)}
+    if products or not here:
+        told = _told(products) if products else f"all {total} nodes"
+        raise UnavailableError(f"{name} leaves {told} to the CPU; choose --provider cpu, or another runtime")
+    if not strayed:
+        return ()
+    return (f"{name} runs {here} of {total} nodes; on the CPU: {_told(strayed)}",)
+
+
+def _told(nodes: dict[str, int] | Counter[str]) -> str:
+    return ", ".join(f"{count} {op}" for op, count in sorted(nodes.items(), key=lambda item: -item[1]))
