@@ -57,7 +57,7 @@ class Backend(base.Backend):
 
 def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:
     """Write a device over the one that a trace has noted: `map_location` moves tensors, and not these."""
-    parts: list[Any] = [part for part in module.modules() if hasattr(part, "graph")]
+    parts: list[Any] = [part for part in module.modules() if hasattr(part, "forward")]
     for part in parts:
         graph = part.graph  # held: its nodes do not hold it
         for node in graph.findAllNodes("prim::Constant", True):
