@@ -27,11 +27,12 @@ fix: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# full-size figures, about forty minutes; bench/RESULTS.md keeps the last ones
+# full-size figures, about an hour; bench/RESULTS.md keeps the last ones
 bench: $(READY)
 	$(BIN)/python -m bench.frontend
 	$(BIN)/python -m bench.erank
 	$(BIN)/python -m bench.pruners
+	$(BIN)/python -m bench.precision
 	$(BIN)/python -m bench.embedded 200
 
 # do the packages of every docker image exist for its machine? asks the package index
