@@ -1,0 +1,69 @@
+"""What a precision does to the kept sets of every pruner: mean Jaccard against float32, on the embedded model.
+
+python -m bench.kept [IMAGES]        default 48; about ten minutes
+
+Eager graphs in the precision (twins of what an artefact computes), 64 of 576 tokens, batches of four. For int8 no
+block, and two of the three blocks, are in float32.
+"""
+
+import sys
+
+import numpy as np
+import torch
+
+from bench.frontend import table
+from vtp_export import rooms
+from vtp_export.graphs.lowering import lowered, weighted_layers
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.ranges import measured
+from vtp_export.pipeline.assemble import assemble, calibration_for, load_model
+from vtp_export.pipeline.benchmark import benchmark_of
+from vtp_export.pipeline.precision import jaccard
+from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import PrecisionRecord
+
+MODEL, KEEP = "tiny-llava", 64
+
+
+def wide(graph: PrunedFrontend, blocks: int) -> tuple[str, ...]:
+    """Layers of the first blocks."""
+    inside = tuple(f"frontend.{path}." for path in graph.frontend.blocks[:blocks])
+    return tuple(name for name in weighted_layers(graph) if name.startswith(inside)) if blocks else ()
+
+
+def kept(graph: PrunedFrontend, batches: list[torch.Tensor]) -> np.ndarray:
+    """(images, k)."""
+    with torch.inference_mode():
+        return np.concatenate([graph(batch)[1].numpy() for batch in batches])
+
+
+def main() -> None:
+    """One table."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 48
+    model, benchmark = load_model(MODEL), benchmark_of("shapes")
+
+    def batches_of(examples: object) -> list[torch.Tensor]:
+        images = [example.image for example in examples]  # type: ignore[attr-defined]
+        return list(torch.from_numpy(pixel_values(images, model.preprocessing)).split(4))
+
+    shown, calibration = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
+    rows = []
+    for pruner in (name for name in rooms.names("pruners") if name not in ("none", "random")):
+        graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None)).graph
+        ranges, expected = measured(graph, calibration), kept(graph, shown)
+        records = [PrecisionRecord("fp16"), PrecisionRecord("bf16")]
+        records += [
+            PrecisionRecord("int8", form, wide(graph, blocks)) for form in ("dynamic", "static") for blocks in (0, 2)
+        ]
+        scores = []
+        for record in records:
+            found = kept(lowered(graph, record, ranges), shown)
+            scores.append(f"{np.mean([jaccard(*pair) for pair in zip(expected, found, strict=True)]):.3f}")
+        rows.append((pruner, *scores))
+        print(rows[-1], file=sys.stderr, flush=True)
+    columns = "pruner", "fp16", "bf16", "int8 dynamic, 0", "int8 dynamic, 2", "int8 static, 0", "int8 static, 2"
+    table(f"Mean Jaccard of the kept sets, {KEEP} of 576 tokens, {count} scenes", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
