@@ -17,7 +17,7 @@ import pytest
 
 from vtp_export.backends.base import OpenOptions
 from vtp_export.backends.tensorrt import Backend
-from vtp_export.errors import ArtefactError, ExportError, ImageError, UnavailableError
+from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.pipeline.export import ExportSpec, export
 from vtp_export.pipeline.load import load
 from vtp_export.pipeline.plan import PlanSpec, plan
@@ -221,6 +221,17 @@ def test_tensors_elsewhere_are_refused(planned):
             session.run_device({"pixel_values": [1.0]})
 
 
+def test_another_dtype_is_refused(planned, world):
+    from vtp_export.backends._tensorrt_run import TensorrtSession
+
+    given = pixels(1).astype(np.float16)
+    _, pointer = world.device.cudaMalloc(given.nbytes)
+    tensor = DeviceArray(pointer, given.shape, given.dtype, (CUDA, 0), None)
+    with TensorrtSession(planned / "model.sm87.plan", ("kept",)) as session:
+        with pytest.raises(ImageError, match="pixel_values is float16; it must be float32"):
+            session.run_device({"pixel_values": tensor})
+
+
 def test_capsules_are_those_that_numpy_and_torch_read_and_write():
     import torch
 
@@ -233,6 +244,8 @@ def test_capsules_are_those_that_numpy_and_torch_read_and_write():
             assert view.shape == tuple(tensor.shape)
             assert view.dtype.itemsize * int(np.prod(view.shape)) == view.nbytes
     with pytest.raises(ImageError, match="not in C order"), borrowed(torch.from_numpy(held).T):
+        pass
+    with pytest.raises(ImageError, match="type code 4 with 16 bits"), borrowed(torch.zeros(2, dtype=torch.bfloat16)):
         pass
 
 
@@ -342,6 +355,20 @@ def test_a_build_without_memory_says_so(artefact, tmp_path, world):
         plan(PlanSpec(tmp_path / "a"))
 
 
+def test_a_plan_that_tensorrt_does_not_read_back_is_not_kept(artefact, tmp_path, world):
+    shutil.copytree(artefact, tmp_path / "a")
+    world.become(world.fake.version, unreadable=True)
+    with pytest.raises(ExportError, match="does not read the plan that it just built"):
+        plan(PlanSpec(tmp_path / "a"))
+    assert open_artefact(tmp_path / "a").manifest.engines == {}
+
+
+@pytest.mark.parametrize("workspace", [0.0, -1.0, float("nan")])
+def test_a_workspace_that_is_none_is_refused(artefact, workspace):
+    with pytest.raises(SpecError, match="it must be a number of gigabytes above 0"):
+        plan(PlanSpec(artefact, workspace_gb=workspace))
+
+
 def test_a_plan_that_is_there_is_replaced_only_by_force(planned):
     with pytest.raises(ArtefactError, match=r"has model\.sm87\.plan already; use --force"):
         plan(PlanSpec(planned))
@@ -360,6 +387,10 @@ def test_without_tensorrt_the_reason_is_given(artefact, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorrt" else find(name))
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
         plan(PlanSpec(tmp_path / "a"))
+    with pytest.raises(UnavailableError, match="tensorrt is not installed"):
+        Backend().build(None, None, tmp_path)
+    with pytest.raises(UnavailableError, match="tensorrt is not installed"):
+        Backend().open(tmp_path / "model.plan", (), OpenOptions())
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name.startswith("cuda") else ModuleSpec(name, None)
     )

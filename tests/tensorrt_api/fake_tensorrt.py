@@ -23,10 +23,11 @@ DTYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "INT32": n
 
 
 class Faults:
-    """What is to go wrong: a parser error (node, operator, text), or a build that runs out of memory."""
+    """What is to go wrong: a parser error (node, operator, text), a build without memory, a run or a plan refused."""
 
-    def __init__(self, parser=None, out_of_memory=False, refuse_run=False):
+    def __init__(self, parser=None, out_of_memory=False, refuse_run=False, unreadable=False):
         self.parser, self.out_of_memory, self.refuse_run = parser, out_of_memory, refuse_run
+        self.unreadable = unreadable
 
 
 def split_signature(text):
@@ -189,7 +190,7 @@ def new_config(this):
 
 def deserialize(this, data):
     fake, severity = this._fake, this._fake.module.ILogger.Severity
-    if not bytes(data).startswith(MAGIC):
+    if fake.faults.unreadable or not bytes(data).startswith(MAGIC):
         this._logger.log(severity.ERROR, "Serialization assertion failed: magic tag does not match")
         return None
     plan = pickle.loads(bytes(data)[len(MAGIC) :])
