@@ -61,7 +61,8 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in cells:
         table.add_row(*row)
     # Piped output keeps its full width, so that another program can read it.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    # A sentence such as "pip install 'vtp-export[export]'" is no markup.
+    Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False).print(table)
 
 
 def show_pairs(title: str, pairs: Mapping[str, object]) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from vtp_export.backends.base import PROVIDERS
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.runtime.libraries import needed, not_loadable
@@ -30,6 +32,12 @@ NAMES = dict(
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 PRODUCTS = ("MatMul", "Gemm", "Conv", "Attention", "Einsum")
 """Parts of the names of operators that a device was asked for."""
+
+PRODUCT = (
+    b'\x08\x08:@\n\x11\n\x01x\n\x01x\x12\x01y"\x06MatMul\x12\x01gZ\x13\n\x01x\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02'
+    b"\x08\x01b\x13\n\x01y\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+"""An ONNX file: y = x @ x, of shape (1, 1), opset 13."""
 
 
 def installed() -> dict[str, str]:
@@ -108,8 +116,8 @@ def _is_installed(package: str) -> bool:
     return False
 
 
-def providers(provider: str, path: Path) -> list[Any]:
-    """What `InferenceSession` takes for a provider.
+def providers(provider: str, path: Path | None) -> list[Any]:
+    """What `InferenceSession` takes for a provider, and for a model if engines are to be kept for it.
 
     TF32 is off: with its 10 bits of mantissa products of float32 numbers are no better than 1e-3, and effective rank,
     distances and what is kept would be another device's business. CUDA has an option for it. TensorRT's provider has
@@ -121,16 +129,11 @@ def providers(provider: str, path: Path) -> list[Any]:
     if provider == "cuda":
         return [cuda]
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    cache = _engine_cache(path)
-    options = {
-        "device_id": "0",
-        "trt_fp16_enable": "0",  # precision is in the graph
-        "trt_int8_enable": "0",
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(cache),
-    }
+    options = {"device_id": "0", "trt_fp16_enable": "0", "trt_int8_enable": "0"}  # precision is in the graph
+    if path is not None:
+        cache = str(_engine_cache(path))
+        for what in ("engine", "timing"):
+            options |= {f"trt_{what}_cache_enable": "1", f"trt_{what}_cache_path": cache}
     return [(NAMES["tensorrt"], options), cuda]
 
 
@@ -148,6 +151,26 @@ def _engine_cache(path: Path) -> Path:
     except OSError as error:
         raise ArtefactError(f"the folder for TensorRT's engines '{folder}' cannot be made: {error.strerror}") from error
     return folder
+
+
+def try_out(provider: str) -> str | None:
+    """Why a product of two numbers does not run on a provider; None if it does. ONNX Runtime is installed."""
+    if reason := None if provider == "cpu" else why_unavailable(provider):
+        return reason
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    try:
+        session = onnxruntime.InferenceSession(
+            PRODUCT, settings, providers=providers(provider, None), enable_fallback=0
+        )
+        check(session, provider)
+        session.run(None, {"x": np.ones((1, 1), np.float32)})
+    except Exception as error:  # see `backends/onnx.py`
+        return str(error).strip().splitlines()[0]
+    return None
 
 
 def placement(session: Any) -> dict[str, Counter[str]] | None:

@@ -5,11 +5,11 @@ Exit codes: 0 fine, 1 the check failed, 2 the user's mistake. Nothing heavy is i
 
 import sys
 
-from vtp_export.cli import checking, judging, making, serving, using  # their commands register themselves
+from vtp_export.cli import checking, doctor, judging, making, serving, using  # their commands register themselves
 from vtp_export.cli._app import app
 from vtp_export.errors import VtpError
 
-__all__ = ["app", "checking", "judging", "main", "making", "serving", "using"]
+__all__ = ["app", "checking", "doctor", "judging", "main", "making", "serving", "using"]
 
 
 def main() -> None:
