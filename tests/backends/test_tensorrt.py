@@ -301,6 +301,14 @@ def test_another_gpu_is_refused_and_may_get_a_plan_of_its_own(planned, world):
             opened.run(pixels(1))
 
 
+def test_inspect_says_which_plan_would_open(planned, world):
+    from vtp_export.pipeline.inspect import inspect
+
+    assert inspect(planned).obstacles["tensorrt"] is None
+    world.become(world.fake.version, (7, 2))
+    assert "and here is 7.2" in inspect(planned).obstacles["tensorrt"]
+
+
 def test_another_platform_is_refused(planned, monkeypatch):
     import platform
 
