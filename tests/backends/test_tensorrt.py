@@ -413,8 +413,13 @@ def test_timings_of_all_builds_are_kept(planned, tmp_path, world):
     assert cache.name == f"timings-tensorrt-{world.fake.version}-sm87.cache"
     first = cache.read_bytes()
     cache.write_bytes(first + b"|of another process")
-    plan(PlanSpec(planned, force=True))
-    assert set(cache.read_bytes().split(b"|")) == {*first.split(b"|"), b"of another process"}
+
+    def meanwhile(text, done=0, total=0):  # another build ends while this one runs
+        if "Building" in text:
+            cache.write_bytes(first + b"|of another process|of a third")
+
+    plan(PlanSpec(planned, force=True), meanwhile)
+    assert set(cache.read_bytes().split(b"|")) == {*first.split(b"|"), b"of another process", b"of a third"}
 
 
 # --- the recordings -------------------------------------------------------------------------------------------------

@@ -227,6 +227,14 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(tiny_llava, tmp_pa
     assert any("mean Jaccard index of the kept sets is" in failure for failure in compared.failures)
 
 
+def test_no_share_of_tokens_is_asked_of_a_chaotic_method(tiny_llava, tmp_path):
+    for pruner, asked in (("vispruner", 0.0), ("fastervlm", 0.98)):
+        precision = PrecisionSpec("fp16", **SHAPES)
+        out = tmp_path / pruner
+        export(ExportSpec(str(tiny_llava), out, pruner, {"keep": 8}, ("torchscript",), precision=precision))
+        assert validate(ValidateSpec(out, benchmark="shapes", limit=1)).comparisons[1].gates.jaccard == asked
+
+
 def test_jaccard_leaves_empty_slots_out():
     assert jaccard(np.array([1, 2, -1]), np.array([1, 2, 3])) == pytest.approx(2 / 3)
 
