@@ -5,10 +5,12 @@ import shutil
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
 from vtp_export import rooms
+from vtp_export.backends import onnx
 from vtp_export.cli import main
 
 
@@ -92,6 +94,7 @@ def test_export_validate_run_inspect_bench(vtp, tiny_llava, photo, tmp_path):
     assert code == 0
     manifest = json.loads(printed)["manifest"]
     assert manifest["validation"]["onnx"]["passed"] is True
+    assert manifest["validation"]["onnx"]["provider"] == "cpu"
     assert manifest["pruner"]["origins"]["reference"] == "mean over MME, paper appendix D"
     code, printed, _ = vtp("bench", out, "--against", tiny_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
     assert code == 0
@@ -260,6 +263,25 @@ def test_unknown_names_elsewhere(vtp, artefact, photo):
     refused(vtp("validate", artefact, "--benchmark", "./nowhere"), "./nowhere")
     refused(vtp("validate", artefact, "--limit", 0), "limit is 0")
     refused(vtp("bench", artefact, "--rounds", 0), "rounds is 0")
+
+
+@pytest.mark.parametrize("command", ["run", "bench", "validate"])
+def test_a_provider_is_an_order(vtp, artefact, photo, tmp_path, command):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this is onnxruntime-gpu")
+    own = {"run": (photo, "--out", tmp_path / "r.npz"), "bench": (), "validate": ("--limit", 1)}[command]
+    refused(vtp(command, artefact, *own, "--format", "onnx", "--provider", "cuda"), "without CUDAExecutionProvider")
+    refused(vtp(command, artefact, *own, "--format", "torchscript", "--provider", "tensorrt"), "onnx and tensorrt")
+    refused(vtp(command, artefact, *own, "--provider", "cudda"), "did you mean 'cuda'")
+    assert not (tmp_path / "r.npz").exists()
+
+
+def test_what_a_runtime_says_of_a_session_is_passed_on(vtp, artefact, photo, monkeypatch):
+    monkeypatch.setattr(onnx, "check", lambda session, provider: (f"{provider} runs 3 of 4 nodes",))
+    for command in (("run", artefact, photo), ("bench", artefact, "--rounds", 1, "--format", "onnx")):
+        code, _, err = vtp(*command)
+        assert code == 0
+        assert "cpu runs 3 of 4 nodes" in err
 
 
 def test_validate_refuses_other_weights(vtp, artefact):

@@ -60,6 +60,17 @@ def test_run_inspect_and_bench(edge, artefact, tmp_path):
     assert [row["name"].split()[-1] for row in json.loads(bench.stdout)] == ["onnx"]
 
 
+def test_the_doctor_needs_nothing_more(edge, artefact, tmp_path):
+    result = call(edge / "vtp-export", "doctor", artefact, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    verdicts = {finding["what"]: finding["verdict"] for finding in told["findings"]}
+    assert verdicts["ONNX Runtime on cpu"] == "runs"
+    assert "vtp-export[export]" in verdicts["to export"]
+    assert told["formats"]["onnx"] is None
+    assert "torch is not installed" in told["formats"]["torchscript"]
+
+
 @pytest.mark.parametrize("command", ["export", "validate", "run-torchscript"])
 def test_what_needs_torch_says_so(edge, artefact, tmp_path, command):
     arguments = {
