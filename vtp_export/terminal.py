@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from vtp_export.pipeline.verdict import ValidationReport
 
 
+SILENCE = 20.0
+"""Seconds after which a line is written though nothing new has begun."""
+
+
 class Listener:
     """A `pipeline.progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error."""
 
@@ -23,7 +27,7 @@ class Listener:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._text = ""
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
 
     def __enter__(self) -> "Listener":
         """Start listening."""
@@ -45,9 +49,11 @@ class Listener:
         """See `pipeline.progress.Progress`."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, completed=done, total=total or None)
-        elif text != self._text:  # one line for each new thing, not one for each step of it
-            seconds = time.monotonic() - self._began
-            print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
+        # One line for each new thing, not one for each step of it; but no long silence either.
+        elif text != self._text or time.monotonic() - self._told >= SILENCE:
+            self._told = time.monotonic()
+            count = f" ({done} of {total})" if total and text == self._text else ""
+            print(f"[{self._told - self._began:6.1f} s] {text}{count}", file=sys.stderr, flush=True)
         self._text = text
 
 

@@ -1,0 +1,33 @@
+"""What people see while they wait."""
+
+import pytest
+
+from vtp_export import terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_pipe_hears_of_new_things_and_of_long_ones(clock, capsys):
+    with terminal.Listener() as progress:
+        progress("loading")
+        for step in range(50):
+            progress("comparing", step, 50)
+            clock[0] += 1
+        progress("writing")
+    assert capsys.readouterr().err.splitlines() == [
+        "[   0.0 s] loading",
+        "[   0.0 s] comparing",
+        "[  20.0 s] comparing (20 of 50)",
+        "[  40.0 s] comparing (40 of 50)",
+        "[  50.0 s] writing",
+    ]
+
+
+def test_brackets_in_a_table_are_no_markup(capsys):
+    terminal.show_table("t", ("a",), [("pip install 'vtp-export[lint]'",)])
+    assert "vtp-export[lint]" in capsys.readouterr().out
