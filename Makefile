@@ -13,9 +13,9 @@ BINDINGS := --only-binary=:all: --python-version 311 --platform manylinux_2_17_x
 demo: $(READY)
 	$(BIN)/vtp-export demo --out demo-out
 
-# no network, no GPU
+# no network, no GPU; the files are shared between two workers
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -93,6 +93,14 @@ def test_a_plan_gives_what_its_onnx_file_gives(planned, batch):
             assert np.array_equal(array, vars(other)[name]), name
 
 
+def test_a_plan_is_validated_as_every_format(planned):
+    from vtp_export.pipeline.validate import ValidateSpec, validate
+
+    assert validate(ValidateSpec(planned, ("tensorrt",), "shapes", 4)).passed
+    told = open_artefact(planned).manifest.validation["tensorrt"]
+    assert (told["provider"], told["same_tokens_kept"]) == ("tensorrt", 4)
+
+
 def test_a_plan_is_preferred_where_it_can_run(planned):
     with load(planned) as opened:
         assert opened.format == "tensorrt"
@@ -307,6 +315,8 @@ def test_inspect_says_which_plan_would_open(planned, world):
     assert inspect(planned).obstacles["tensorrt"] is None
     world.become(world.fake.version, (7, 2))
     assert "and here is 7.2" in inspect(planned).obstacles["tensorrt"]
+    with load(planned) as opened:
+        assert opened.format == "onnx"  # none was named, and this one runs
 
 
 def test_another_platform_is_refused(planned, monkeypatch):

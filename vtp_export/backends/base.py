@@ -109,6 +109,9 @@ class Backend(Protocol):
     loop_free: bool = False
     """Whether graphs for this format never have the loop operator: the rounds of greedy methods are unrolled."""
 
+    usual: str = "cpu"
+    """The provider that runs such a file where none is named."""
+
     int8: tuple[str, ...] = ()
     """Forms of int8 that a graph for this format may hold: "dynamic", "static" (see `graphs.int8`), the usual first."""
 

@@ -54,7 +54,7 @@ def why_not(record: EngineRecord, mine: EngineRecord) -> str | None:
 class Backend(base.Backend):
     """`model.smNN.plan`, and beside it `model.smNN.layers.json`, what TensorRT's inspector says of it."""
 
-    loop_free = True
+    loop_free, usual = True, "tensorrt"
     int8 = ("static",)
 
     def missing(self) -> str | None:

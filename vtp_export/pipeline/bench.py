@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vtp_export import rooms
 from vtp_export.errors import SpecError
-from vtp_export.pipeline.load import load
+from vtp_export.pipeline.load import load, obstacle
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.runtime.artefact import open_artefact
 
@@ -90,8 +89,9 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
 
 
 def _runnable(folder: Path) -> list[str]:
-    formats = open_artefact(folder).manifest.formats()
-    return [fmt for fmt in formats if rooms.load("backends", fmt).Backend().missing() is None] or formats
+    artefact = open_artefact(folder)
+    formats = artefact.manifest.formats()
+    return [fmt for fmt in formats if obstacle(artefact, fmt) is None] or formats
 
 
 def _eager(model: str) -> tuple[Callable[[np.ndarray], object], int]:

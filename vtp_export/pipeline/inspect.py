@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtp_export import rooms
-from vtp_export.errors import VtpError
-from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.pipeline.load import obstacle
+from vtp_export.runtime.artefact import open_artefact
 from vtp_export.spec import Manifest
 
 
@@ -26,20 +25,5 @@ def inspect(folder: Path) -> Inspection:
     """
     artefact = open_artefact(folder)
     artefact.verify()
-    obstacles = {name: _obstacle(artefact, name) for name in artefact.manifest.formats()}
+    obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
     return Inspection(folder, artefact.manifest, obstacles)
-
-
-def _obstacle(artefact: Artefact, fmt: str) -> str | None:
-    """Why a format cannot be opened here: no runtime, or compiled for another machine."""
-    if fmt not in rooms.names("backends"):
-        return f"no backend named '{fmt}'"
-    backend = rooms.load("backends", fmt).Backend()
-    if reason := backend.missing():
-        told: str = reason
-        return told
-    try:
-        backend.file(artefact, fmt)
-    except VtpError as error:
-        return str(error)
-    return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from vtp_export import rooms
 from vtp_export.backends.base import OpenOptions, Session
-from vtp_export.errors import UnavailableError
+from vtp_export.errors import UnavailableError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
 from vtp_export.spec import Manifest
@@ -145,11 +145,26 @@ def _shape(array: Any) -> tuple[int, ...]:
     return tuple(shape() if callable(shape) else shape)
 
 
+def obstacle(artefact: Artefact, fmt: str) -> str | None:
+    """Why a format of an artefact cannot be opened here: no runtime, or compiled for another machine; else None."""
+    if fmt not in rooms.names("backends"):
+        return f"no backend named '{fmt}'"
+    backend = rooms.load("backends", fmt).Backend()
+    if reason := backend.missing():
+        told: str = reason
+        return told
+    try:
+        backend.file(artefact, fmt)
+    except VtpError as error:
+        return str(error)
+    return None
+
+
 def _runnable_format(artefact: Artefact) -> str:
     present = artefact.manifest.formats()
     reasons = []
     for name in sorted(present, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)):
-        reason = rooms.load("backends", name).Backend().missing()
+        reason = obstacle(artefact, name)
         if reason is None:
             return name
         reasons.append(reason)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vtp_export import rooms
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.tokens import Tokens
@@ -112,6 +113,7 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     comparisons = (against_reference.done(), *(tally.done() for tally in tallies.values()))
     for i, (name, comparison) in enumerate(zip(formats, comparisons[1:], strict=True)):
         told = _recorded(comparison, spec, comparisons[0])
+        told["provider"] = spec.provider or rooms.load("backends", name).Backend.usual
         record_validation(spec.folder, name, told | (_answers_recorded(answers[i]) if answers else {}))
     return ValidationReport(str(spec.folder), spec.benchmark, comparisons, answers)
 
@@ -260,7 +262,6 @@ def _recorded(comparison: Comparison, spec: ValidateSpec, against_reference: Com
     }
     return {
         "benchmark": spec.benchmark,
-        "provider": spec.provider,
         "images": comparison.images,
         "passed": comparison.passed and against_reference.passed,
         "same_tokens_kept": comparison.identical,
