@@ -1,4 +1,4 @@
-"""The laws of `backends/base.py`, for every file in `backends/`."""
+"""The laws of `backends/base.py`, for every file in `backends/`; TensorRT's also on a fake, and named so."""
 
 import importlib.util
 import subprocess
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tensorrt_api.fake_machine import World
+from tests.tensorrt_api.fake_tensorrt import VERSIONS
 from vtp_export import rooms
 from vtp_export.backends._torch import example_inputs
 from vtp_export.backends.base import OpenOptions, Plan
@@ -27,6 +29,8 @@ SIZES = ClipConfig(
 )
 IDENTITY = "0123456789abcdef" * 4
 LARGEST = 16
+FAKE = " on the fake "
+ON_A_FAKE = [f"tensorrt{FAKE}{version}" for version in VERSIONS]
 
 
 def backend(name):
@@ -53,13 +57,26 @@ def plan(graph):
     return Plan(inputs, outputs, BatchRange(1, 1, LARGEST), IDENTITY)
 
 
-@pytest.fixture(scope="module", params=rooms.names("backends"))
+@pytest.fixture(scope="module", params=[*rooms.names("backends"), *ON_A_FAKE])
 def built(request, graph, plan, tmp_path_factory):
     """A format's name, and the files that it wrote, the main one first."""
-    if reason := backend(request.param).missing():
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp(request.param)
-    return request.param, backend(request.param).build(graph, plan, folder)
+    fmt, _, version = request.param.partition(FAKE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        if version:
+            World(patch, version)
+        if reason := backend(fmt).missing():
+            pytest.skip(reason)
+        yield fmt, backend(fmt).build(graph, plan, tmp_path_factory.mktemp(fmt))
+
+
+@pytest.fixture
+def before(request, built):
+    """What another process must run before it can open the file."""
+    version = request.node.callspec.params["built"].partition(FAKE)[2]
+    return f"from tests.tensorrt_api.fake_machine import ForGood, World\nWorld(ForGood(), {version!r})\n" * bool(
+        version
+    )
 
 
 @pytest.fixture
@@ -133,9 +150,9 @@ def test_eight_threads_at_once(session):
         assert_same(result, expected[turn % 8])
 
 
-def test_two_processes_at_once(built, names, session):
+def test_two_processes_at_once(built, before, names, session):
     fmt, files = built
-    code = (
+    code = before + (
         "import sys, numpy as np; from pathlib import Path; from vtp_export import rooms\n"
         "from vtp_export.backends.base import OpenOptions\n"
         "x = np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32)\n"
@@ -150,8 +167,10 @@ def test_two_processes_at_once(built, names, session):
     assert printed == [str(session.run(pixels(2))["kept"].tolist())] * 2
 
 
-def test_arrays_of_the_device_go_in_and_come_out(session):
+def test_arrays_of_the_device_go_in_and_come_out(built, session):
     """On the CPU, through the code that serves a GPU: what torch holds is read in place, what comes out is shared."""
+    if "cpu" not in backend(built[0]).providers:
+        pytest.skip("runs on no CPU; tests/backends/test_tensorrt.py gives it arrays of a fake GPU")
     given = torch.from_numpy(pixels(2)["pixel_values"])
     first = session.run_device({"pixel_values": given})
     assert all(value.__dlpack_device__() == (1, 0) for value in first.values())
@@ -168,8 +187,8 @@ def test_one_thread_gives_the_same(built, names, session):
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_provider_that_is_not_there_is_refused_in_one_sentence(built, names, provider):
     fmt, files = built
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+    if torch.cuda.is_available() or (fmt, provider) == ("tensorrt", "tensorrt"):
+        pytest.skip("there is a GPU, or a fake one")
     with pytest.raises(UnavailableError) as caught:
         backend(fmt).open(files[0], names, OpenOptions(provider=provider))
     assert "\n" not in str(caught.value)

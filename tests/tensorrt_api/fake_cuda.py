@@ -1,6 +1,7 @@
 """A FAKE of `cuda.bindings.runtime`: host memory that plays a device, for tests on machines without a GPU.
 
 It knows only what is used, answers in the same form (an error code first), and refuses copies that leave an allocation.
+Fresh memory is full of rubbish, and what is asked of a stream is done when somebody waits for it, and not before.
 """
 
 import ctypes
@@ -14,6 +15,8 @@ class Error(enum.IntEnum):
     cudaSuccess = 0
     cudaErrorInvalidValue = 1
     cudaErrorMemoryAllocation = 2
+    cudaErrorNoDevice = 100
+    cudaErrorStreamCaptureUnsupported = 900
 
 
 class Kind(enum.IntEnum):
@@ -45,15 +48,19 @@ class Device:
 
     def __init__(self, capability=(8, 7), capacity=2**30):
         self.capability, self.capacity = capability, capacity
-        self.memory, self.streams, self.captures, self.graphs = {}, set(), {}, {}
-        self.launches = 0
+        self.memory, self.streams, self.captures, self.graphs = {}, {}, {}, {}
+        self.launches, self.made, self.absent = 0, 0, False
 
     def inside(self, pointer, size):
         return any(start <= pointer and pointer + size <= start + len(held) for start, held in self.memory.items())
 
     def enqueue(self, stream, work):
-        """Do it, or remember it if the stream is being captured."""
-        (self.captures[stream].append if stream in self.captures else lambda work: work())(work)
+        """Remember it, for when somebody waits or for a capture."""
+        self.captures.get(stream, self.streams[stream]).append(work)
+
+    def finish(self, stream):
+        while self.streams[stream]:
+            self.streams[stream].pop(0)()
 
     def module(self):
         """The module that is imported as `cuda.bindings.runtime`."""
@@ -65,7 +72,7 @@ class Device:
         return module
 
     def cudaGetDevice(self):
-        return OK, 0
+        return (Error.cudaErrorNoDevice, None) if self.absent else (OK, 0)
 
     def cudaDeviceGetAttribute(self, attribute, device):
         return OK, self.capability[attribute - Attribute.cudaDevAttrComputeCapabilityMajor]
@@ -77,13 +84,18 @@ class Device:
         return OK, error.name.encode()
 
     def cudaMalloc(self, size):
+        if self.captures:
+            return Error.cudaErrorStreamCaptureUnsupported, None
         if sum(map(len, self.memory.values())) + size > self.capacity:
             return Error.cudaErrorMemoryAllocation, None
         held = (ctypes.c_char * size)()
+        ctypes.memset(held, 0xA5, size)
         self.memory[ctypes.addressof(held)] = held
         return OK, ctypes.addressof(held)
 
     def cudaFree(self, pointer):
+        for stream in self.streams:  # it waits for the device
+            self.finish(stream)
         return (OK,) if self.memory.pop(pointer, None) is not None else (Error.cudaErrorInvalidValue,)
 
     def cudaMemcpyAsync(self, target, source, size, kind, stream):
@@ -92,19 +104,28 @@ class Device:
         )
         if stream not in self.streams or not all(self.inside(pointer, size) for pointer in device):
             return (Error.cudaErrorInvalidValue,)
-        self.enqueue(stream, lambda: ctypes.memmove(target, source, size))
+
+        def copy():
+            assert all(self.inside(pointer, size) for pointer in device), "the memory was freed before the copy"
+            ctypes.memmove(target, source, size)
+
+        self.enqueue(stream, copy)
         return (OK,)
 
     def cudaStreamCreate(self):
-        stream = 1000 + len(self.streams)
-        self.streams.add(stream)
-        return OK, stream
+        self.made += 1
+        self.streams[1000 + self.made] = []
+        return OK, 1000 + self.made
 
     def cudaStreamDestroy(self, stream):
-        self.streams.remove(stream)
+        self.finish(stream)
+        del self.streams[stream]
         return (OK,)
 
     def cudaStreamSynchronize(self, stream):
+        if stream in self.captures:
+            return (Error.cudaErrorStreamCaptureUnsupported,)
+        self.finish(stream)
         return (OK,)
 
     def cudaStreamBeginCapture(self, stream, mode):
@@ -115,16 +136,16 @@ class Device:
         return OK, self.captures.pop(stream)
 
     def cudaGraphInstantiate(self, graph, flags):
-        self.graphs[len(self.graphs) + 1] = graph
-        return OK, len(self.graphs)
+        self.made += 1
+        self.graphs[self.made] = graph
+        return OK, self.made
 
     def cudaGraphDestroy(self, graph):
         return (OK,)
 
     def cudaGraphLaunch(self, executable, stream):
         self.launches += 1
-        for work in self.graphs[executable]:
-            work()
+        self.streams[stream] += self.graphs[executable]
         return (OK,)
 
     def cudaGraphExecDestroy(self, executable):

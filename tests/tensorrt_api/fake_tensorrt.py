@@ -6,9 +6,9 @@ the memory of a fake device. What is recorded and has no behaviour here raises N
 """
 
 import enum
+import hashlib
 import json
 import pickle
-import re
 import types
 from pathlib import Path
 
@@ -23,11 +23,12 @@ DTYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "INT32": n
 
 
 class Faults:
-    """What is to go wrong: a parser error (node, operator, text), a build without memory, a run or a plan refused."""
+    """What is to go wrong: a parser error (node, operator, text), a build or a context without memory, a run or a plan
+    refused."""
 
-    def __init__(self, parser=None, out_of_memory=False, refuse_run=False, unreadable=False):
+    def __init__(self, parser=None, out_of_memory=False, refuse_run=False, unreadable=False, no_context=False):
         self.parser, self.out_of_memory, self.refuse_run = parser, out_of_memory, refuse_run
-        self.unreadable = unreadable
+        self.unreadable, self.no_context = unreadable, no_context
 
 
 def split_signature(text):
@@ -155,6 +156,8 @@ def parse_from_file(this, path):
         object.__setattr__(this, "_errors", [made(this, "ParserError", told=fault)])
         return False
     model = onnx.load(path)  # with the weights beside it
+    del model.metadata_props[:]  # nothing of it gets into a plan
+    object.__setattr__(this._network, "name", model.graph.name)
     object.__setattr__(this._network, "_model", model)
     return True
 
@@ -165,12 +168,9 @@ def build_serialized_network(this, network, config):
     if fake.faults.out_of_memory:
         this._logger.log(fake.module.ILogger.Severity.ERROR, "[builder] out of memory:\n  requested 9 GiB")
         return None
-    monitor = vars(config).get("progress_monitor")
-    if monitor is not None:
-        monitor.phase_start("Building Engine", None, 2)
-        for step in range(2):
-            assert monitor.step_complete("Building Engine", step)
-        monitor.phase_finish("Building Engine")
+    if not _monitored(vars(config)["progress_monitor"]):
+        this._logger.log(fake.module.ILogger.Severity.ERROR, "the build was stopped by the progress monitor")
+        return None
     config._cache._timings.add(f"kernel of {network._model.graph.name}".encode())
     flags = sorted(flag.name for flag in fake.module.BuilderFlag if flag not in config._cleared)
     plan = {
@@ -179,9 +179,48 @@ def build_serialized_network(this, network, config):
         "profile": config._profiles[0]._shapes,
         "tf32": "TF32" in flags,
         "workspace": config._pools.get("WORKSPACE"),
+        "name": vars(network).get("name", "Unnamed Network 0"),
         "model": network._model.SerializeToString(),
     }
-    return fake.module.IHostMemory(MAGIC + pickle.dumps(plan))
+    content = pickle.dumps(plan)
+    return fake.module.IHostMemory(MAGIC + content + hashlib.sha256(content).digest())
+
+
+def _monitored(monitor):
+    """One phase inside of another; False when the monitor stops them. What it raises is lost, as it would be in C++."""
+
+    def told(call, *args):
+        try:
+            return call(*args)
+        except BaseException:
+            return True
+
+    told(monitor.phase_start, "Building Engine", None, 2)
+    told(monitor.phase_start, "Timing", "Building Engine", 2)
+    going = all(told(monitor.step_complete, "Timing", step) for step in range(2))
+    told(monitor.phase_finish, "Timing")
+    going = going and all(told(monitor.step_complete, "Building Engine", step) for step in range(2))
+    told(monitor.phase_finish, "Building Engine")
+    return going
+
+
+def made_on(this):
+    """Begins every kept timing cache."""
+    return f"made on {this._fake.version} {this._fake.device.capability}".encode()
+
+
+def create_timing_cache(this, data):
+    pieces = bytes(data).split(b"|") if data else [made_on(this)]
+    if not pieces[0].startswith(b"made on "):
+        return None
+    return made(this, "ITimingCache", made_on=pieces[0], timings=set(pieces[1:]))
+
+
+def set_timing_cache(this, cache, ignore):
+    if cache._made_on != made_on(this) and not ignore:
+        return False
+    _keep("cache")(this, cache)
+    return True
 
 
 def new_config(this):
@@ -190,15 +229,22 @@ def new_config(this):
 
 def deserialize(this, data):
     fake, severity = this._fake, this._fake.module.ILogger.Severity
-    if fake.faults.unreadable or not bytes(data).startswith(MAGIC):
+    content, digest = bytes(data)[len(MAGIC) : -32], bytes(data)[-32:]
+    if fake.faults.unreadable or not bytes(data).startswith(MAGIC) or hashlib.sha256(content).digest() != digest:
         this._logger.log(severity.ERROR, "Serialization assertion failed: magic tag does not match")
         return None
-    plan = pickle.loads(bytes(data)[len(MAGIC) :])
+    plan = pickle.loads(content)
     if plan["version"] != fake.version:
         this._logger.log(severity.ERROR, "the plan is of another version")
         return None
     session = onnxruntime.InferenceSession(plan["model"], providers=["CPUExecutionProvider"])
     return made(this, "ICudaEngine", plan=plan, session=session, io=[*session.get_inputs(), *session.get_outputs()])
+
+
+def create_execution_context(this):
+    if this._fake.faults.no_context:
+        return None
+    return made(this, "IExecutionContext", engine=this, shapes={}, addresses={}, changes=[])
 
 
 def _entry(engine, name):
@@ -219,8 +265,14 @@ def set_input_shape(this, name, shape):
     low, _, high = this._engine._plan["profile"][name]
     if len(shape) != len(low) or not all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
         return False
-    this._shapes[name] = tuple(shape)
+    _change(this, this._shapes, name, tuple(shape))
     return True
+
+
+def _change(context, held, name, value):
+    if held.get(name) != value:
+        context._changes.append(name)
+    held[name] = value
 
 
 def context_shape(this, name):
@@ -243,7 +295,11 @@ def execute(this, stream):
         held = memory[this._addresses[name]]
         return np.frombuffer(held, dtype=dtype, count=int(np.prod(shapes[name]))).reshape(shapes[name])
 
+    changes, captured = len(this._changes), stream in fake.device.captures
+
     def work():
+        # The documentation leaves undefined what a captured graph does once its context was changed.
+        assert not captured or changes == len(this._changes), "a graph of a context that was changed since its capture"
         inputs = {entry.name: array(entry.name).copy() for entry in engine._session.get_inputs()}
         names = [entry.name for entry in engine._session.get_outputs()]
         for name, found in zip(names, engine._session.run(names, inputs), strict=True):
@@ -254,6 +310,8 @@ def execute(this, stream):
 
 
 def combine(this, other, ignore):
+    if other._made_on != this._made_on and not ignore:
+        return False
     this._timings.update(other._timings)
     return True
 
@@ -281,15 +339,13 @@ BEHAVIOURS = {
         "clear_flag": lambda this, flag: this._cleared.add(flag),
         "set_memory_pool_limit": lambda this, pool, size: this._pools.update({pool.name: size}),
         "add_optimization_profile": lambda this, profile: this._profiles.append(profile) or len(this._profiles) - 1,
-        "create_timing_cache": lambda this, data: made(
-            this, "ITimingCache", timings=set(re.findall(rb"[^|]+", bytes(data)))
-        ),
-        "set_timing_cache": lambda this, cache, ignore: _keep("cache")(this, cache) or True,
+        "create_timing_cache": create_timing_cache,
+        "set_timing_cache": set_timing_cache,
         "get_timing_cache": lambda this: this._cache,
     },
     "ITimingCache": {
         "combine": combine,
-        "serialize": lambda this: this._fake.module.IHostMemory(b"|".join(sorted(this._timings))),
+        "serialize": lambda this: this._fake.module.IHostMemory(b"|".join([this._made_on, *sorted(this._timings)])),
     },
     "IOptimizationProfile": {"set_shape": set_shape},
     "OnnxParser": {
@@ -312,14 +368,14 @@ BEHAVIOURS = {
         "get_tensor_mode": tensor_mode,
         "get_tensor_dtype": _dtype,
         "get_tensor_profile_shape": lambda this, name, index: list(this._plan["profile"][name]),
-        "create_execution_context": lambda this: made(this, "IExecutionContext", engine=this, shapes={}, addresses={}),
+        "create_execution_context": create_execution_context,
         "create_engine_inspector": lambda this: made(this, "EngineInspector", engine=this),
     },
     "EngineInspector": {"get_engine_information": inspected},
     "IExecutionContext": {
         "set_input_shape": set_input_shape,
         "get_tensor_shape": context_shape,
-        "set_tensor_address": lambda this, name, memory: this._addresses.update({name: memory}) or True,
+        "set_tensor_address": lambda this, name, memory: _change(this, this._addresses, name, memory) or True,
         "execute_async_v3": execute,
     },
 }

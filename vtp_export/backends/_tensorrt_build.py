@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtp_export.errors import ExportError
+from vtp_export.backends.base import Plan
+from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.runtime import cuda
 from vtp_export.runtime.replacing import locked
-from vtp_export.spec import BatchRange, TensorSpec
 
 Progress = Callable[[str, int, int], None]
 """What is being done, steps done, steps in all."""
@@ -31,15 +31,12 @@ class BuildOptions:
     progress: Progress = lambda text, done, total: None
 
 
-def build_plan(
-    onnx: Path, inputs: tuple[TensorSpec, ...], batch: BatchRange, options: BuildOptions
-) -> tuple[bytes, str]:
+def build_plan(onnx: Path, plan: Plan, options: BuildOptions) -> tuple[bytes, str]:
     """Parse and build.
 
     Args:
         onnx: the file; weights beside it are found from its path.
-        inputs: of the graph.
-        batch: becomes the optimisation profile.
+        plan: its batch becomes the optimisation profile, its identity the engine's name.
         options: see there.
 
     Returns:
@@ -47,6 +44,7 @@ def build_plan(
 
     Raises:
         ExportError: the parser refuses a node, or no engine could be built; relays TensorRT's words.
+        BaseException: what `options.progress` raised, a KeyboardInterrupt among them; the build was stopped.
     """
     import tensorrt as trt
 
@@ -55,26 +53,31 @@ def build_plan(
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # 1 in 10.3 and 0 in 11: never write the number
     network = builder.create_network(flags)
     _parse(trt.OnnxParser(network, log), onnx, log)
+    network.name = plan.identity  # after the parser, which may name it too; the metadata of the file do not come along
     config = builder.create_builder_config()
     # The erank branch needs float32 products, and TF32 rounds their inputs to ten bits; half precision is in the graph.
     config.clear_flag(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    config.progress_monitor = _monitor(options.progress)
+    monitor = config.progress_monitor = _monitor(options.progress)
     if options.workspace_gb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gb * 2**30))
     profile = builder.create_optimization_profile()
-    for spec in inputs:
-        sizes = ([size if axis == "b" else axis for axis in spec.shape] for size in (batch.min, batch.opt, batch.max))
-        profile.set_shape(spec.name, *(tuple(size) for size in sizes))
+    for spec in plan.inputs:
+        sizes = (plan.batch.min, plan.batch.opt, plan.batch.max)
+        profile.set_shape(spec.name, *(tuple(size if axis == "b" else axis for axis in spec.shape) for size in sizes))
     config.add_optimization_profile(profile)
     cache = cache_file(trt.__version__)
-    config.set_timing_cache(config.create_timing_cache(_read(cache)), False)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
+    _use_cache(config, cache)
+    built = builder.build_serialized_network(network, config)
+    if monitor.stopped_by is not None:
+        raise monitor.stopped_by
+    if built is None:
         raise ExportError(f"TensorRT could not build an engine: {log.last() or 'it gave no reason'}")
-    _merge_cache(config, cache)
-    built = bytes(plan)
-    return built, _inspected(built, log)
+    try:
+        _merge_cache(config, cache)
+    except (OSError, ArtefactError) as error:  # not worth a build that took ten minutes
+        options.progress(f"timings of kernels are not kept: {error}", 0, 0)
+    return bytes(built), _inspected(bytes(built), log)
 
 
 def logger() -> Any:
@@ -113,19 +116,26 @@ def _monitor(progress: Progress) -> Any:
     import tensorrt as trt
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Passes the outermost phase on."""
+        """Passes every phase on. What is raised here would be lost in TensorRT, so it is kept and the build stopped."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
+            self.stopped_by: BaseException | None = None
+
+        def _tell(self, phase_name: str, done: int) -> None:
+            try:
+                progress(f"TensorRT: {phase_name}", done, self._steps.get(phase_name, 0))
+            except BaseException as error:
+                self.stopped_by = error
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
-            progress(f"TensorRT: {phase_name}", 0, num_steps)
+            self._tell(phase_name, 0)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            progress(f"TensorRT: {phase_name}", step + 1, self._steps.get(phase_name, 0))
-            return True  # go on
+            self._tell(phase_name, step + 1)
+            return self.stopped_by is None  # whether to go on
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)
@@ -153,8 +163,16 @@ def cache_file(version: str) -> Path:
 def _read(cache: Path) -> bytes:
     try:
         return cache.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return b""
+
+
+def _use_cache(config: Any, cache: Path) -> None:
+    """Timings of earlier builds, or none where they are damaged or of another GPU."""
+    for known in (_read(cache), b""):
+        timings = config.create_timing_cache(known)
+        if timings is not None and config.set_timing_cache(timings, False):
+            return
 
 
 def _merge_cache(config: Any, cache: Path) -> None:
@@ -162,8 +180,9 @@ def _merge_cache(config: Any, cache: Path) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     with locked(cache.parent):
         mine = config.get_timing_cache()
-        if known := _read(cache):
-            mine.combine(config.create_timing_cache(known), False)
+        others = config.create_timing_cache(_read(cache))
+        if others is not None:
+            mine.combine(others, False)
         partial = cache.with_suffix(".partial")
         partial.write_bytes(bytes(mine.serialize()))
         partial.replace(cache)

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import numpy as np
 
 from vtp_export.backends._tensorrt_build import logger
 from vtp_export.backends.base import Arrays, Session
-from vtp_export.errors import ArtefactError, ImageError
-from vtp_export.runtime.cuda import Buffer, Graph, Stream
+from vtp_export.errors import ArtefactError, ImageError, UnavailableError
+from vtp_export.runtime.cuda import Buffer, Graph, Stream, device
 from vtp_export.runtime.dlpack import CUDA, DeviceArray, borrowed
+
+Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,16 @@ class _Tensor:
 
     name: str
     dtype: np.dtype[Any]
-    is_input: bool
     buffer: Buffer
+
+
+@dataclass
+class _Work:
+    """What one batch size does: a context, whether it has run, and then its capture."""
+
+    context: Any
+    warm: bool = False
+    graph: Graph | None = None
 
 
 class TensorrtSession(Session):
@@ -33,10 +43,12 @@ class TensorrtSession(Session):
     Args:
         path: the plan; its digest and what it was built on have been checked.
         outputs: names in order.
-        cuda_graphs: capture the work of each batch size at its first run, and launch the capture from then on.
+        cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on. Each
+            batch size takes the memory of a context of its own.
 
     Raises:
         ArtefactError: TensorRT refuses the plan; relays its words.
+        UnavailableError: the device has not enough memory.
     """
 
     def __init__(self, path: Path, outputs: tuple[str, ...], cuda_graphs: bool = False) -> None:
@@ -47,14 +59,28 @@ class TensorrtSession(Session):
         engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             raise ArtefactError(f"TensorRT refuses {path.name}: {self._log.last() or 'it gave no reason'}")
-        self._engine, self._context = engine, engine.create_execution_context()
-        self._outputs, self._lock, self._stream = outputs, threading.Lock(), Stream()
-        self._graphs: dict[tuple[int, ...], Graph] | None = {} if cuda_graphs else None
-        self._warm: set[tuple[int, ...]] = set()
-        self._tensors = self._allocated(trt)
+        self._engine, self._outputs, self._lock = engine, outputs, threading.Lock()
+        self._device, self._stream = device(), Stream()
+        self._buffers: list[Buffer] = []
+        # A context that was captured must not be changed afterwards, so with graphs each shape has one of its own.
+        self._cuda_graphs, self._captured = cuda_graphs, dict[Shapes, _Work]()
+        self._closed = False
+        try:
+            self._plain = _Work(self._new_context())
+            self._tensors = self._allocated(trt, self._plain.context)
+            self._set_addresses(self._plain.context)
+        except BaseException:
+            self.__exit__()
+            raise
 
-    def _allocated(self, trt: Any) -> dict[str, _Tensor]:
-        engine, context = self._engine, self._context
+    def _new_context(self) -> Any:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise UnavailableError(f"TensorRT cannot make an execution context: {self._log.last() or 'no memory?'}")
+        return context
+
+    def _allocated(self, trt: Any, context: Any) -> dict[str, _Tensor]:
+        engine = self._engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         for name in inputs:
@@ -64,9 +90,13 @@ class TensorrtSession(Session):
         for name in names:
             dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
             buffer = Buffer(math.prod(tuple(context.get_tensor_shape(name))) * dtype.itemsize)
-            context.set_tensor_address(name, buffer.pointer)
-            found[name] = _Tensor(name, dtype, name in inputs, buffer)
+            self._buffers.append(buffer)
+            found[name] = _Tensor(name, dtype, buffer)
         return found
+
+    def _set_addresses(self, context: Any) -> None:
+        for tensor in self._tensors.values():
+            context.set_tensor_address(tensor.name, tensor.buffer.pointer)
 
     def __enter__(self) -> "TensorrtSession":
         """Itself."""
@@ -75,22 +105,26 @@ class TensorrtSession(Session):
     def __exit__(self, *exc: object) -> None:
         """Free the device's memory."""
         with self._lock:
-            if self._context is not None:
-                for graph in (self._graphs or {}).values():
-                    graph.destroy()
-                for tensor in self._tensors.values():
-                    tensor.buffer.free()
+            if not self._closed:
+                self._closed = True
+                for work in self._captured.values():
+                    if work.graph is not None:
+                        work.graph.destroy()
+                for buffer in self._buffers:
+                    buffer.free()
                 self._stream.destroy()
-                self._context = self._engine = self._runtime = None
+                self._captured, self._plain = {}, _Work(None)
+                self._engine = self._runtime = None
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """See `base.Session`."""
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        with self._turn({name: array.shape for name, array in arrays.items()}) as shapes:
+        with self._turn({name: array.shape for name, array in arrays.items()}) as work:
             for name, array in arrays.items():
                 self._stream.upload(array, self._tensors[name].buffer.pointer)
-            self._execute(shapes)
-            results = {name: np.empty(self._shape(name), self._tensors[name].dtype) for name in self._outputs}
+            self._execute(work)
+            shapes = {name: tuple(work.context.get_tensor_shape(name)) for name in self._outputs}
+            results = {name: np.empty(shape, self._tensors[name].dtype) for name, shape in shapes.items()}
             for name, result in results.items():
                 self._stream.download(self._tensors[name].buffer.pointer, result)
             self._stream.wait()
@@ -108,57 +142,63 @@ class TensorrtSession(Session):
         Raises:
             ImageError: a tensor is not on the GPU, or not in C order, or of another dtype.
         """
-        with self._views(inputs) as views, self._turn({n: view.shape for n, view in views.items()}) as shapes:
+        with self._views(inputs) as views, self._turn({n: view.shape for n, view in views.items()}) as work:
             for name, view in views.items():
                 self._stream.move(view.pointer, self._tensors[name].buffer.pointer, view.nbytes)
-            self._execute(shapes)
+            self._execute(work)
             results = {}
             for name in self._outputs:
-                shape, tensor = self._shape(name), self._tensors[name]
+                shape, tensor = tuple(work.context.get_tensor_shape(name)), self._tensors[name]
                 mine = Buffer(math.prod(shape) * tensor.dtype.itemsize)
                 self._stream.move(tensor.buffer.pointer, mine.pointer, mine.nbytes)
-                results[name] = DeviceArray(mine.pointer, shape, tensor.dtype, (CUDA, 0), mine)
+                results[name] = DeviceArray(mine.pointer, shape, tensor.dtype, (CUDA, self._device), mine)
             self._stream.wait()
         return results
 
     @contextmanager
     def _views(self, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        from contextlib import ExitStack
-
+        if self._closed:
+            raise ValueError("this session is closed")  # its stream is no more, and must not be waited for
         with ExitStack() as stack:
             views = {n: stack.enter_context(borrowed(tensor, self._stream.handle)) for n, tensor in inputs.items()}
             for name, view in views.items():
-                if view.device[0] != CUDA:
-                    raise ImageError(
-                        f"{name} lies on DLPack's device {view.device}; it must be on the GPU, ({CUDA}, 0)"
-                    )
+                if view.device != (CUDA, self._device):
+                    right = f"it must be on the GPU of this session, {(CUDA, self._device)}"
+                    raise ImageError(f"{name} lies on DLPack's device {view.device}; {right}")
                 if view.dtype != self._tensors[name].dtype:
                     raise ImageError(f"{name} is {view.dtype}; it must be {self._tensors[name].dtype}")
             yield views
 
     @contextmanager
-    def _turn(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-        """The context to oneself, with its input shapes set."""
+    def _turn(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[_Work]:
+        """The device to oneself, and a context with these input shapes."""
         with self._lock:
-            if self._context is None:
+            if self._closed:
                 raise ValueError("this session is closed")
-            for name, shape in shapes.items():
-                if not self._context.set_input_shape(name, tuple(shape)):
-                    raise ImageError(f"{name} has shape {tuple(shape)}, outside of what the plan was built for")
-            yield tuple(length for shape in shapes.values() for length in shape)
+            yield self._work_of(shapes)
 
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._context.get_tensor_shape(name))
+    def _work_of(self, shapes: dict[str, tuple[int, ...]]) -> _Work:
+        key = tuple(shapes.values())
+        if key in self._captured:
+            return self._captured[key]
+        work = _Work(self._new_context()) if self._cuda_graphs else self._plain
+        for name, shape in shapes.items():
+            if not work.context.set_input_shape(name, tuple(shape)):
+                raise ImageError(f"{name} has shape {tuple(shape)}, outside of what the plan was built for")
+        if self._cuda_graphs:
+            self._set_addresses(work.context)
+            self._captured[key] = work
+        return work
 
-    def _execute(self, shapes: tuple[int, ...]) -> None:
-        if self._graphs is not None and shapes in self._warm:
-            if shapes not in self._graphs:
-                self._graphs[shapes] = self._stream.captured(self._enqueue)
-            self._stream.launch(self._graphs[shapes])
+    def _execute(self, work: _Work) -> None:
+        if not (self._cuda_graphs and work.warm):
+            self._enqueue(work.context)  # the first run of a shape may allocate, which must not be captured
+            work.warm = True
             return
-        self._enqueue()  # the first run of a shape may allocate, which must not be captured
-        self._warm.add(shapes)
+        if work.graph is None:
+            work.graph = self._stream.captured(lambda: self._enqueue(work.context))
+        self._stream.launch(work.graph)
 
-    def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._stream.handle):
+    def _enqueue(self, context: Any) -> None:
+        if not context.execute_async_v3(self._stream.handle):
             raise ArtefactError(f"TensorRT could not run the plan: {self._log.last() or 'it gave no reason'}")

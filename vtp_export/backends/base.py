@@ -115,6 +115,9 @@ class Backend(Protocol):
     int8: tuple[str, ...] = ()
     """Forms of int8 that a graph for this format may hold: "dynamic", "static" (see `graphs.int8`), the usual first."""
 
+    providers: tuple[str, ...] = PROVIDERS
+    """What can run such a file at all, whether or not this machine has it."""
+
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
         ...
@@ -135,7 +138,7 @@ class Backend(Protocol):
         return {}
 
     def file(self, artefact: Artefact, fmt: str) -> Path:
-        """The main file to open here. Called when the digests have been verified.
+        """The main file to open here, chosen by what the manifest says; reads no other file.
 
         Args:
             artefact: with at least one file of the format.

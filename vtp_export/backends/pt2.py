@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Backend(base.Backend):
     """`model.pt2`."""
 
+    providers = ("cpu", "cuda")
+
     def missing(self) -> str | None:
         """See `base.Backend`."""
         return missing_torch()

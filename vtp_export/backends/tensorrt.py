@@ -8,7 +8,7 @@ import platform
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, UnavailableError
@@ -26,12 +26,24 @@ def here() -> EngineRecord:
     """This machine, as a plan records it.
 
     Raises:
-        UnavailableError: no GPU, or no driver for it.
+        UnavailableError: no GPU, no driver for it, or a TensorRT without its native libraries.
     """
-    import tensorrt as trt
-
+    trt = _library()
     capability, name = cuda.compute_capability(), cuda.device_name()
     return EngineRecord(trt.__version__, capability, f"{platform.system().lower()}-{platform.machine()}", name)
+
+
+def _library() -> Any:
+    """The module; its native libraries are loaded with it, and may be absent."""
+    try:
+        import tensorrt
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UnavailableError(
+            f"tensorrt is installed and cannot be loaded ({reason}): its native libraries come from NVIDIA's package "
+            "index, or on a Jetson with JetPack"
+        ) from error
+    return tensorrt
 
 
 def plan_name(record: EngineRecord) -> str:
@@ -56,6 +68,7 @@ class Backend(base.Backend):
 
     loop_free, usual = True, "tensorrt"
     int8 = ("static",)
+    providers = ("tensorrt",)
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
@@ -88,7 +101,7 @@ class Backend(base.Backend):
         from vtp_export.backends._tensorrt_build import BuildOptions, build_plan
 
         main = folder / plan_name(here())
-        built, layers = build_plan(onnx, plan.inputs, plan.batch, options or BuildOptions())
+        built, layers = build_plan(onnx, plan, options or BuildOptions())
         main.write_bytes(built)
         report = main.with_suffix(".layers.json")
         report.write_text(layers, encoding="utf-8")
@@ -121,4 +134,5 @@ class Backend(base.Backend):
             raise UnavailableError(f"a TensorRT plan runs on TensorRT, not on {options.provider}; use the format onnx")
         if reason := self.missing():
             raise UnavailableError(reason)
+        _library()
         return TensorrtSession(path, outputs)

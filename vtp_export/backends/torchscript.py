@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Backend(base.Backend):
     """`model.ts`."""
 
+    providers = ("cpu", "cuda")
+
     def missing(self) -> str | None:
         """See `base.Backend`."""
         return missing_torch()

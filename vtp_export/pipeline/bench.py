@@ -65,7 +65,7 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
         contenders: Contenders = {}
         on = "" if spec.provider in (None, "cpu") else f" on {spec.provider}"
         for folder in spec.folders:
-            for fmt in spec.formats or _runnable(folder):
+            for fmt in spec.formats or _runnable(folder, spec.provider):
                 progress(f"opening {folder} ({fmt})")
                 session = stack.enter_context(load(folder, fmt, spec.threads, spec.provider))
                 for note in session.notes:
@@ -88,10 +88,10 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
         return rows
 
 
-def _runnable(folder: Path) -> list[str]:
+def _runnable(folder: Path, provider: str | None) -> list[str]:
     artefact = open_artefact(folder)
     formats = artefact.manifest.formats()
-    return [fmt for fmt in formats if obstacle(artefact, fmt) is None] or formats
+    return [fmt for fmt in formats if obstacle(artefact, fmt, provider) is None] or formats
 
 
 def _eager(model: str) -> tuple[Callable[[np.ndarray], object], int]:

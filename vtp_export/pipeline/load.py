@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PREFERENCE = ("tensorrt", "onnx", "pt2", "torchscript")
-"""Formats in the order in which they are tried when none is named."""
+"""Formats in the order in which they are tried when none is named.
+
+A plan first: whoever built it for this very device wants it used. One that was built for another is passed over.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def load(
     """
     options = OpenOptions(threads, provider)
     artefact = open_artefact(Path(folder))
-    name = fmt or _runnable_format(artefact)
+    name = fmt or _runnable_format(artefact, provider)
     backend = rooms.load("backends", name).Backend()
     artefact.model_file(name)
     if reason := backend.missing():
@@ -145,14 +148,15 @@ def _shape(array: Any) -> tuple[int, ...]:
     return tuple(shape() if callable(shape) else shape)
 
 
-def obstacle(artefact: Artefact, fmt: str) -> str | None:
-    """Why a format of an artefact cannot be opened here: no runtime, or compiled for another machine; else None."""
+def obstacle(artefact: Artefact, fmt: str, provider: str | None = None) -> str | None:
+    """Why a format of an artefact cannot run here, or not on a provider, or None. No file of it is read."""
     if fmt not in rooms.names("backends"):
         return f"no backend named '{fmt}'"
     backend = rooms.load("backends", fmt).Backend()
+    if provider is not None and provider not in backend.providers:
+        return f"{fmt} does not run on {provider}"
     if reason := backend.missing():
-        told: str = reason
-        return told
+        return str(reason)
     try:
         backend.file(artefact, fmt)
     except VtpError as error:
@@ -160,11 +164,11 @@ def obstacle(artefact: Artefact, fmt: str) -> str | None:
     return None
 
 
-def _runnable_format(artefact: Artefact) -> str:
+def _runnable_format(artefact: Artefact, provider: str | None) -> str:
     present = artefact.manifest.formats()
     reasons = []
     for name in sorted(present, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)):
-        reason = obstacle(artefact, name)
+        reason = obstacle(artefact, name, provider)
         if reason is None:
             return name
         reasons.append(reason)

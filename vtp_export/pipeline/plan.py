@@ -1,6 +1,5 @@
 """`vtp-export plan`: build a TensorRT plan on this machine from an artefact's ONNX file, without torch."""
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from vtp_export.backends.base import Plan
 from vtp_export.backends.tensorrt import Backend, here, plan_name
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.pipeline.progress import Progress, silent
-from vtp_export.runtime.artefact import add_files, open_artefact
+from vtp_export.runtime.artefact import extending, open_artefact
 from vtp_export.spec import EngineRecord
 
 FORMAT = "tensorrt"
@@ -61,9 +60,9 @@ def plan(spec: PlanSpec, progress: Progress = silent) -> PlanReport:
     artefact.verify("onnx")
     manifest, began = artefact.manifest, time.perf_counter()
     asked = Plan(manifest.inputs, manifest.outputs, manifest.batch, manifest.identity())
-    with tempfile.TemporaryDirectory(dir=spec.folder.parent, prefix=f".{spec.folder.name}.plan-") as place:
-        files = backend.build_from(onnx, asked, Path(place), BuildOptions(spec.workspace_gb, progress))
+    with extending(spec.folder, FORMAT) as (place, engines):
+        files = backend.build_from(onnx, asked, place, BuildOptions(spec.workspace_gb, progress))
+        engines.update(backend.engines(files))
         progress("writing")
-        add_files(spec.folder, FORMAT, files, backend.engines(files))
     size = (spec.folder / name).stat().st_size
     return PlanReport(name, size, time.perf_counter() - began, engine)

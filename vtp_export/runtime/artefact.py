@@ -6,17 +6,21 @@ file named `model.*` and whatever that needs beside it.
 
 import dataclasses
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.runtime.replacing import locked, replacing, write_atomically
+from vtp_export.runtime.replacing import abandoned, locked, replacing, write_atomically
 from vtp_export.spec import EngineRecord, FileRecord, Manifest, Scalar, manifest_from_json, to_json
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
+ADDING = ".adding-"
+"""Begins the name of a folder inside an artefact whose files are not yet part of it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Artefact:
             ArtefactError: the artefact has no such format; the message lists those it has.
         """
         for name in self._names_of(fmt):
-            if "/" not in name and name.startswith("model.") and not name.endswith(".data"):
+            if "/" not in name and name.startswith("model.") and not name.endswith((".data", ".json")):
                 return self.folder / name
         raise ArtefactError(f"the artefact '{self.folder}' has no 'model.*' for '{fmt}'; export it again")
 
@@ -168,32 +172,55 @@ def record_validation(folder: Path, fmt: str, values: Mapping[str, Scalar]) -> N
         write_manifest(folder, dataclasses.replace(manifest, validation=validation))
 
 
-def add_files(folder: Path, fmt: str, files: Iterable[Path], engines: Mapping[str, EngineRecord]) -> None:
-    """Move files of a format into an artefact that is there, and write them into its manifest.
+@contextmanager
+def extending(folder: Path, fmt: str) -> Iterator[tuple[Path, dict[str, EngineRecord]]]:
+    """Add files of a format to an artefact; a process that is killed meanwhile leaves the artefact as it was.
 
-    A process that is killed in between leaves files that the manifest does not know, and an artefact as it was.
-
-    Args:
-        folder: the artefact.
-        fmt: the format they belong to.
-        files: on the same file system; files of the same names are replaced.
-        engines: what they were compiled on, by name.
+    Yields a fresh folder for the files, and a dictionary for what each was compiled on. When the block ends well they
+    move into the artefact. The folder lies inside of the artefact, which may be a mount of its own; one that a killed
+    process left is removed by the next. Files of the same names are withdrawn before they are replaced, and so is what
+    validation measured for the format: at no instant does the manifest tell of other bytes than those that are there.
 
     Raises:
         ArtefactError: no artefact there, or it cannot be written.
     """
     folder = Path(folder)
-    with locked(folder):
-        manifest = open_artefact(folder).manifest
-        placed = []
-        for file in files:
-            try:
-                placed.append(file.replace(folder / file.name))
-            except OSError as error:
-                raise ArtefactError(f"cannot write '{folder / file.name}': {error.strerror}") from error
-        known = {**manifest.files, **record_files(folder, fmt, placed)}
-        changed = dataclasses.replace(manifest, files=known, engines={**manifest.engines, **engines})
-        write_manifest(folder, changed)
+    open_artefact(folder)
+    engines: dict[str, EngineRecord] = {}
+    try:
+        for left in folder.glob(f"{ADDING}*"):
+            if abandoned(left):
+                shutil.rmtree(left, ignore_errors=True)
+        place = Path(tempfile.mkdtemp(prefix=ADDING, dir=folder))
+    except OSError as error:
+        raise ArtefactError(f"cannot write '{folder}': {error.strerror}") from error
+    try:
+        with locked(place):
+            yield place, engines
+            with locked(folder):
+                _take_in(folder, place, fmt, engines)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _take_in(folder: Path, place: Path, fmt: str, engines: Mapping[str, EngineRecord]) -> None:
+    manifest, new = open_artefact(folder).manifest, sorted(path.name for path in place.iterdir())
+    records = record_files(place, fmt, [Path(name) for name in new])
+    before = dataclasses.replace(
+        manifest,
+        files={name: record for name, record in manifest.files.items() if name not in new},
+        engines={name: record for name, record in manifest.engines.items() if name not in new},
+        validation={name: values for name, values in manifest.validation.items() if name != fmt},
+    )
+    if before != manifest:
+        write_manifest(folder, before)
+    try:
+        for name in new:
+            (place / name).replace(folder / name)
+    except OSError as error:
+        raise ArtefactError(f"cannot write '{folder / name}': {error.strerror}") from error
+    known, built = {**before.files, **records}, {**before.engines, **engines}
+    write_manifest(folder, dataclasses.replace(before, files=known, engines=built))
 
 
 def _why_not_replaceable(out: Path) -> str | None:

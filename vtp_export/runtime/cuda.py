@@ -40,6 +40,15 @@ def checked(answer: tuple[Any, ...]) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
+def device() -> int:
+    """Number of the current device.
+
+    Raises:
+        UnavailableError: there is no device, or no driver for it.
+    """
+    return int(checked(runtime().cudaGetDevice()))
+
+
 def compute_capability() -> str:
     """Of the current device, as "8.7".
 
@@ -47,10 +56,9 @@ def compute_capability() -> str:
         UnavailableError: there is no device, or no driver for it.
     """
     cuda = runtime()
-    device = checked(cuda.cudaGetDevice())
-    wanted = cuda.cudaDeviceAttr
-    major = checked(cuda.cudaDeviceGetAttribute(wanted.cudaDevAttrComputeCapabilityMajor, device))
-    minor = checked(cuda.cudaDeviceGetAttribute(wanted.cudaDevAttrComputeCapabilityMinor, device))
+    wanted, number = cuda.cudaDeviceAttr, device()
+    major = checked(cuda.cudaDeviceGetAttribute(wanted.cudaDevAttrComputeCapabilityMajor, number))
+    minor = checked(cuda.cudaDeviceGetAttribute(wanted.cudaDevAttrComputeCapabilityMinor, number))
     return f"{major}.{minor}"
 
 
@@ -60,8 +68,7 @@ def device_name() -> str:
     Raises:
         UnavailableError: as `compute_capability`.
     """
-    cuda = runtime()
-    name = checked(cuda.cudaGetDeviceProperties(checked(cuda.cudaGetDevice()))).name
+    name = checked(runtime().cudaGetDeviceProperties(device())).name
     return name.decode() if isinstance(name, bytes) else str(name)
 
 

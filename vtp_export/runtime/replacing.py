@@ -23,6 +23,7 @@ LOCK = ".writing.lock"
 # A folder has no lock file for the instant after it was made and the instant before it is renamed; one that
 # has stayed so for this long has no writer.
 LOCKLESS_SECONDS = 3600.0
+LOCKLESS_MOMENT = 60.0  # of a folder whose lock is on itself
 
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _AT_FDCWD = -100
@@ -102,6 +103,16 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         _take_lock(descriptor, wait=True)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def abandoned(folder: Path) -> bool:
+    """Whether nobody holds the lock on a folder, and has not since a while: for folders whose makers hold it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        old = time.time() - os.fstat(descriptor).st_mtime > LOCKLESS_MOMENT
+        return old and bool(_take_lock(descriptor, wait=False))
     finally:
         os.close(descriptor)
 
