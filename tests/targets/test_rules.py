@@ -142,6 +142,34 @@ PLANTED = {
         [],
         [h.make_tensor("n", T.INT64, [], [2])],
     ),
+    "attention-parts": (
+        "tensorrt-11.4",
+        node("Attention", ["q4", "q4", "q4"], softcap=2.0),
+        node("Attention", ["q4", "q4", "q4"]),
+        [tensor("q4", T.FLOAT, (1, 1, 2, 3))],
+        [],
+    ),
+    "resize-mode": (
+        TRT,
+        node("Resize", ["x", "", "sizes"], mode="cubic"),
+        node("Resize", ["x", "", "sizes"], mode="linear"),
+        [],
+        [h.make_tensor("sizes", T.FLOAT, [2], [1.0, 2.0])],
+    ),
+    "eyelike-static": (
+        TRT,
+        node("EyeLike", ["open"]),
+        node("EyeLike", ["x"]),
+        [tensor("open", T.FLOAT, ("n", 3))],
+        [],
+    ),
+    "bfloat16-products": (
+        "onnxruntime-1.32",
+        node("MatMul", ["b16", "b16"]),
+        node("Identity", ["b16"]),
+        [tensor("b16", T.BFLOAT16, (3, 3))],
+        [],
+    ),
     # These bind wherever a target lists operators.
     "domain": (TRT, node("FusedGelu", ["x"], domain="com.microsoft"), node("Abs", ["x"]), [], []),
     "operator": (TRT, node("BitShift", ["u", "u"], direction="LEFT"), node("Abs", ["x"]), [tensor("u", T.UINT32)], []),
@@ -218,6 +246,51 @@ def test_int64_is_narrowed_where_it_always_was(tmp_path):
     assert [finding.rule for finding in lint(path, [OLD])[0].findings] == ["type"]
 
 
+def test_onnx_runtime_has_operators_of_its_own_and_none_that_nobody_has(tmp_path):
+    own = saved(tmp_path, node("FusedGelu", ["x"], domain="com.microsoft"), [], [], False)
+    assert lint(own, ["onnxruntime-1.32"])[0].findings == ()
+    nobody = saved(tmp_path, node("Nonsense", ["x"]), [], [], False)
+    assert [finding.rule for finding in lint(nobody, ["onnxruntime-1.32"])[0].findings] == ["operator"]
+
+
+def test_functions_of_the_file_are_looked_into_by_their_own_names(tmp_path):
+    """The body's `a` is no int64 of the graph; its attribute comes with the call; what it does wrong is found."""
+    clean = h.make_node("CumSum", ["a", "axis"], ["y"], name="inside")
+    clean.attribute.add(name="exclusive", type=onnx.AttributeProto.INT, ref_attr_name="exclusive")
+    bad = h.make_node("Compress", ["a", "a"], ["z"], name="planted")
+    domains = [h.make_opsetid("", 20), h.make_opsetid("mine", 1)]
+    function = h.make_function("mine", "F", ["a", "axis"], ["y"], [clean, bad], domains[:1], ["exclusive"])
+    call = h.make_node("F", ["x", "axis"], ["out"], domain="mine", exclusive=1)
+    initializers = [h.make_tensor("axis", T.INT64, [], [0]), h.make_tensor("a", T.INT64, [1], [0])]
+    graph = h.make_graph([call], "g", [tensor("x")], [], initializers)
+    onnx.save(h.make_model(graph, opset_imports=domains, ir_version=10, functions=[function]), tmp_path / "m.onnx")
+    (finding,) = lint(tmp_path / "m.onnx", [TRT])[0].findings
+    assert (finding.node, finding.rule, finding.where) == ("planted", "operator", "function F")
+
+
+def test_quantisation_without_a_zero_point_is_not_what_onnx_means(tmp_path):
+    scale = [h.make_tensor("scale", T.FLOAT, [], [0.1])]
+    (finding,) = found(saved(tmp_path, node("QuantizeLinear", ["x", "scale"]), [], scale, False), TRT, "zero-point")
+    assert "gives uint8, and int8 in TensorRT" in finding.problem
+
+
+def test_zero_points_are_read_however_many_there_are(tmp_path):
+    many = [h.make_tensor("scale", T.FLOAT, [100], [0.1] * 100), h.make_tensor("odd", T.INT8, [100], [0] * 99 + [7])]
+    planted = node("DequantizeLinear", ["w", "scale", "odd"], axis=0)
+    assert found(saved(tmp_path, planted, [tensor("w", T.INT8, (100, 3))], many, False), TRT, "zero-point")
+
+
+def test_a_cast_to_what_is_not_there(tmp_path):
+    (finding,) = found(saved(tmp_path, node("Cast", ["x"], to=T.INT16), [], [], False), TRT, "type")
+    assert "Cast to int16" in finding.problem
+
+
+def test_outputs_that_are_left_out_are_none(tmp_path):
+    planted = node("LayerNormalization", ["x", "g"], outputs=["y", "", ""])
+    weights = [h.make_tensor("g", T.FLOAT, [3], [1.0] * 3)]
+    assert found(saved(tmp_path, planted, [], weights, False), TRT, "first-output-only") == []
+
+
 def test_findings_that_say_the_same_are_one_row(tmp_path):
     nodes = [h.make_node("BitShift", ["u", "u"], [f"y{i}"], name=f"n{i}", direction="LEFT") for i in range(3)]
     graph = h.make_graph(nodes, "g", [tensor("u", T.UINT32)], [])
@@ -232,6 +305,7 @@ def test_every_target_can_be_read_and_says_where_it_is_from(name):
     assert target.summary and target.sources
     assert target.opset[0] < target.opset[1]
     assert set(target.rules) <= set(RULES)
+    assert target.rules
     if target.runtime == "tensorrt":
         assert {"MatMul", "Softmax", "TopK", "Loop", "Where"} <= set(target.operators)
         assert not {"Compress", "Unique", "DynamicQuantizeLinear", "MatMulInteger"} & set(target.operators)
@@ -241,6 +315,8 @@ def test_what_came_later_is_not_in_earlier_targets():
     assert "Attention" not in table.load("tensorrt-10.13").operators
     assert "Attention" in table.load("tensorrt-10.16").operators
     assert "LayerNormalization" not in table.load(OLD).operators
+    assert "Gelu" in table.load(TRT).unconfirmed and "STFT" not in table.load(TRT).operators
+    assert "Swish" in table.load("tensorrt-11.4").operators and "int64" not in table.load(TRT).operators["Pow"]
     assert "einsum" in table.load(TRT).rules and "einsum" not in table.load("tensorrt-10.13").rules
 
 

@@ -17,6 +17,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.scaled_dot_product_attention.default: attention
     }
     table[torch.ops.aten.clamp.default] = clamp
+    table[torch.ops.aten.gelu.default] = gelu
     table[torch.ops.aten.floor_divide.default] = floor_divide
     if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `graphs.int8`, when that is in use
         table[torch.ops.vtp_export.dynamic_int8_product.default] = dynamic_int8_product
@@ -36,6 +37,14 @@ def attention(query: Any, key: Any, value: Any, attn_mask: Any = None) -> Any:
         return op.MatMul(op.Softmax(logits, axis=-1), value)
     weights = op.Softmax(op.Cast(logits, to=TensorProto.FLOAT), axis=-1)
     return op.MatMul(op.CastLike(weights, value), value)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """By the error function: whether TensorRT 10.3 has Gelu is not known, and ONNX Runtime fuses this all the same."""
+    if approximate != "none":
+        return op.Gelu(x, approximate=approximate)
+    half, one, root = (op.CastLike(op.Constant(value_float=value), x) for value in (0.5, 1.0, 2.0**0.5))
+    return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, root)), one)), half)
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import diagonal, static_size
 from vtp_export.functional.walk import repeat
 
 Rows = Callable[[Tensor], Tensor]
@@ -72,7 +72,7 @@ def originals(features: Tensor, gram: Tensor) -> Tensor:
         (b, n) int64.
     """
     d = static_size(features, -1)
-    size = gram.diagonal(dim1=1, dim2=2) * (1 - 2.0**-16)
+    size = diagonal(gram) * (1 - 2.0**-16)
     equal = (gram >= size[:, :, None]) & (gram >= size[:, None, :])
     for channel in {0, d // 3, d // 2, d - 1}:
         value = features[:, :, channel]
@@ -174,6 +174,6 @@ def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float
         left = torch.where(place == pick[:, None], TAKEN, left)
         return torch.cat([left[:, None], torch.where(slot == turn, row[:, None], factor)], dim=1)
 
-    residual = kernel.diagonal(dim1=1, dim2=2)[:, None]
+    residual = diagonal(kernel)[:, None]
     state = torch.cat([residual, torch.zeros_like(residual).expand(-1, k, -1)], dim=1)
     return repeat(step, state, k, loop)[:, 0] < 0

@@ -35,3 +35,12 @@ def identity(n: int, like: Tensor) -> Tensor:
     """
     place = torch.arange(n, device=like.device)
     return (place[:, None] == place).to(like.dtype)
+
+
+def diagonal(matrix: Tensor) -> Tensor:
+    """Of (b, n, n) finite numbers: (b, n).
+
+    Not `Tensor.diagonal`, which is exported as an EyeLike of a computed shape, and TensorRT wants that shape known.
+    """
+    found: Tensor = (matrix * identity(static_size(matrix, -1), matrix)).sum(-1)
+    return found

@@ -7,8 +7,8 @@ from pathlib import Path
 from vtp_export.errors import ArtefactError
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.targets import table
+from vtp_export.targets.check import Finding, check
 from vtp_export.targets.graph import read
-from vtp_export.targets.rules import Finding, check
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from vtp_export.functional.greedy import best, cosines, snapped
 from vtp_export.functional.merging import mixture, nearest_chosen
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
@@ -115,12 +115,12 @@ class Pruner(nn.Module):
         slot = torch.arange(widest, device=rank.device, dtype=weighted.dtype)
         merges = attentive.sum(-1) - count
         usable = slot < attentive.sum(-1, keepdim=True)  # (b, a)
-        upper = slot[:, None] < slot
+        upper, eye = slot[:, None] < slot, identity(widest, weighted)
 
         def step(turn: Tensor | int, state: Tensor) -> Tensor:
             gram, anchor = state[:, :widest], state[:, widest]
             alive = usable & (anchor == slot)
-            length = gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+            length = (gram * eye).sum(-1).clamp(min=0).sqrt()
             cosine = snapped(gram / (length[:, :, None] * length[:, None, :]).clamp(min=1e-30))
             pair = alive[:, :, None] & alive[:, None, :] & upper
             flat = best(torch.where(pair, cosine, -4.0).reshape(-1, widest * widest))

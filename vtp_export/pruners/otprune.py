@@ -25,7 +25,7 @@ from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import largest_determinant, of_originals, originals, snapped
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
-from vtp_export.functional.sizes import identity, static_size
+from vtp_export.functional.sizes import diagonal, identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
 
@@ -65,11 +65,11 @@ class Pruner(nn.Module):
         """Choose from `projected` (b, n, d)."""
         assert tokens.projected is not None
         kernel = self._kernel(at_least_float32(tokens.projected))
-        diagonal = kernel.diagonal(dim1=1, dim2=2)  # (b, n), at least 1
-        scale = diagonal.rsqrt()
+        residual = diagonal(kernel)  # (b, n), at least 1
+        scale = residual.rsqrt()
         correlation = snapped(kernel * scale[:, :, None] * scale[:, None, :])
         # The identity keeps every residual positive: nothing is ever explained away.
-        chosen = largest_determinant(correlation, diagonal.log(), self.keep, 0.0, self.loop)
+        chosen = largest_determinant(correlation, residual.log(), self.keep, 0.0, self.loop)
         return Selection(positions(chosen, self.keep))
 
     def _kernel(self, features: Tensor) -> Tensor:

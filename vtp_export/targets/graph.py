@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 Shape = tuple[int | str | None, ...]
+Local = frozenset[tuple[str, str]]
 
 SMALL = 64
-"""Constants of up to so many entries are read: axes, counts, zero points."""
+"""Constants of up to so many entries are read: axes, counts. Zero points are read whatever their number."""
+
+LARGE = 65536
+"""Weights of more bytes are forgotten as soon as the file is loaded."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Node:
     """An operator with what it reads and writes; None for an optional input that is left out.
 
     where: "graph", or the chain of nodes in whose bodies it stands. bodies: of Loop, If and Scan, by attribute.
+    standard: whether ONNX has such an operator. local: whether it calls a function of the file itself.
     """
 
     name: str
@@ -47,6 +52,8 @@ class Node:
     outputs: tuple[Value, ...]
     attributes: Mapping[str, Any]
     bodies: "Mapping[str, Body]"
+    standard: bool
+    local: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,10 @@ def read(path: Path) -> Model:
         raise ArtefactError(f"'{path}' is not an ONNX file: {str(error).splitlines()[0]}") from error
     if not loaded.graph.node:
         raise ArtefactError(f"'{path}' is not an ONNX file: it has no nodes")
+    for tensor in loaded.graph.initializer:  # types and shapes do not need the weights
+        if len(tensor.raw_data) > LARGE:
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
     try:
         model = shape_inference.infer_shapes(loaded, data_prop=True)
     except Exception:  # an operator that onnx does not know, or types that do not fit: lint says so itself
@@ -96,23 +107,26 @@ def read(path: Path) -> Model:
 def _model(model: "ModelProto") -> Model:
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     scope: dict[str, Value] = {}
-    nodes = list(_nodes(model.graph, "graph", scope))
-    for function in model.functions:
-        nodes += _inside(list(function.node), f"function {function.name}", dict(scope))
+    local = frozenset((function.domain, function.name) for function in model.functions)
+    nodes = list(_nodes(model.graph, "graph", scope, local))
+    for function in model.functions:  # its names are its own
+        nodes += _inside(list(function.node), f"function {function.name}", {}, local)
     ends = [tuple(scope.get(v.name, Value()) for v in side) for side in (model.graph.input, model.graph.output)]
     return Model(opset, model.ir_version, ends[0], ends[1], tuple(nodes))
 
 
-def _nodes(graph: "GraphProto", where: str, scope: dict[str, Value]) -> Iterator[Node]:
+def _nodes(graph: "GraphProto", where: str, scope: dict[str, Value], local: Local) -> Iterator[Node]:
     """Nodes of a graph; `scope` learns its values."""
     for info in (*graph.input, *graph.value_info, *graph.output):
         scope[info.name] = _value(info)
     for tensor in graph.initializer:
         scope[tensor.name] = _constant(tensor)
-    return iter(_inside(list(graph.node), where, scope))
+    return iter(_inside(list(graph.node), where, scope, local))
 
 
-def _inside(protos: "list[NodeProto]", where: str, scope: dict[str, Value]) -> list[Node]:
+def _inside(protos: "list[NodeProto]", where: str, scope: dict[str, Value], local: Local) -> list[Node]:
+    from onnx import defs
+
     found: list[Node] = []
     for place, proto in enumerate(protos):
         name = proto.name or f"{proto.op_type} number {place}"
@@ -121,19 +135,20 @@ def _inside(protos: "list[NodeProto]", where: str, scope: dict[str, Value]) -> l
             if attribute.HasField("g"):
                 inner = dict(scope)
                 chain = f"{where}, body of {name}" if where != "graph" else f"body of {name}"
-                found += _nodes(attribute.g, chain, inner)
+                found += _nodes(attribute.g, chain, inner, local)
                 sides = [
                     tuple(inner.get(v.name, Value()) for v in side) for side in (attribute.g.input, attribute.g.output)
                 ]
                 bodies[attribute.name] = Body(sides[0], sides[1])
-            else:
+            elif not attribute.ref_attr_name:  # of a function: its value comes with the call
                 attributes[attribute.name] = _attribute(attribute)
         if proto.op_type == "Constant":
             scope[proto.output[0]] = _of_constant_node(attributes)
         inputs = tuple(scope.get(given, Value()) if given else None for given in proto.input)
-        outputs = tuple(scope.get(made, Value()) for made in proto.output)
+        outputs = tuple(scope.get(made, Value()) for made in proto.output if made)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        found.append(Node(name, proto.op_type, domain, where, inputs, outputs, attributes, bodies))
+        kind = defs.has(proto.op_type, domain), (proto.domain, proto.op_type) in local
+        found.append(Node(name, proto.op_type, domain, where, inputs, outputs, attributes, bodies, *kind))
     return found
 
 
@@ -161,7 +176,8 @@ def _constant(tensor: Any) -> Value:
     for length in tensor.dims:
         size *= length
     data = None
-    if size <= SMALL and tensor.data_location != TensorProto.EXTERNAL:
+    whole = tensor.data_type in (TensorProto.INT8, TensorProto.UINT8) and len(tensor.dims) <= 1
+    if (size <= SMALL or whole) and tensor.data_location != TensorProto.EXTERNAL:
         data = tuple(numpy_helper.to_array(tensor).reshape(-1).tolist())
     return Value(_dtype(tensor.data_type), tuple(tensor.dims), True, data)
 

@@ -1,102 +1,21 @@
 """The rules of lint, one function each. A rule sees one node and says what a target would refuse.
 
-A rule is in force where the target's data file names it, with the settings given there; `domain`, `operator` and `type`
-are in force wherever the file lists operators.
+A rule is in force where the target's data file names it, with the settings given there.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from vtp_export.targets.graph import Model, Node, Value
-from vtp_export.targets.table import Target
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with a node, or with the file as a whole (node "").
-
-    severity: "error" where the target will not take it, "note" where it takes it but the user should know.
-    """
-
-    rule: str
-    severity: str
-    node: str
-    op: str
-    where: str
-    problem: str
-    remedy: str
-
+from vtp_export.targets.graph import Node, Value
 
 Told = tuple[str, str, str]  # severity, problem, remedy
 Rule = Callable[[Node, dict[str, Any]], Iterator[Told]]
 
-DATA_INPUT = {"Where": 1, "Loop": None, "If": None, "Scan": None, "Constant": None, "ConstantOfShape": None}
-"""Which input the type table speaks of, where it is not the first; None for none."""
-
 DYNAMIC = {"NonZero", "NonMaxSuppression", "Unique", "Compress"}
 
 
-def check(model: Model, target: Target) -> list[Finding]:
-    """Everything in a file that a target would refuse, or treat otherwise than it reads."""
-    found = list(_of_file(model, target))
-    for node in model.nodes:
-        for rule, told in _of_node(node, target):
-            found.append(Finding(rule, told[0], node.name, node.op, node.where, *told[1:]))
-    return found
-
-
-def _of_file(model: Model, target: Target) -> Iterator[Finding]:
-    low, high = target.opset
-    if not low <= model.opset <= high:
-        problem = f"opset {model.opset}; {target.name} takes {low} to {high}"
-        yield Finding("opset", "error", "", "", "file", problem, "choose a newer runtime, or convert the file")
-    if target.ir is not None and model.ir > target.ir:
-        problem = f"IR version {model.ir}; {target.name} takes up to {target.ir}"
-        yield Finding("ir", "error", "", "", "file", problem, "choose a newer runtime")
-
-
-def _of_node(node: Node, target: Target) -> Iterator[tuple[str, Told]]:
-    if node.domain:
-        where = f"operator of the domain {node.domain}, which {target.name} does not know"
-        yield "domain", ("error", where, "export without an optimiser that fuses, or write it in standard operators")
-        return
-    if target.operators is not None:
-        if node.op not in target.operators:
-            remedy = REMEDIES.get(node.op, "write it with operators that are in the table")
-            yield "operator", ("error", f"{node.op} is not supported by {target.name}", remedy)
-            return
-        if node.op in target.unconfirmed:
-            yield (
-                "unconfirmed",
-                ("note", f"whether {target.name} has {node.op} is not confirmed", "try it on the target"),
-            )
-        yield from (("type", told) for told in _types(node, target))
-    for name, settings in target.rules.items():
-        yield from ((name, told) for told in RULES[name](node, settings))
-
-
-REMEDIES = {
-    "DynamicQuantizeLinear": "export with --activations static (Q/DQ)",
-    "MatMulInteger": "export with --activations static (Q/DQ)",
-    "LayerNormalization": "export at opset 16 or below, where it is decomposed",
-    "Gelu": "export at opset 19 or below, where it is decomposed",
-}
-
-
-def _types(node: Node, target: Target) -> Iterator[Told]:
-    assert target.operators is not None
-    place = DATA_INPUT.get(node.op, 0)
-    value = _input(node, place) if place is not None else None
-    if value is None or value.dtype in (None, "float64"):
-        return
-    dtype = target.narrowed.get(str(value.dtype), value.dtype)
-    if dtype not in target.operators[node.op]:
-        allowed = ", ".join(sorted(target.operators[node.op]))
-        yield "error", f"{node.op} of {value.dtype}; {target.name} takes {allowed}", "cast its input"
-
-
-def _input(node: Node, place: int) -> Value | None:
+def input_of(node: Node, place: int) -> Value | None:
+    """An input of a node, or None where it is left out."""
     return node.inputs[place] if place < len(node.inputs) else None
 
 
@@ -108,7 +27,7 @@ def topk_sorted(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
 
 def topk_k(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """TopK has a largest K."""
-    count = _input(node, 1) if node.op == "TopK" else None
+    count = input_of(node, 1) if node.op == "TopK" else None
     if count is not None and count.data and count.data[0] >= settings["below"]:
         yield "error", f"TopK with K = {count.data[0]}; it must be below {settings['below']}", "keep fewer tokens"
 
@@ -122,16 +41,22 @@ def scatternd_reduction(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
 def constant_inputs(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """Some inputs must be known when the engine is built."""
     for place in settings.get(node.op, ()):
-        value = _input(node, place)
-        if value is not None and not value.constant:
+        value = input_of(node, place)
+        unknown = value is None or (value.dtype is None and value.shape is None)  # of a function, for one
+        if value is not None and not unknown and not value.constant:
             yield "error", f"input {place} of {node.op} is computed", "make it an initializer"
 
 
 def zero_point(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """Quantisation must be symmetric."""
     if node.op in ("QuantizeLinear", "DequantizeLinear"):
-        value = _input(node, 2)
-        # Many entries are not read; ours are one number repeated, or per channel and then zeros by construction.
+        value = input_of(node, 2)
+        if value is None and node.op == "QuantizeLinear":
+            yield (
+                "error",
+                "QuantizeLinear without a zero point gives uint8, and int8 in TensorRT",
+                "give it an int8 zero",
+            )
         if value is not None and value.data is not None and any(value.data):
             yield "error", f"{node.op} with a zero point other than 0", "quantise symmetrically"
         if value is not None and value.dtype == "uint8":
@@ -150,6 +75,42 @@ def attention_rank(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
         ranks = {len(value.shape) for value in node.inputs[:4] if value is not None and value.shape is not None}
         if ranks - {4}:
             yield "error", f"Attention of rank {min(ranks)}; all its inputs must have rank 4", "split the heads first"
+
+
+def attention_parts(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Attention has neither softcap nor a cache, and one output."""
+    if node.op == "Attention":
+        past = any(value is not None for value in node.inputs[4:])
+        if past or len(node.outputs) > 1 or node.attributes.get("softcap", 0.0):
+            yield (
+                "error",
+                "Attention with softcap, a cache of keys, or more than one output",
+                "compute these outside of it",
+            )
+
+
+def resize_mode(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Resize knows some ways to interpolate."""
+    mode = node.attributes.get("mode", "nearest")
+    if node.op == "Resize" and mode not in settings["modes"]:
+        yield "error", f"Resize with mode={mode}; supported: {', '.join(settings['modes'])}", "resize before the graph"
+
+
+def eyelike_static(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """EyeLike needs a shape that is known."""
+    value = input_of(node, 0) if node.op == "EyeLike" else None
+    if value is not None and not (value.shape and all(isinstance(length, int) for length in value.shape)):
+        yield "error", f"EyeLike of the shape {value.shape}, which must be known when building", "use a constant matrix"
+
+
+def bfloat16_products(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """No such products on a CPU."""
+    if node.op in ("MatMul", "Gemm", "Conv") and any(v is not None and v.dtype == "bfloat16" for v in node.inputs):
+        yield (
+            "error",
+            f"{node.op} of bfloat16, for which the CPU provider has no kernel",
+            "run it on a GPU, or use fp16",
+        )
 
 
 def einsum(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
@@ -188,7 +149,7 @@ def loop_scan_length(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """Outputs that a loop stacks need a length that is known."""
     body = node.bodies.get("body") if node.op == "Loop" else None
     if body is not None and len(body.outputs) > len(body.inputs) - 1:
-        count = _input(node, 0)
+        count = input_of(node, 0)
         if count is None or not count.constant:
             yield "error", "a stacked output of a Loop whose number of rounds is computed", LOOP_FREE
 
@@ -237,6 +198,10 @@ RULES: dict[str, Rule] = {
     "zero-point": zero_point,
     "resize-antialias": resize_antialias,
     "attention-rank": attention_rank,
+    "attention-parts": attention_parts,
+    "resize-mode": resize_mode,
+    "eyelike-static": eyelike_static,
+    "bfloat16-products": bfloat16_products,
     "einsum": einsum,
     "first-output-only": first_output_only,
     "loop-carried-shape": loop_carried_shape,

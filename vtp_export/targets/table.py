@@ -17,7 +17,7 @@ class Target:
     operators: dtypes that each operator takes as its data, by operator; None where every standard operator is taken.
     unconfirmed: operators of which the sources do not say whether this version has them.
     opset: smallest and largest. ir: largest IR version, or None where it is not looked at.
-    narrowed: dtypes that silently become others.
+    narrowed: dtypes that silently become others. domains: of operators beside the standard ones.
     rules: settings of each rule that binds, by its name.
     """
 
@@ -29,6 +29,7 @@ class Target:
     opset: tuple[int, int]
     ir: int | None
     narrowed: dict[str, str]
+    domains: frozenset[str]
     rules: dict[str, dict[str, Any]]
     sources: dict[str, str]
 
@@ -60,6 +61,7 @@ def load(name: str) -> Target:
     operators = {
         operator: kinds[kind] for kind, listed in whole.get("operators", {}).items() for operator in listed.split()
     }
+    operators |= {operator: kinds[kind] for operator, kind in raw.get("overrides", {}).items()}
     gone, unconfirmed = raw.get("without", "").split(), raw.get("unconfirmed", "").split()
     return Target(
         name,
@@ -70,6 +72,7 @@ def load(name: str) -> Target:
         (whole["opset"][0], whole["opset"][1]),
         whole.get("ir"),
         whole.get("narrowed", {}),
+        frozenset(whole.get("domains", "").split()),
         {**base.get("rules", {}), **raw.get("rules", {})},
         raw["sources"],
     )

@@ -1,0 +1,95 @@
+"""A file held against a target: its version, and every node by the tables and by the rules in force."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vtp_export.targets.graph import Model, Node
+from vtp_export.targets.rules import RULES, Told, input_of
+from vtp_export.targets.table import Target
+
+DATA_INPUT = {"Where": 1, "Loop": None, "If": None, "Scan": None, "Constant": None, "ConstantOfShape": None}
+"""Which input the type table speaks of, where it is not the first; None for none."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a node, or with the file as a whole (node "").
+
+    severity: "error" where the target will not take it, "note" where it takes it but the user should know.
+    """
+
+    rule: str
+    severity: str
+    node: str
+    op: str
+    where: str
+    problem: str
+    remedy: str
+
+
+def check(model: Model, target: Target) -> list[Finding]:
+    """Everything in a file that a target would refuse, or treat otherwise than it reads."""
+    found = list(_of_file(model, target))
+    for node in model.nodes:
+        for rule, told in _of_node(node, target):
+            found.append(Finding(rule, told[0], node.name, node.op, node.where, *told[1:]))
+    return found
+
+
+def _of_file(model: Model, target: Target) -> Iterator[Finding]:
+    low, high = target.opset
+    if not low <= model.opset <= high:
+        problem = f"opset {model.opset}; {target.name} takes {low} to {high}"
+        yield Finding("opset", "error", "", "", "file", problem, "choose a newer runtime, or convert the file")
+    if target.ir is not None and model.ir > target.ir:
+        problem = f"IR version {model.ir}; {target.name} takes up to {target.ir}"
+        yield Finding("ir", "error", "", "", "file", problem, "choose a newer runtime")
+
+
+def _of_node(node: Node, target: Target) -> Iterator[tuple[str, Told]]:
+    if node.local:
+        return  # its body is looked at by itself
+    if node.domain in target.domains:
+        return
+    if node.domain:
+        where = f"operator of the domain {node.domain}, which {target.name} does not know"
+        yield "domain", ("error", where, "export without an optimiser that fuses, or write it in standard operators")
+        return
+    if target.operators is None and not node.standard:
+        yield "operator", ("error", f"ONNX has no operator {node.op}", "write it in standard operators")
+    if target.operators is not None:
+        if node.op not in target.operators:
+            remedy = REMEDIES.get(node.op, "write it with operators that are in the table")
+            yield "operator", ("error", f"{node.op} is not supported by {target.name}", remedy)
+            return
+        if node.op in target.unconfirmed:
+            yield (
+                "unconfirmed",
+                ("note", f"whether {target.name} has {node.op} is not confirmed", "try it on the target"),
+            )
+        yield from (("type", told) for told in _types(node, target))
+    for name, settings in target.rules.items():
+        yield from ((name, told) for told in RULES[name](node, settings))
+
+
+REMEDIES = {
+    "DynamicQuantizeLinear": "export with --activations static (Q/DQ)",
+    "MatMulInteger": "export with --activations static (Q/DQ)",
+    "LayerNormalization": "it came with TensorRT 8.6: use JetPack 6",
+    "Gelu": "it came with TensorRT 10: use JetPack 6.1 or later",
+}
+
+
+def _types(node: Node, target: Target) -> Iterator[Told]:
+    assert target.operators is not None
+    place = DATA_INPUT.get(node.op, 0)
+    value = input_of(node, place) if place is not None else None
+    if value is None or value.dtype in (None, "float64"):
+        return
+    dtype = target.narrowed.get(str(value.dtype), value.dtype)
+    if dtype not in target.operators[node.op]:
+        allowed = ", ".join(sorted(target.operators[node.op]))
+        yield "error", f"{node.op} of {value.dtype}; {target.name} takes {allowed}", "cast its input"
+    made = node.outputs[0].dtype if node.op == "Cast" and node.outputs else None
+    if made not in (None, "float64") and target.narrowed.get(str(made), made) not in target.operators["Cast"]:
+        yield "error", f"Cast to {made}, which {target.name} has not", "cast to another type"
