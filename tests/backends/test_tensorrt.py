@@ -137,14 +137,10 @@ def test_closing_gives_all_memory_back(planned, world):
 
 
 def test_cuda_graphs_are_captured_once_for_each_batch(planned, world):
-    from vtp_export.backends._tensorrt_run import TensorrtSession
-
-    manifest = open_artefact(planned).manifest
-    names = tuple(spec.name for spec in manifest.outputs)
-    with load(planned, "onnx") as reference, TensorrtSession(planned / "model.sm87.plan", names, True) as session:
+    with load(planned, "onnx") as reference, load(planned, "tensorrt", cuda_graphs=True) as captured:
         for turn in range(6):
             given = pixels(1 + turn % 2, turn)
-            assert np.array_equal(session.run({"pixel_values": given})["kept"], reference.run(given).kept)
+            assert np.array_equal(captured.run(given).kept, reference.run(given).kept)
         assert world.device.launches == 4 and len(world.device.graphs) == 2
     assert not world.device.graphs
 

@@ -35,12 +35,15 @@ class OpenOptions:
     provider: one of `PROVIDERS`, or None for the format's usual: the GPU for a TensorRT plan, else the CPU. It is an
         order: a backend that cannot run there refuses, and never falls back.
 
+    cuda_graphs: of a TensorRT plan: capture the work of each batch size at its second run. Nothing elsewhere.
+
     Raises:
         UnknownNameError: there is no such provider.
     """
 
     threads: int | None = None
     provider: str | None = None
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         if self.where not in PROVIDERS:

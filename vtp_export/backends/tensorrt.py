@@ -135,4 +135,4 @@ class Backend(base.Backend):
         if reason := self.missing():
             raise UnavailableError(reason)
         _library()
-        return TensorrtSession(path, outputs)
+        return TensorrtSession(path, outputs, options.cuda_graphs)

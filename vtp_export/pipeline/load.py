@@ -114,7 +114,11 @@ class PrunedArtefact:
 
 
 def load(
-    folder: str | Path, fmt: str | None = None, threads: int | None = None, provider: str | None = None
+    folder: str | Path,
+    fmt: str | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    cuda_graphs: bool = False,
 ) -> PrunedArtefact:
     """Verify an artefact's digests and open it.
 
@@ -123,13 +127,14 @@ def load(
         fmt: one of its formats, or None for the first that this machine can run.
         threads: CPU threads of one run, or None for the runtime's choice.
         provider: what runs it: "cpu", "cuda" or "tensorrt". Never another in its place.
+        cuda_graphs: see `OpenOptions`.
 
     Raises:
         UnknownNameError: no such provider.
         ArtefactError: absent, damaged, or of another schema; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or has no such provider.
     """
-    options = OpenOptions(threads, provider)
+    options = OpenOptions(threads, provider, cuda_graphs)
     artefact = open_artefact(Path(folder))
     name = fmt or _runnable_format(artefact, provider)
     backend = rooms.load("backends", name).Backend()
