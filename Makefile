@@ -40,12 +40,14 @@ resolve: $(READY)
 	PYTHON=$(BIN)/python docker/resolve.sh
 
 # The wheelhouse lets tests build the environments of an edge device and of an image without the network, and look at
-# the Python API of TensorRT, of which only the bindings can be had without its libraries.
+# the Python API of TensorRT, of which only the bindings can be had without its libraries. Not every Python has a wheel
+# of cuda-bindings; the test that wants it is skipped then.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse numpy pillow typer rich onnxruntime onnx hatchling
+	-$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse 'cuda-bindings==13.0.*'
 	$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse $(BINDINGS)
 	touch $(READY)
 

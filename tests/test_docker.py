@@ -65,10 +65,13 @@ def test_what_is_copied_is_in_the_build_context(path):
             assert source in kept and (ROOT / source).exists()
 
 
-def test_the_install_line_of_the_cpu_image_and_its_health_check_work(artefact, tmp_path):
+@pytest.mark.parametrize("image", ["cpu", "server"])
+def test_the_install_line_and_the_health_check_work(artefact, tmp_path, image):
     if not WHEELHOUSE.is_dir():
         pytest.skip(f"no wheelhouse in {WHEELHOUSE}; make fills it")
-    path = ROOT / "docker" / "cpu.Dockerfile"
+    if image == "server" and not list(WHEELHOUSE.glob("cuda_bindings-*")):
+        pytest.skip(f"no cuda-bindings in {WHEELHOUSE}; make fills it")
+    path = ROOT / "docker" / f"{image}.Dockerfile"
     source, venv = tmp_path / "src", tmp_path / "venv"
     source.mkdir()
     for argument in of(path, "COPY"):
