@@ -1,4 +1,4 @@
-"""A tiny LLaVA checkpoint and an artefact of it, made once."""
+"""A small random LLaVA checkpoint (not the embedded `tiny-llava`) and artefacts, made once."""
 
 import json
 import struct
@@ -18,9 +18,9 @@ SIZES = ClipConfig(
 
 
 @pytest.fixture(scope="session")
-def tiny_llava(tmp_path_factory):
+def small_llava(tmp_path_factory):
     """A Hugging Face folder: 36 tokens of 48 channels, weights in one safetensors file."""
-    folder = tmp_path_factory.mktemp("model") / "tiny-llava"
+    folder = tmp_path_factory.mktemp("model") / "small-llava"
     folder.mkdir()
     module = ClipFrontend(SIZES, [2], False, Projector(32, 48, "gelu", True))
     draw_weights(module, 1)
@@ -37,10 +37,10 @@ def tiny_llava(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def artefact(tiny_llava, tmp_path_factory):
+def artefact(small_llava, tmp_path_factory):
     """ONNX and TorchScript of the tiny LLaVA, adaptive, 8 of 36 tokens. Read only."""
     out = tmp_path_factory.mktemp("artefacts") / "tiny"
-    export(ExportSpec(str(tiny_llava), out, settings={"keep": 8}, formats=("onnx", "torchscript")))
+    export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("onnx", "torchscript")))
     return out
 
 

@@ -70,9 +70,9 @@ def test_list_of_nothing(vtp):
     refused(vtp("list", "prunners"), "prunners", "pruners")
 
 
-def test_export_validate_run_inspect_bench(vtp, tiny_llava, photo, tmp_path):
+def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     out = tmp_path / "a"
-    code, printed, _ = vtp("export", tiny_llava, "--keep", 6, "--set", "complexity=entropy", "--out", out)
+    code, printed, _ = vtp("export", small_llava, "--keep", 6, "--set", "complexity=entropy", "--out", out)
     assert code == 0
     assert "keeps 6 of 36" in printed
     code, printed, _ = vtp("validate", out, "--limit", 3, "--json", "--report", tmp_path / "report")
@@ -96,7 +96,7 @@ def test_export_validate_run_inspect_bench(vtp, tiny_llava, photo, tmp_path):
     assert manifest["validation"]["onnx"]["passed"] is True
     assert manifest["validation"]["onnx"]["provider"] == "cpu"
     assert manifest["pruner"]["origins"]["reference"] == "mean over MME, paper appendix D"
-    code, printed, _ = vtp("bench", out, "--against", tiny_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
+    code, printed, _ = vtp("bench", out, "--against", small_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
     assert code == 0
     assert [row["batch"] for row in json.loads(printed)] == [1, 1, 2, 2]
 
@@ -108,8 +108,8 @@ def test_tables_are_printed_too(vtp, artefact):
     assert "graph against reference" in printed
 
 
-def test_keep_all_is_no_pruning_and_says_so(vtp, tiny_llava, tmp_path):
-    code, printed, err = vtp("export", tiny_llava, "--keep", 99, "--out", tmp_path / "a")
+def test_keep_all_is_no_pruning_and_says_so(vtp, small_llava, tmp_path):
+    code, printed, err = vtp("export", small_llava, "--keep", 99, "--out", tmp_path / "a")
     assert code == 0
     assert "note: keep is 99 and the model has 36" in err
     assert "keeps 36 of 36 visual tokens with none" in printed
@@ -141,10 +141,10 @@ def test_calibrate_then_export(vtp, tmp_path):
     assert "median" in vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[1]
 
 
-def test_calibration_for_another_model_is_refused(vtp, tiny_llava, tmp_path):
+def test_calibration_for_another_model_is_refused(vtp, small_llava, tmp_path):
     record = tmp_path / "record.json"
     assert vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[0] == 0
-    arguments = ("export", tiny_llava, "--keep", 8, "--calibration", record, "--out", tmp_path / "a")
+    arguments = ("export", small_llava, "--keep", 8, "--calibration", record, "--out", tmp_path / "a")
     refused(vtp(*arguments), "was made for tiny-llava", "vtp-export calibrate")
     refused(vtp("export", "toy", "--calibration", tmp_path / "none.json", "--out", tmp_path / "a"), "none.json")
     assert not (tmp_path / "a").exists()
@@ -220,13 +220,13 @@ def test_export_refuses(vtp, tmp_path, arguments, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_refuses_an_existing_folder(vtp, artefact, tmp_path, tiny_llava):
+def test_export_refuses_an_existing_folder(vtp, artefact, tmp_path, small_llava):
     copy = tmp_path / "copy"
     shutil.copytree(artefact, copy)
     before = (copy / "manifest.json").read_bytes()
-    refused(vtp("export", tiny_llava, "--keep", 4, "--out", copy), "--force")
+    refused(vtp("export", small_llava, "--keep", 4, "--out", copy), "--force")
     assert (copy / "manifest.json").read_bytes() == before
-    assert vtp("export", tiny_llava, "--keep", 4, "--out", copy, "--force")[0] == 0
+    assert vtp("export", small_llava, "--keep", 4, "--out", copy, "--force")[0] == 0
     assert json.loads((copy / "manifest.json").read_text())["layout"]["keep"] == 4
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 

@@ -230,10 +230,10 @@ def test_torch_says_why_it_cannot(pretended_cuda, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def unrolled(tiny_llava, tmp_path_factory):
+def unrolled(small_llava, tmp_path_factory):
     """Without a loop: its body runs on no device that has no values."""
     out = tmp_path_factory.mktemp("unrolled") / "a"
-    export(ExportSpec(str(tiny_llava), out, settings={"keep": 8}, formats=("pt2", "torchscript"), loop_free=True))
+    export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("pt2", "torchscript"), loop_free=True))
     return out
 
 

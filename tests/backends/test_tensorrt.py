@@ -78,9 +78,9 @@ def test_a_plan_is_preferred_where_it_can_run(planned):
         assert opened.format == "tensorrt"
 
 
-def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(tiny_llava, tmp_path, world):
+def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(small_llava, tmp_path, world):
     out = tmp_path / "out"
-    report = export(ExportSpec(str(tiny_llava), out, settings={"keep": 8}, formats=("tensorrt",)))
+    report = export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("tensorrt",)))
     assert {path.name for path in out.iterdir()} == {"manifest.json", "model.sm87.plan", "model.sm87.layers.json"}
     record = report.manifest.engines["model.sm87.plan"]
     assert (record.runtime, record.compute_capability, record.device) == (world.fake.version, "8.7", "a fake device")
@@ -361,8 +361,8 @@ def test_a_plan_that_is_there_is_replaced_only_by_force(planned):
     plan(PlanSpec(planned, force=True))
 
 
-def test_without_an_onnx_file_there_is_nothing_to_build_from(tiny_llava, tmp_path, world):
-    export(ExportSpec(str(tiny_llava), tmp_path / "ts", settings={"keep": 8}, formats=("torchscript",)))
+def test_without_an_onnx_file_there_is_nothing_to_build_from(small_llava, tmp_path, world):
+    export(ExportSpec(str(small_llava), tmp_path / "ts", settings={"keep": 8}, formats=("torchscript",)))
     with pytest.raises(ArtefactError, match="has no format 'onnx'"):
         plan(PlanSpec(tmp_path / "ts"))
 

@@ -82,6 +82,6 @@ def test_answers_end(answerer, model):
     assert len(answer.ids) == 3
 
 
-def test_a_checkpoint_without_a_language_model_is_one_sentence(tiny_llava):
+def test_a_checkpoint_without_a_language_model_is_one_sentence(small_llava):
     with pytest.raises(ModelError, match="no language model that answers can come from"):
-        Answerer(str(tiny_llava))
+        Answerer(str(small_llava))

@@ -108,9 +108,9 @@ def test_a_record_sets_the_pruner(record):
     assert assemble(model, "adaptive", {"keep": 32, "reference": 7.0}, record[0]).pruner.settings["reference"] == 7.0
 
 
-def test_a_record_for_other_weights_is_refused(record, tiny_llava, tmp_path):
+def test_a_record_for_other_weights_is_refused(record, small_llava, tmp_path):
     with pytest.raises(SpecError, match=r"was made for tiny-llava .*, not for"):
-        export(ExportSpec(str(tiny_llava), tmp_path / "a", settings={"keep": 8}, calibration=record[1]))
+        export(ExportSpec(str(small_llava), tmp_path / "a", settings={"keep": 8}, calibration=record[1]))
     assert not (tmp_path / "a").exists()
 
 

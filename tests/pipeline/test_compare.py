@@ -69,7 +69,7 @@ def test_table_and_page(report, tmp_path):
     assert "adaptive:count=adaptive" in page
 
 
-def test_bad_input_is_one_sentence(tiny_llava):
+def test_bad_input_is_one_sentence(small_llava):
     with pytest.raises(SpecError, match="no budget"):
         compare(dataclasses.replace(SPEC, keeps=()))
     with pytest.raises(SpecError, match="asks no questions"):
@@ -77,7 +77,7 @@ def test_bad_input_is_one_sentence(tiny_llava):
     with pytest.raises(UnknownNameError, match="did you mean 'fastervlm'"):
         compare(dataclasses.replace(SPEC, methods=("fastervlmm",)))
     with pytest.raises(ModelError, match="no language model"):
-        compare(dataclasses.replace(SPEC, model=str(tiny_llava), methods=("none",), limit=1))
+        compare(dataclasses.replace(SPEC, model=str(small_llava), methods=("none",), limit=1))
 
 
 @pytest.mark.parametrize("text", ["", ":keep=3", "adaptive:tau", "adaptive:=3"])

@@ -22,9 +22,9 @@ CHILD = "from vtp_export.cli import main; main()"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def test_the_manifest_tells_all(artefact, tiny_llava):
+def test_the_manifest_tells_all(artefact, small_llava):
     manifest = manifest_from_json((artefact / "manifest.json").read_text())
-    assert manifest.model.id == str(tiny_llava)
+    assert manifest.model.id == str(small_llava)
     assert manifest.pruner.settings["reference"] == 90.0
     assert manifest.pruner.origins == {"reference": "ERANK_AVG_REF of the release"}
     assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
@@ -42,9 +42,9 @@ def test_onnx_carries_the_identity(artefact):
     assert carried["vtp_export.manifest"] == manifest.identity()
 
 
-def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(tiny_llava, tmp_path):
+def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(small_llava, tmp_path):
     out = tmp_path / "a"
-    command = [sys.executable, "-c", CHILD, "export", str(tiny_llava), "--keep", "4", "--out", str(out)]
+    command = [sys.executable, "-c", CHILD, "export", str(small_llava), "--keep", "4", "--out", str(out)]
     child = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not any(tmp_path.iterdir()):  # the temporary folder is there: the export is under way
@@ -54,14 +54,14 @@ def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(tiny_llav
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not out.exists()
-    export(ExportSpec(str(tiny_llava), out, settings={"keep": 4}))
+    export(ExportSpec(str(small_llava), out, settings={"keep": 4}))
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "torchscript", "pt2"])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(tiny_llava, tmp_path, fmt):
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_llava, tmp_path, fmt):
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); {CHILD}"
-    arguments = ["export", str(tiny_llava), "--keep", "4", "--format", fmt, "--out", str(tmp_path / "deep" / "a")]
+    arguments = ["export", str(small_llava), "--keep", "4", "--format", fmt, "--out", str(tmp_path / "deep" / "a")]
     result = subprocess.run(
         [sys.executable, "-c", limited, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
@@ -71,14 +71,14 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tiny_llava, tmp_path, fm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_space_is_refused_before_the_work(tiny_llava, tmp_path, monkeypatch):
+def test_too_little_space_is_refused_before_the_work(small_llava, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(ArtefactError, match=r"needs about .* GB free"):
-        export(ExportSpec(str(tiny_llava), tmp_path / "a"))
+        export(ExportSpec(str(small_llava), tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_backend_that_fails_leaves_nothing(tiny_llava, tmp_path, monkeypatch):
+def test_a_backend_that_fails_leaves_nothing(small_llava, tmp_path, monkeypatch):
     from vtp_export.backends import torchscript
 
     def fail(self, graph, plan, folder):
@@ -87,22 +87,22 @@ def test_a_backend_that_fails_leaves_nothing(tiny_llava, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchscript.Backend, "build", fail)
     with pytest.raises(ExportError, match="planted"):
-        export(ExportSpec(str(tiny_llava), tmp_path / "a", formats=("onnx", "torchscript")))
+        export(ExportSpec(str(small_llava), tmp_path / "a", formats=("onnx", "torchscript")))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_batch_of_one_size(tiny_llava, tmp_path):
+def test_a_batch_of_one_size(small_llava, tmp_path):
     import numpy as np
 
     out = tmp_path / "a"
-    export(ExportSpec(str(tiny_llava), out, settings={"keep": 4}, batch=(2, 2, 2)))
+    export(ExportSpec(str(small_llava), out, settings={"keep": 4}, batch=(2, 2, 2)))
     assert json.loads((out / "manifest.json").read_text())["batch"] == {"min": 2, "opt": 2, "max": 2}
     with load(out) as session:
         assert session.run(np.zeros((2, 3, 42, 42), np.float32)).kept.shape == (2, 4)
 
 
 @pytest.mark.parametrize("loop_free", [False, True])
-def test_a_graph_without_the_loop_operator(tiny_llava, tmp_path, loop_free):
-    export(ExportSpec(str(tiny_llava), tmp_path / "out", settings={"keep": 8}, loop_free=loop_free))
+def test_a_graph_without_the_loop_operator(small_llava, tmp_path, loop_free):
+    export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, loop_free=loop_free))
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert ("Loop" in kinds) is not loop_free

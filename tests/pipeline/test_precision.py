@@ -30,8 +30,8 @@ TOWER = "vision_tower.vision_model.encoder.layers"
 
 
 @pytest.fixture(scope="module")
-def model(tiny_llava):
-    return load_model(str(tiny_llava))
+def model(small_llava):
+    return load_model(str(small_llava))
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def exported(model, out, **precision):
 # --- half precision -------------------------------------------------------------------------------------------------
 
 
-def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(tiny_llava, tmp_path):
-    exported(tiny_llava, tmp_path / "out", name="fp16", **SHAPES)
+def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(small_llava, tmp_path):
+    exported(small_llava, tmp_path / "out", name="fp16", **SHAPES)
     file = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "out" / "model.onnx"))
     known = {value.name: value.type.tensor_type.elem_type for value in file.graph.value_info}
     kinds = {kind: {known[node.input[0]] for node in file.graph.node if node.op_type == kind and node.input[0] in known}
@@ -77,10 +77,10 @@ def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(ti
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16"])
-def test_every_format_keeps_what_the_twin_keeps(tiny_llava, tmp_path, name):
+def test_every_format_keeps_what_the_twin_keeps(small_llava, tmp_path, name):
     formats = ("onnx", "pt2", "torchscript") if name == "fp16" else ("pt2", "torchscript")
     precision = PrecisionSpec(name, **SHAPES) if name == "fp16" else PrecisionSpec(name)
-    export(ExportSpec(str(tiny_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=precision))
+    export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=precision))
     result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=12))
     assert result.passed, [comparison.failures for comparison in result.comparisons]
     assert [comparison.name for comparison in result.comparisons[1:]] == [
@@ -90,8 +90,8 @@ def test_every_format_keeps_what_the_twin_keeps(tiny_llava, tmp_path, name):
     assert all(comparison.values.relative_error > 1e-6 for comparison in result.comparisons[1:])
 
 
-def test_layers_near_overflow_are_named_and_stay_in_float32(tiny_llava, tmp_path):
-    model = planted(tiny_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
+def test_layers_near_overflow_are_named_and_stay_in_float32(small_llava, tmp_path):
+    model = planted(small_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
     report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
     wide = report.manifest.precision.float32_layers
     assert "frontend.tower.encoder.layers.1.mlp.fc2" in wide
@@ -102,8 +102,8 @@ def test_layers_near_overflow_are_named_and_stay_in_float32(tiny_llava, tmp_path
     assert result.passed, [comparison.failures for comparison in result.comparisons]
 
 
-def test_a_planted_overflow_fails_validation(tiny_llava, tmp_path, monkeypatch):
-    model = planted(tiny_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
+def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
+    model = planted(small_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
     monkeypatch.setattr(module, "HEADROOM", 1e-9)  # a scan that lets everything pass
     report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
     assert report.manifest.precision.float32_layers == ()
@@ -114,9 +114,9 @@ def test_a_planted_overflow_fails_validation(tiny_llava, tmp_path, monkeypatch):
     assert open_artefact(tmp_path / "out").manifest.validation["onnx"]["cosine_min"] == "nan"
 
 
-def test_logits_that_overflow_take_all_of_attention_to_float32(tiny_llava, tmp_path):
+def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_path):
     own = f"{TOWER}.0.self_attn"
-    model = load_model(planted(tiny_llava, tmp_path / "m", {f"{own}.q_proj.weight": 60, f"{own}.k_proj.weight": 60}))
+    model = load_model(planted(small_llava, tmp_path / "m", {f"{own}.q_proj.weight": 60, f"{own}.k_proj.weight": 60}))
     graph = assemble(model, "adaptive", {"keep": 8}).graph
     found = lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing)
     attention = {f"frontend.tower.encoder.layers.0.self_attn.{which}_proj" for which in "qkv"}
@@ -151,8 +151,8 @@ def test_the_float32_graph_is_left_as_it_was(graph, pixels):
 
 
 @pytest.mark.parametrize("activations", ["dynamic", "static"])
-def test_int8_keeps_what_its_twin_keeps(tiny_llava, tmp_path, activations):
-    report = exported(tiny_llava, tmp_path / "out", name="int8", activations=activations, float32_blocks=1, **SHAPES)
+def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
+    report = exported(small_llava, tmp_path / "out", name="int8", activations=activations, float32_blocks=1, **SHAPES)
     assert all(name.startswith("frontend.tower.encoder.layers.0.") for name in report.manifest.precision.float32_layers)
     assert "the first 1 of 2 blocks stay in float32" in report.notes[0]
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
@@ -212,11 +212,11 @@ def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
     assert beside(Witness(0.0, 0.0, 0.0), Noise(0.1, 0.0), Noise(0.0, 1.0)) is None
 
 
-def test_an_artefact_of_another_pruner_does_not_pass_as_noise(tiny_llava, tmp_path):
+def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path):
     """Int8 is so coarse on this model that nearly any choice is within its noise; the share of tokens still tells."""
     folder = tmp_path / "out"
-    exported(tiny_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
-    other = export(ExportSpec(str(tiny_llava), tmp_path / "other", pruner="random", settings={"keep": 8}))
+    exported(small_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
+    other = export(ExportSpec(str(small_llava), tmp_path / "other", pruner="random", settings={"keep": 8}))
     manifest = json.loads((folder / "manifest.json").read_text())
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
     manifest["files"] = {name: dataclasses.asdict(record) for name, record in other.manifest.files.items()}
@@ -227,11 +227,11 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(tiny_llava, tmp_pa
     assert any("mean Jaccard index of the kept sets is" in failure for failure in compared.failures)
 
 
-def test_no_share_of_tokens_is_asked_of_a_chaotic_method(tiny_llava, tmp_path):
+def test_no_share_of_tokens_is_asked_of_a_chaotic_method(small_llava, tmp_path):
     for pruner, asked in (("vispruner", 0.0), ("fastervlm", 0.98)):
         precision = PrecisionSpec("fp16", **SHAPES)
         out = tmp_path / pruner
-        export(ExportSpec(str(tiny_llava), out, pruner, {"keep": 8}, ("torchscript",), precision=precision))
+        export(ExportSpec(str(small_llava), out, pruner, {"keep": 8}, ("torchscript",), precision=precision))
         assert validate(ValidateSpec(out, benchmark="shapes", limit=1)).comparisons[1].gates.jaccard == asked
 
 
@@ -257,10 +257,10 @@ def test_gates_grow_with_the_noise():
     ({"name": "int8", "float32_blocks": 3}, ("onnx",), "float32_blocks is 3; the tower has 2 blocks"),
     ({"name": "int8"}, ("onnx", "pt2"), "int8 cannot be built for pt2; formats that can: onnx"),
 ])  # fmt: skip
-def test_what_is_refused(tiny_llava, tmp_path, precision, formats, message):
+def test_what_is_refused(small_llava, tmp_path, precision, formats, message):
     def attempt():
         spec = PrecisionSpec(**{**SHAPES, **precision})
-        export(ExportSpec(str(tiny_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=spec))
+        export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=spec))
 
     with pytest.raises(SpecError, match=message):
         attempt()
