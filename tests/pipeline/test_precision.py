@@ -102,6 +102,16 @@ def test_layers_near_overflow_are_named_and_stay_in_float32(small_llava, tmp_pat
     assert result.passed, [comparison.failures for comparison in result.comparisons]
 
 
+def test_a_layer_whose_output_alone_is_too_large_is_found(small_llava, tmp_path):
+    name = f"{TOWER}.1.mlp.fc2.weight"
+    model = load_model(planted(small_llava, tmp_path / "model", {name: 2e4}))
+    graph = assemble(model, "adaptive", {"keep": 8}).graph
+    layer = "frontend.tower.encoder.layers.1.mlp.fc2"
+    limit = torch.finfo(torch.float16).max / module.HEADROOM
+    assert float(graph.get_submodule(layer).weight.abs().max()) < limit
+    assert layer in lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing).record.float32_layers
+
+
 def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
     model = planted(small_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
     monkeypatch.setattr(module, "HEADROOM", 1e-9)  # a scan that lets everything pass
