@@ -13,9 +13,9 @@ BINDINGS := --only-binary=:all: --python-version 311 --platform manylinux_2_17_x
 demo: $(READY)
 	$(BIN)/vtp-export demo --out demo-out
 
-# no network, no GPU; the files are shared between two workers
+# no network, no GPU; two workers share the files, with one thread each where a library would take all cores
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
