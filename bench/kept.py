@@ -18,7 +18,7 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.graphs.ranges import measured
 from vtp_export.pipeline.assemble import assemble, calibration_for, load_model
 from vtp_export.pipeline.benchmark import benchmark_of
-from vtp_export.pipeline.precision import jaccard
+from vtp_export.pipeline.gates import jaccard
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import PrecisionRecord
 

@@ -19,8 +19,8 @@ from vtp_export.pipeline import precision as module
 from vtp_export.pipeline.assemble import assemble, load_model
 from vtp_export.pipeline.explain import HEADROOM, Noise, Witness, beside, tower_noise
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.gates import GATES
-from vtp_export.pipeline.precision import PrecisionSpec, _fewest, jaccard, lower, twin_of
+from vtp_export.pipeline.gates import GATES, jaccard
+from vtp_export.pipeline.precision import PrecisionSpec, _fewest, lower, twin_of
 from vtp_export.pipeline.validate import ValidateSpec, validate
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.spec import PrecisionRecord

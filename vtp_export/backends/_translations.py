@@ -1,4 +1,4 @@
-"""How two operations of the graphs are written in ONNX, where the exporter's own way is none or not the best."""
+"""How some operations of the graphs are written in ONNX, where the exporter's own way is none or not the best."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,17 @@ from onnx import TensorProto
 
 op: Any = onnxscript.opset20
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+WHOLE = (TensorProto.INT32, TensorProto.INT64)
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """For `torch.onnx.export(custom_translation_table=)`."""
     table: dict[Callable[..., Any], Callable[..., Any]] = {
-        torch.ops.aten.scaled_dot_product_attention.default: attention
+        torch.ops.aten.scaled_dot_product_attention.default: attention,
+        torch.ops.aten.clamp.default: clamp,
+        torch.ops.aten.gelu.default: gelu,
+        torch.ops.aten.floor_divide.default: floor_divide,
     }
-    table[torch.ops.aten.clamp.default] = clamp
-    table[torch.ops.aten.gelu.default] = gelu
-    table[torch.ops.aten.floor_divide.default] = floor_divide
     if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `graphs.int8`, when that is in use
         table[torch.ops.vtp_export.dynamic_int8_product.default] = dynamic_int8_product
     return table
@@ -53,7 +54,7 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     TensorRT takes no whole numbers in Clip, and the exporter's own optimiser makes a Clip of any Max and Min.
     """
     bounds = [None if bound is None else op.CastLike(op.Constant(value_float=float(bound)), x) for bound in (min, max)]
-    if x.dtype not in (TensorProto.INT32, TensorProto.INT64):
+    if x.dtype not in WHOLE:
         return op.Clip(x, *bounds)
     for outside, bound in zip((op.Less, op.Greater), bounds, strict=True):
         x = x if bound is None else op.Where(outside(x, bound), bound, x)
@@ -62,6 +63,7 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
 
 def floor_divide(x: Any, divisor: Any) -> Any:
     """Of whole numbers. The exporter's own way compares booleans, which TensorRT does not."""
+    assert x.dtype in WHOLE
     divisor = op.CastLike(divisor, x) if hasattr(divisor, "dtype") else op.CastLike(op.Constant(value_int=divisor), x)
     return op.Div(op.Sub(x, op.Mod(x, divisor)), divisor)
 

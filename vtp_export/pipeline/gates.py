@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Gates:
@@ -30,3 +32,14 @@ GATES = {
     "int8": Gates(0.90, 0.99, 5e-2, 2e-1, 5e-2, 5e-2, 0.97),
 }
 """In float32 a difference is explained or a failure, however rare; so no share of kept tokens is asked for."""
+
+
+def jaccard(expected: np.ndarray, found: np.ndarray) -> float:
+    """Size of the intersection over that of the union of two sets of positions; -1 is none.
+
+    Example:
+        >>> jaccard(np.array([1, 2, 3]), np.array([2, 3, 4]))
+        0.5
+    """
+    ours, theirs = set(expected.tolist()) - {-1}, set(found.tolist()) - {-1}
+    return len(ours & theirs) / max(len(ours | theirs), 1)

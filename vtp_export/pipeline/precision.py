@@ -19,7 +19,7 @@ from vtp_export.graphs.lowering import lowered, weighted_layers
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.graphs.ranges import LayerRange, measured
 from vtp_export.pipeline.benchmark import benchmark_of
-from vtp_export.pipeline.gates import GATES
+from vtp_export.pipeline.gates import GATES, jaccard
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import PrecisionRecord, Preprocessing
@@ -120,17 +120,6 @@ def twin_of(graph: PrunedFrontend, record: PrecisionRecord, preprocessing: Prepr
     return lowered(graph, record, measured(graph, batches))
 
 
-def jaccard(expected: np.ndarray, found: np.ndarray) -> float:
-    """Size of the intersection over that of the union of two sets of positions; -1 is none.
-
-    Example:
-        >>> jaccard(np.array([1, 2, 3]), np.array([2, 3, 4]))
-        0.5
-    """
-    ours, theirs = set(expected.tolist()) - {-1}, set(found.tolist()) - {-1}
-    return len(ours & theirs) / max(len(ours | theirs), 1)
-
-
 def _images(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[Tensor], str]:
     """Batches of pixels, and a digest of them all."""
     images = [example.image for example in benchmark_of(name).calibration().examples(limit)]
@@ -186,19 +175,21 @@ def _int8(
             f"float32_blocks is {asked}; the tower has {len(blocks)} blocks, so it must be 0 to {len(blocks)}"
         )
     expected = [_kept(graph, batch) for batch in batches]
-    tried: dict[int, tuple[float, PrunedFrontend, PrecisionRecord]] = {}
+    scores: dict[int, float] = {}
+
+    def narrow(first: int) -> tuple[PrunedFrontend, PrecisionRecord]:
+        inside = tuple(f"frontend.{path}." for path in blocks[:first])
+        wide = tuple(sorted(name for name in weighted_layers(graph) if name.startswith(inside)))
+        decided = dataclasses.replace(record, float32_layers=wide)
+        return lowered(graph, decided, ranges), decided
 
     def trial(first: int) -> float:
-        if first not in tried:
+        if first not in scores:
             progress(f"int8 from block {first} on: which tokens are kept?")
-            inside = tuple(f"frontend.{path}." for path in blocks[:first])
-            wide = tuple(sorted(name for name in weighted_layers(graph) if name.startswith(inside)))
-            decided = dataclasses.replace(record, float32_layers=wide)
-            narrow = lowered(graph, decided, ranges)
-            found = np.concatenate([_kept(narrow, batch) for batch in batches])
-            pairs = zip(np.concatenate(expected), found, strict=True)
-            tried[first] = float(np.mean([jaccard(*pair) for pair in pairs])), narrow, decided
-        return tried[first][0]
+            tried, _ = narrow(first)
+            pairs = zip(expected, (_kept(tried, batch) for batch in batches), strict=True)
+            scores[first] = float(np.mean([jaccard(*rows) for pair in pairs for rows in zip(*pair, strict=True)]))
+        return scores[first]
 
     first = _fewest(trial, (len(blocks) + 1) // 2) if asked is None else asked
     score = trial(first)
@@ -208,7 +199,7 @@ def _int8(
     )
     if score < (gate := GATES["int8"].jaccard):
         note += f", below the {gate:g} of validate: this pruner keeps other tokens in int8; fp16 may suit it better"
-    return Lowered(tried[first][1], tried[first][2], (note,))
+    return Lowered(*narrow(first), (note,))
 
 
 def _fewest(trial: Callable[[int], float], most: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vtp_export.pipeline.explain import Noise, Witness
-from vtp_export.pipeline.gates import GATES, Gates
+from vtp_export.pipeline.gates import GATES, Gates, jaccard
 from vtp_export.pipeline.verdict import Comparison, Difference, values_of
 
 
@@ -35,11 +35,11 @@ class Tally:
     ) -> None:
         """Count one image's selections; `explain` is asked only if they, or the mixtures, differ."""
         self.images += 1
-        ours, theirs = set(expected.tolist()), set(found.tolist())
-        self.overlaps.append(len(ours & theirs) / max(len(ours | theirs), 1))
+        self.overlaps.append(jaccard(expected, found))
         if np.array_equal(expected, found) and mixed_alike:
             self.identical += 1
         else:
+            ours, theirs = set(expected.tolist()), set(found.tolist())
             only = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
             self.differences.append(Difference(image, *only, explain()))
 

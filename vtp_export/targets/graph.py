@@ -1,6 +1,6 @@
 """An ONNX file as the rules see it: nodes, also those inside bodies, with the types and shapes of what they touch.
 
-Weights are never read: a file of gigabytes takes as long as its nodes.
+Weights beside the file are never read, and those inside it are forgotten at once: gigabytes take as long as nodes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -70,8 +70,6 @@ class Model:
 
     opset: int
     ir: int
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
 
 
@@ -111,8 +109,7 @@ def _model(model: "ModelProto") -> Model:
     nodes = list(_nodes(model.graph, "graph", scope, local))
     for function in model.functions:  # its names are its own
         nodes += _inside(list(function.node), f"function {function.name}", {}, local)
-    ends = [tuple(scope.get(v.name, Value()) for v in side) for side in (model.graph.input, model.graph.output)]
-    return Model(opset, model.ir_version, ends[0], ends[1], tuple(nodes))
+    return Model(opset, model.ir_version, tuple(nodes))
 
 
 def _nodes(graph: "GraphProto", where: str, scope: dict[str, Value], local: Local) -> Iterator[Node]:
