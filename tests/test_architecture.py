@@ -12,6 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
     {"errors"},
+    {"json_records"},
     {"spec", "rooms", "functional", "runtime", "targets"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},

@@ -15,7 +15,7 @@ from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pipeline.explain import Noise, arithmetic_noise, signals_of, witness
 from vtp_export.pruners.base import config_from_settings
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 N, D = 40, 24
 KINDS = (
@@ -106,7 +106,7 @@ def built(setting: str, n: int = N, **more):
     name, settings = SETTINGS[setting]
     room = rooms.load("pruners", name)
     config = config_from_settings(room.Config, {**settings, **more})
-    return room.Pruner(config, n).eval(), vars(config), rooms.load("reference", name).select
+    return room.Pruner(config, Candidates((1, n))).eval(), vars(config), rooms.load("reference", name).select
 
 
 def tokens_of(saliency, features, dtype=torch.float32) -> Tokens:
@@ -126,7 +126,7 @@ def expected(setting: str, count: int):
     for kinds, saliency, features in batches(count):
         tokens = tokens_of(saliency, features)
         for i, kind in enumerate(kinds):
-            signals = signals_of(tokens, i)
+            signals = signals_of(tokens, i, Candidates((1, N)))
             results.append((kind, one(tokens, i), signals, select(signals, settings).kept))
     return results
 
@@ -228,7 +228,7 @@ def test_one_image_of_full_size(setting):
     pruner, settings, select = built(setting, n, keep=16)
     saliency, features = case("smooth", np.random.default_rng(8), n, d)
     tokens = tokens_of(saliency[None], features[None], torch.float64)
-    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0), settings).kept.tolist()
+    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0, Candidates((1, n))), settings).kept.tolist()
 
 
 @pytest.mark.parametrize("setting", sorted(SETTINGS))
