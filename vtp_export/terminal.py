@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from vtp_export.pipeline.verdict import ValidationReport
+    from vtp_export.parity.verdict import ValidationReport
 
 
 SILENCE = 20.0
@@ -20,7 +20,7 @@ SILENCE = 20.0
 
 
 class Listener:
-    """A `pipeline.progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error."""
+    """A `progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -46,7 +46,7 @@ class Listener:
             self._bar.stop()
 
     def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
-        """See `pipeline.progress.Progress`."""
+        """See `progress.Progress`."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, completed=done, total=total or None)
         # One line for each new thing, not one for each step of it; but no long silence either.
@@ -78,7 +78,7 @@ def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
 
 def show_validation(result: "ValidationReport") -> None:
     """Print the tables of a validation, and a sentence for every failure."""
-    from vtp_export.pipeline.verdict import answer_rows, validation_rows
+    from vtp_export.reports.validation import answer_rows, validation_rows
 
     columns, rows, failures = validation_rows(result)
     show_table("validation", columns, rows)

@@ -9,7 +9,7 @@ import torch
 from vtp_export import rooms
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
-from vtp_export.pipeline.explain import signals_of
+from vtp_export.parity.noise import signals_of
 from vtp_export.pruners.base import config_from_settings
 from vtp_export.spec import Candidates
 

@@ -73,7 +73,7 @@ def export(
     from vtp_export import terminal
     from vtp_export.pipeline.export import ExportSpec
     from vtp_export.pipeline.export import export as run_export
-    from vtp_export.pipeline.precision import PrecisionSpec
+    from vtp_export.precision.policy import PrecisionSpec
 
     chosen: dict[str, object] = dict(_pair(text) for text in settings or [])
     if keep is not None:

@@ -110,7 +110,7 @@ def list_names(
 ) -> None:
     """List what is on offer: each name is a file in that folder of the package."""
     from vtp_export import terminal
-    from vtp_export.pipeline.catalogue import ROOMS, catalogue
+    from vtp_export.pipeline.list import ROOMS, catalogue
 
     if what not in ROOMS:
         raise SpecError(f"nothing is listed under '{what}'; choose one of: {', '.join(ROOMS)}")
