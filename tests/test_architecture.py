@@ -19,6 +19,7 @@ LAYERS = [
     {"pipeline"},
     {"terminal"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 # Within the lower floor, in order: runtime reads manifests, and both may look names up.

@@ -10,13 +10,19 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from vtp_export.errors import SpecError
 
 SCHEMA = 1
 
 Scalar = bool | int | float | str | None
+
+PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
+"""What a graph computes with."""
+
+Activations = Literal["dynamic", "static"]
+"""Of int8: scales found at every run, or once on calibration images."""
 
 
 @dataclass(frozen=True)

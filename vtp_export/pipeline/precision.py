@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -22,10 +23,10 @@ from vtp_export.pipeline.benchmark import benchmark_of
 from vtp_export.pipeline.gates import GATES, jaccard
 from vtp_export.pipeline.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import PrecisionRecord, Preprocessing
+from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
 
-NAMES = ("fp32", "fp16", "bf16", "int8")
-ACTIVATIONS = ("dynamic", "static")
+NAMES: tuple[str, ...] = get_args(PrecisionName)
+ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 
 HEADROOM = 4.0
 """Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""
