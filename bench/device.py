@@ -21,8 +21,8 @@ from bench.frontend import table
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.similarity import spectral_gram
-from vtp_export.graphs.lowering import lowered
-from vtp_export.pipeline.assemble import assemble, load_model
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.precision.lowering import lowered
 from vtp_export.spec import PrecisionRecord
 
 BATCHES = (1, 8, 32)

@@ -11,9 +11,9 @@ import torch
 
 from vtp_export.benchmarks.shapes import Benchmark, scene_of
 from vtp_export.functional.attention import attention_entropy
+from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.pipeline.answers import answers_of
-from vtp_export.pipeline.assemble import assemble, load_model, source_of
+from vtp_export.parity.answers import answers_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.runtime.preprocess import pixel_values
 

@@ -19,10 +19,10 @@ from vtp_export.backends.onnx import Backend
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
-from vtp_export.pipeline.load import load
 from vtp_export.pruners import adaptive
 from vtp_export.reference.adaptive import select
 from vtp_export.reference.base import Signals
+from vtp_export.runtime.front_end import load
 from vtp_export.spec import BatchRange, TensorSpec
 
 N, D, K = 576, 4096, 64
@@ -69,7 +69,7 @@ BY_HAND_STATES = {"by hand 23 layers": -2, "by hand 24 layers": -1}
 
 FIRST_RUN = """
 import numpy as np
-from vtp_export.pipeline.load import load
+from vtp_export.runtime.front_end import load
 with load({out!r}) as artefact:
     artefact.run(np.zeros((1, 3, 336, 336), dtype=np.float32))
 """
@@ -126,7 +126,7 @@ def exports(model: Path, out: Path) -> None:
     table("Export", ("what", "seconds", "file GB", "peak GB", "peak / file"), rows)
     weights = sum(file.stat().st_size for file in (out / "adaptive").glob("model.onnx*"))
     _, peak = in_process(FIRST_RUN.format(out=str(out / "adaptive")))
-    _, idle = in_process("import numpy, onnxruntime, vtp_export.pipeline.load")
+    _, idle = in_process("import numpy, onnxruntime, vtp_export.runtime.front_end")
     rows = [("open and first run", peak / 1e9, peak / weights), ("(imports alone)", idle / 1e9, "-")]
     table("Memory of the adaptive artefact", ("what", "peak GB", "peak / file"), rows)
 

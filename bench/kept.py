@@ -13,12 +13,12 @@ import torch
 
 from bench.frontend import table
 from vtp_export import rooms
-from vtp_export.graphs.lowering import lowered, weighted_layers
+from vtp_export.benchmarks._lookup import benchmark_of
+from vtp_export.graphs.assembly import assemble, calibration_for, load_model
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.graphs.ranges import measured
-from vtp_export.pipeline.assemble import assemble, calibration_for, load_model
-from vtp_export.pipeline.benchmark import benchmark_of
-from vtp_export.pipeline.gates import jaccard
+from vtp_export.parity.gates import jaccard
+from vtp_export.precision.lowering import lowered, weighted_layers
+from vtp_export.precision.ranges import measured
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import PrecisionRecord
 

@@ -17,9 +17,9 @@ from bench.checkpoint import write_checkpoint
 from bench.frontend import table
 from bench.measure import in_turns
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.load import load
-from vtp_export.pipeline.precision import PrecisionSpec
 from vtp_export.pipeline.validate import ValidateSpec, validate
+from vtp_export.precision.policy import PrecisionSpec
+from vtp_export.runtime.front_end import load
 
 K = 64
 ROUNDS = 7

@@ -27,7 +27,7 @@ from vtp_export.backends.base import Plan
 from vtp_export.backends.onnx import Backend
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.pipeline.explain import signals_of
+from vtp_export.parity.noise import signals_of
 from vtp_export.spec import BatchRange, TensorSpec
 
 N, HIDDEN, PROJECTED, KEY = 576, 1024, 4096, 64

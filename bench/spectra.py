@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vtp_export.benchmarks.shapes import Benchmark
-from vtp_export.pipeline.assemble import load_model
+from vtp_export.graphs.assembly import load_model
 from vtp_export.runtime.preprocess import pixel_values
 
 N = 576

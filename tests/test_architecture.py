@@ -7,23 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from vtp_export.cli import app
+
 ROOT = Path(__file__).parent.parent / "vtp_export"
 FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
-    {"errors"},
-    {"spec", "rooms", "functional", "runtime", "targets"},
+    {"errors", "progress"},
+    {"runtime", "functional", "targets", "spec", "rooms"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},
-    {"reports", "integrations"},
+    {"parity", "precision", "reports", "integrations"},
     {"pipeline"},
     {"terminal"},
     {"cli"},
     {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-# Within the lower floor, in order: runtime reads manifests, and both may look names up.
-SAME_FLOOR = {("runtime", "spec"), ("runtime", "rooms")}
+# Within a floor: runtime reads manifests and looks names up; reports tell what parity measured; precision aims at its
+# gates.
+SAME_FLOOR = {("runtime", "spec"), ("runtime", "rooms"), ("reports", "parity"), ("precision", "parity")}
 MOST_LINES, MOST_BODY = 300, 50
 
 
@@ -99,3 +102,8 @@ def test_light_modules_stay_light(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'onnx', 'onnxruntime'}} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_pipeline_is_one_file_per_command():
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands}
+    assert {path.stem for path in FILES if room_of(path) == "pipeline"} - {"__init__"} == commands

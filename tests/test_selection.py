@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from vtp_export import rooms
-from vtp_export.backends.base import OpenOptions, Plan
+from vtp_export.backends.base import Plan
 from vtp_export.functional.tokens import Tokens
-from vtp_export.pipeline.explain import arithmetic_noise, signals_of, witness
+from vtp_export.parity.noise import arithmetic_noise, signals_of
+from vtp_export.parity.witness import witness
 from vtp_export.pruners.base import config_from_settings
+from vtp_export.runtime.session import OpenOptions
 from vtp_export.spec import BatchRange, TensorSpec
 
 N = 48

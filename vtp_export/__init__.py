@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from vtp_export.pipeline.compare import compare as compare
     from vtp_export.pipeline.export import ExportSpec as ExportSpec
     from vtp_export.pipeline.export import export as export
-    from vtp_export.pipeline.load import load as load
     from vtp_export.pipeline.validate import ValidateSpec as ValidateSpec
     from vtp_export.pipeline.validate import validate as validate
+    from vtp_export.runtime.front_end import load as load
 
 _HOMES = {
-    "CalibrateSpec": "calibrate",
-    "calibrate": "calibrate",
-    "CompareSpec": "compare",
-    "compare": "compare",
-    "ExportSpec": "export",
-    "export": "export",
-    "load": "load",
-    "ValidateSpec": "validate",
-    "validate": "validate",
+    "CalibrateSpec": "pipeline.calibrate",
+    "calibrate": "pipeline.calibrate",
+    "CompareSpec": "pipeline.compare",
+    "compare": "pipeline.compare",
+    "ExportSpec": "pipeline.export",
+    "export": "pipeline.export",
+    "load": "runtime.front_end",
+    "ValidateSpec": "pipeline.validate",
+    "validate": "pipeline.validate",
 }
 __all__ = [
     "CalibrateSpec",
@@ -46,4 +46,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'vtp_export' has no attribute '{name}'")
     import importlib
 
-    return getattr(importlib.import_module(f"vtp_export.pipeline.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"vtp_export.{_HOMES[name]}"), name)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from vtp_export.pipeline.verdict import ValidationReport
+    from vtp_export.parity.verdict import ValidationReport
 
 
 SILENCE = 20.0
@@ -23,7 +23,7 @@ SILENCE = 20.0
 
 
 class Listener:
-    """A `pipeline.progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error.
+    """A `progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error.
 
     Args:
         quiet: say nothing, no notes either.
@@ -50,7 +50,7 @@ class Listener:
             self._bar.stop()
 
     def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
-        """See `pipeline.progress.Progress`."""
+        """See `progress.Progress`."""
         if self._quiet:
             return
         if self._console.is_terminal and not self._verbose:
@@ -107,7 +107,7 @@ def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
 
 def show_validation(result: "ValidationReport") -> None:
     """Print the tables of a validation, and a sentence for every failure."""
-    from vtp_export.pipeline.verdict import answer_rows, validation_rows
+    from vtp_export.reports.validation import answer_rows, validation_rows
 
     columns, rows, failures = validation_rows(result)
     show_table("validation", columns, rows)

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from vtp_export.backends import _providers, _torch, onnx, pt2, torchscript
-from vtp_export.backends.base import OpenOptions
 from vtp_export.errors import ImageError, UnavailableError
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.load import load
+from vtp_export.runtime.front_end import load
+from vtp_export.runtime.session import OpenOptions
 
 OUTPUTS = ("tokens", "kept", "num_kept", "erank")
 CUDA_LIBRARIES = ("libcublasLt.so.13", "libcurand.so.10", "libcuda.so.1", "libc.so.6")

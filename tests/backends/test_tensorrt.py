@@ -16,14 +16,14 @@ import pytest
 from tests.tensorrt_api import fake_tensorrt
 from tests.tensorrt_api.fake_machine import World
 from tests.tensorrt_api.record import record
-from vtp_export.backends.base import OpenOptions
 from vtp_export.backends.tensorrt import Backend
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.load import load
 from vtp_export.pipeline.plan import PlanSpec, plan
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.dlpack import CPU, CUDA, DeviceArray, borrowed
+from vtp_export.runtime.front_end import load
+from vtp_export.runtime.session import OpenOptions
 
 API = Path(__file__).parent.parent / "tensorrt_api"
 ROOT = API.parent.parent

@@ -20,9 +20,9 @@ from vtp_export.backends._tensorrt_run import TensorrtSession
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.pipeline.bench import BenchSpec, bench
 from vtp_export.pipeline.inspect import inspect
-from vtp_export.pipeline.load import load
 from vtp_export.pipeline.plan import PlanSpec, plan
 from vtp_export.runtime.artefact import ADDING, open_artefact, record_validation
+from vtp_export.runtime.front_end import load
 
 ROOT = Path(__file__).parent.parent.parent
 PLAN = "model.sm87.plan"

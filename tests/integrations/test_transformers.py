@@ -7,8 +7,8 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.errors import ModelError
+from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.pipeline.assemble import assemble, load_model, source_of
 from vtp_export.runtime.preprocess import pixel_values
 
 SCENES = list(Benchmark().examples(3))

@@ -14,13 +14,14 @@ from tests.tensorrt_api.fake_machine import World
 from tests.tensorrt_api.fake_tensorrt import VERSIONS
 from vtp_export import rooms
 from vtp_export.backends._torch import example_inputs
-from vtp_export.backends.base import OpenOptions, Plan
+from vtp_export.backends.base import Plan
 from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
 from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
 from vtp_export.models._clip import ClipConfig
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.toy import draw_weights
 from vtp_export.pruners import adaptive
+from vtp_export.runtime.session import OpenOptions
 from vtp_export.spec import BatchRange
 
 ROOT = Path(__file__).parent.parent.parent
@@ -154,7 +155,7 @@ def test_two_processes_at_once(built, before, names, session):
     fmt, files = built
     code = before + (
         "import sys, numpy as np; from pathlib import Path; from vtp_export import rooms\n"
-        "from vtp_export.backends.base import OpenOptions\n"
+        "from vtp_export.runtime.session import OpenOptions\n"
         "x = np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32)\n"
         f"backend = rooms.load('backends', {fmt!r}).Backend()\n"
         f"with backend.open(Path({str(files[0])!r}), {names!r}, OpenOptions(1)) as session:\n"

@@ -6,8 +6,8 @@ import torch
 from vtp_export import rooms
 from vtp_export.errors import ModelError
 from vtp_export.functional.tokens import Tokens
+from vtp_export.graphs.assembly import load_model
 from vtp_export.models.base import LoadedModel, n_candidates
-from vtp_export.pipeline.assemble import load_model
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 ALL = set(Tokens._fields) - {"hidden"}

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vtp_export.errors import ModelError
+from vtp_export.graphs.assembly import load_model
 from vtp_export.models._checkpoint import INDEX, SINGLE, digest, folder_checkpoint, size_in_bytes
-from vtp_export.pipeline.assemble import load_model
 
 TOWER, PROJECTOR, LANGUAGE = (f"model-0000{part}-of-00003.safetensors" for part in (1, 2, 3))
 

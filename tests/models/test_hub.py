@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import errors
 
 from vtp_export.errors import ModelError
+from vtp_export.graphs.assembly import load_model
 from vtp_export.models._checkpoint import INDEX, SINGLE
-from vtp_export.pipeline.assemble import load_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LANGUAGE = "model-00003-of-00003.safetensors"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vtp_export.errors import ModelError
-from vtp_export.pipeline.assemble import load_model
+from vtp_export.graphs.assembly import load_model
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 

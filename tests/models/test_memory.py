@@ -16,7 +16,7 @@ MOST_GROWTH = 200 * 2**20
 CHILD = """
 import sys
 from pathlib import Path
-from vtp_export.pipeline.assemble import load_model
+from vtp_export.graphs.assembly import load_model
 
 def peak():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -2,8 +2,8 @@
 
 import torch
 
+from vtp_export.graphs.assembly import embedded_models, load_model
 from vtp_export.models import toy
-from vtp_export.pipeline.assemble import embedded_models, load_model
 
 
 def test_it_needs_no_checkpoint():

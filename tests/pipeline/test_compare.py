@@ -2,13 +2,11 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
 from vtp_export.pipeline.compare import CompareSpec, compare
-from vtp_export.pipeline.compare_report import comparison_rows, write_comparison
-from vtp_export.pipeline.methods import method
+from vtp_export.reports.comparison import comparison_rows, write_comparison
 
 SPEC = CompareSpec("tiny-llava", "shapes", (16, 64), ("fastervlm", "adaptive:count=adaptive", "random"), limit=24)
 
@@ -78,16 +76,3 @@ def test_bad_input_is_one_sentence(small_llava):
         compare(dataclasses.replace(SPEC, methods=("fastervlmm",)))
     with pytest.raises(ModelError, match="no language model"):
         compare(dataclasses.replace(SPEC, model=str(small_llava), methods=("none",), limit=1))
-
-
-@pytest.mark.parametrize("text", ["", ":keep=3", "adaptive:tau", "adaptive:=3"])
-def test_words_that_are_no_method(text):
-    with pytest.raises(SpecError, match="is not a method"):
-        method(text)
-
-
-def test_a_method_reads_back():
-    one = method("adaptive:complexity=entropy, tau=0.1")
-    assert one.settings == (("complexity", "entropy"), ("tau", "0.1"))
-    assert one.label == "adaptive:complexity=entropy,tau=0.1"
-    assert np.array_equal(method("none").settings, ())

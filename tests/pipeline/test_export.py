@@ -14,7 +14,7 @@ import pytest
 from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.load import load
+from vtp_export.runtime.front_end import load
 from vtp_export.spec import manifest_from_json
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,11 +10,13 @@ from torch import nn
 
 from vtp_export import rooms
 from vtp_export.backends._traced import exported_program
-from vtp_export.backends.base import OpenOptions, Plan
+from vtp_export.backends.base import Plan
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
-from vtp_export.pipeline.explain import Noise, arithmetic_noise, signals_of, witness
+from vtp_export.parity.noise import arithmetic_noise, signals_of
+from vtp_export.parity.witness import Noise, witness
 from vtp_export.pruners.base import config_from_settings
+from vtp_export.runtime.session import OpenOptions
 from vtp_export.spec import BatchRange, TensorSpec
 
 N, D = 40, 24

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.backends.base import PROVIDERS
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.runtime.libraries import needed, not_loadable
+from vtp_export.runtime.session import PROVIDERS
 
 NAMES = dict(
     zip(PROVIDERS, ("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"), strict=True)

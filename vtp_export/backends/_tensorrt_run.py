@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from vtp_export.backends._tensorrt_build import logger
-from vtp_export.backends.base import Arrays, Session
 from vtp_export.errors import ArtefactError, ImageError, UnavailableError
 from vtp_export.runtime.cuda import Buffer, Graph, Stream, device
 from vtp_export.runtime.dlpack import CUDA, DeviceArray, borrowed
+from vtp_export.runtime.session import Arrays, Session
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -117,7 +117,7 @@ class TensorrtSession(Session):
                 self._engine = self._runtime = None
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """See `base.Session`."""
+        """See `Session`."""
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         with self._turn({name: array.shape for name, array in arrays.items()}) as work:
             for name, array in arrays.items():

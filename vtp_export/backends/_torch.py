@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtp_export.backends.base import Arrays, OpenOptions, Plan, Session
+from vtp_export.backends.base import Plan
 from vtp_export.errors import ImageError, UnavailableError
+from vtp_export.runtime.session import Arrays, OpenOptions, Session
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -115,7 +116,7 @@ class TorchSession(Session):
         return {name: result.cpu().numpy().copy() for name, result in self._results(tensors).items()}
 
     def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """See `base.Session`; the outputs are tensors."""
+        """See `Session`; the outputs are tensors."""
         import torch.utils.dlpack
 
         tensors = [torch.utils.dlpack.from_dlpack(array) for array in inputs.values()]

@@ -20,7 +20,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.gelu.default: gelu,
         torch.ops.aten.floor_divide.default: floor_divide,
     }
-    if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `graphs.int8`, when that is in use
+    if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `precision.int8`, when that is in use
         table[torch.ops.vtp_export.dynamic_int8_product.default] = dynamic_int8_product
     return table
 
@@ -69,7 +69,7 @@ def floor_divide(x: Any, divisor: Any) -> Any:
 
 
 def dynamic_int8_product(x: Any, weight: Any, step: Any) -> Any:
-    """See `graphs.int8.dynamic_int8_product`."""
+    """See `precision.int8.dynamic_int8_product`."""
     whole, scale, zero = op.DynamicQuantizeLinear(x)
     product = op.MatMulInteger(whole, weight, zero)
     return op.Mul(op.Cast(product, to=TensorProto.FLOAT), op.Mul(scale, step))

@@ -8,51 +8,17 @@ batch b equals b single images; leaving the `with` block closes; `missing()` nam
 not there is refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from vtp_export.errors import UnavailableError, UnknownNameError
 from vtp_export.runtime.artefact import Artefact
+from vtp_export.runtime.session import PROVIDERS, OpenOptions, Session
 from vtp_export.spec import BatchRange, EngineRecord, TensorSpec
 
 if TYPE_CHECKING:
     from torch import nn
-
-Arrays = Mapping[str, np.ndarray]
-
-PROVIDERS = ("cpu", "cuda", "tensorrt")
-
-
-@dataclass(frozen=True)
-class OpenOptions:
-    """How a file is to be run.
-
-    threads: CPU threads of one run, or None for the runtime's own choice.
-    provider: one of `PROVIDERS`, or None for the format's usual: the GPU for a TensorRT plan, else the CPU. It is an
-        order: a backend that cannot run there refuses, and never falls back.
-
-    cuda_graphs: of a TensorRT plan: capture the work of each batch size at its second run. Nothing elsewhere.
-
-    Raises:
-        UnknownNameError: there is no such provider.
-    """
-
-    threads: int | None = None
-    provider: str | None = None
-    cuda_graphs: bool = False
-
-    def __post_init__(self) -> None:
-        if self.where not in PROVIDERS:
-            raise UnknownNameError("provider", self.where, PROVIDERS)
-
-    @property
-    def where(self) -> str:
-        """The provider, for a format whose usual is the CPU."""
-        return "cpu" if self.provider is None else self.provider
 
 
 @dataclass(frozen=True)
@@ -68,44 +34,6 @@ class Plan:
     identity: str
 
 
-class Session(Protocol):
-    """A loaded file. Leaving the `with` block frees it. Safe to use from several threads at once."""
-
-    notes: tuple[str, ...] = ()
-    """What the user should know of how it runs, a sentence each."""
-
-    def __enter__(self) -> "Session":
-        """Itself."""
-        ...
-
-    def __exit__(self, *exc: object) -> None:
-        """Free the runtime's memory."""
-        ...
-
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Outputs by name, in the order of the manifest, in memory that the caller owns.
-
-        Args:
-            inputs: arrays by name, checked against the manifest by the caller.
-        """
-        ...
-
-    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """As `run`, with arrays that stay on the provider's device.
-
-        Args:
-            inputs: contiguous arrays with `__dlpack__` on that device; they are not copied. Work that makes them must
-                be finished, or be queued on the device's default stream.
-
-        Returns:
-            Objects with `__dlpack__` and `__dlpack_device__`, finished; their memory is not used again.
-
-        Raises:
-            UnavailableError: this format, or the version of its runtime, has no such way.
-        """
-        raise UnavailableError("this format returns NumPy arrays only; use run")
-
-
 class Backend(Protocol):
     """One artefact format."""
 
@@ -116,7 +44,7 @@ class Backend(Protocol):
     """The provider that runs such a file where none is named."""
 
     int8: tuple[str, ...] = ()
-    """Forms of int8 that a graph for this format may hold: "dynamic", "static" (see `graphs.int8`), the usual first."""
+    """Forms of int8 that a graph for this format may hold: "dynamic", "static" (`precision.int8`), the usual first."""
 
     providers: tuple[str, ...] = PROVIDERS
     """What can run such a file at all, whether or not this machine has it."""

@@ -14,6 +14,7 @@ from vtp_export.backends import base
 from vtp_export.backends._providers import check, providers, why_unavailable
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError, ExportError, ImageError, UnavailableError
+from vtp_export.runtime.session import Arrays, OpenOptions, Session
 
 if TYPE_CHECKING:
     from onnxruntime import OrtValue
@@ -68,7 +69,7 @@ class Backend(base.Backend):
         onnx_program.save(path, external_data=external)
         return sorted(folder.glob("model.onnx*"), key=lambda file: len(file.name))
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
         """Load into ONNX Runtime, on the CPU or through the CUDA or TensorRT provider."""
         if reason := self.missing():
             raise UnavailableError(reason)
@@ -92,7 +93,7 @@ class Backend(base.Backend):
         return OnnxSession(session, outputs, options.where, check(session, options.where))
 
 
-class OnnxSession(base.Session):
+class OnnxSession(Session):
     """An ONNX Runtime session."""
 
     def __init__(self, session: Any, outputs: tuple[str, ...], provider: str, notes: tuple[str, ...]) -> None:
@@ -109,8 +110,8 @@ class OnnxSession(base.Session):
         """Drop the runtime's session."""
         self._session = None
 
-    def run(self, inputs: base.Arrays) -> dict[str, np.ndarray]:
-        """See `base.Session`."""
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """See `Session`."""
         from onnxruntime import OrtValue
 
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
@@ -118,7 +119,7 @@ class OnnxSession(base.Session):
         return dict(zip(self._outputs, self._bound(values).copy_outputs_to_cpu(), strict=True))
 
     def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """See `base.Session`; the outputs are `onnxruntime.OrtValue`s."""
+        """See `Session`; the outputs are `onnxruntime.OrtValue`s."""
         from onnxruntime import OrtValue
 
         if not hasattr(OrtValue, "from_dlpack"):

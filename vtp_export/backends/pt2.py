@@ -7,6 +7,7 @@ from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch, prepare
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError
+from vtp_export.runtime.session import OpenOptions, Session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +34,7 @@ class Backend(base.Backend):
             torch.export.save(program, path, extra_files={"manifest_identity": plan.identity})
         return [path]
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
         """Load onto the CPU or a CUDA device."""
         device = prepare(options, self.missing())
         import torch

@@ -14,6 +14,7 @@ from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.runtime import cuda
 from vtp_export.runtime.artefact import Artefact
+from vtp_export.runtime.session import OpenOptions, Session
 from vtp_export.spec import EngineRecord
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Backend(base.Backend):
             reasons.append(f"{name}: {reason}")
         raise ArtefactError(f"no plan of '{artefact.folder}' is for this machine ({'; '.join(reasons)}); {again}")
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
         """Onto the GPU; threads have no meaning there."""
         from vtp_export.backends._tensorrt_run import TensorrtSession
 

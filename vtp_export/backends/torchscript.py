@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, example_inputs, missing_torch, prepare
 from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.runtime.session import OpenOptions, Session
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ class Backend(base.Backend):
             raise ExportError(f"torch.jit.trace refused the graph: {error}") from error
         return [path]
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: base.OpenOptions) -> base.Session:
+    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
         """Load onto the CPU or a CUDA device."""
         device = prepare(options, self.missing())
         import torch

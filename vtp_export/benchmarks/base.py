@@ -43,6 +43,15 @@ class Answered:
     text: str
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """One answer: token ids without the end mark, the text, and for each step the gap of the two best logits."""
+
+    ids: tuple[int, ...]
+    text: str
+    gaps: tuple[float, ...]
+
+
 class Benchmark(Protocol):
     """A data set. Two passes over `examples` give the same pictures in the same order."""
 

@@ -34,13 +34,13 @@ def validate(
     PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.report import write_report
     from vtp_export.pipeline.validate import ValidateSpec
     from vtp_export.pipeline.validate import validate as run_validate
+    from vtp_export.reports.page import PAGE
 
-    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, provider)
+    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, provider, report)
     result = run_validate(spec, progress)
-    page = None if report is None else write_report(result, spec, report, progress)
+    page = None if report is None else report / PAGE
 
     def show() -> None:
         terminal.show_validation(result)
@@ -72,7 +72,7 @@ def compare(
     from vtp_export import terminal
     from vtp_export.pipeline.compare import CompareSpec
     from vtp_export.pipeline.compare import compare as run_compare
-    from vtp_export.pipeline.compare_report import comparison_rows, write_comparison
+    from vtp_export.reports.comparison import comparison_rows, write_comparison
 
     chosen = {"methods": tuple(pruner)} if pruner else {}
     spec = CompareSpec(model, benchmark, tuple(keep), limit=limit, revision=revision, calibration=calibration, **chosen)

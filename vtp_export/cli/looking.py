@@ -138,7 +138,7 @@ def list_(
         vtp-export list pruners
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.catalogue import ROOMS, catalogue
+    from vtp_export.pipeline.list import ROOMS, catalogue
 
     rooms = {name: catalogue(name) for name in ([room] if room else ROOMS)}
 

@@ -79,7 +79,7 @@ def export(
     """
     from vtp_export.pipeline.export import ExportSpec
     from vtp_export.pipeline.export import export as run_export
-    from vtp_export.pipeline.precision import PrecisionSpec
+    from vtp_export.precision.policy import PrecisionSpec
 
     chosen: dict[str, object] = dict(settings_of(settings))
     if keep is not None:

@@ -7,26 +7,17 @@ image; all its questions share that cache.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ModelError, UnavailableError
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """One answer: token ids without the end mark, the text, and for each step the gap of the two best logits."""
-
-    ids: tuple[int, ...]
-    text: str
-    gaps: tuple[float, ...]
 
 
 class Answerer:

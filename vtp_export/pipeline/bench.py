@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from vtp_export.errors import SpecError
-from vtp_export.pipeline.load import load, obstacle
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.front_end import load, obstacle
 
 WARM_UP = 2
 
@@ -97,7 +97,7 @@ def _runnable(folder: Path, provider: str | None) -> list[str]:
 def _eager(model: str) -> tuple[Callable[[np.ndarray], object], int]:
     import torch
 
-    from vtp_export.pipeline.assemble import assemble, load_model
+    from vtp_export.graphs.assembly import assemble, load_model
 
     loaded = load_model(model)
     graph = assemble(loaded, "none", {}).graph

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
@@ -15,11 +16,10 @@ from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.similarity import spectral_gram
+from vtp_export.graphs.assembly import load_model
 from vtp_export.models.base import Frontend, LoadedModel
-from vtp_export.pipeline.assemble import load_model
-from vtp_export.pipeline.benchmark import benchmark_of
 from vtp_export.pipeline.export import built_by
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.replacing import write_atomically
 from vtp_export.spec import CalibrationRecord, to_json

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank as erank_of_gram
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
+from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
-from vtp_export.pipeline.answers import answers_of
-from vtp_export.pipeline.assemble import assemble, calibration_for, load_model, source_of
-from vtp_export.pipeline.benchmark import benchmark_of
-from vtp_export.pipeline.methods import Method, method
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.parity.answers import answers_of
+from vtp_export.progress import Progress, silent
+from vtp_export.pruners._choice import Choice, choice
 from vtp_export.reference.erank import effective_rank
+from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ BINS = 4
 class CompareSpec:
     """What to compare.
 
-    keeps: budgets. methods: see `pipeline.methods`; `none` is always there. calibration: as in `ExportSpec`.
+    keeps: budgets. methods: see `pruners/_choice.py`; `none` is always there. calibration: as in `ExportSpec`.
     """
 
     model: str
@@ -49,46 +50,6 @@ class CompareSpec:
     limit: int | None = None
     revision: str | None = None
     calibration: Path | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method at one budget.
-
-    kept: mean number of tokens. share: of the unpruned score. metrics: all of the benchmark's.
-    erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
-    attention among the kept tokens. milliseconds: median of the eager front end, batch 1.
-    by_bin: the main metric in each quarter of the images, simplest first.
-    """
-
-    method: str
-    keep: int
-    kept: float
-    score: float
-    share: float
-    metrics: dict[str, float]
-    erank: float
-    entropy: float
-    milliseconds: float
-    by_bin: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class CompareReport:
-    """All rows, the unpruned model first.
-
-    edges: effective rank of the images between the bins, lowest and highest included.
-    correlation: of the images' effective rank and attention entropy.
-    """
-
-    model: str
-    benchmark: str
-    images: int
-    questions: int
-    metric: str
-    rows: tuple[Row, ...]
-    edges: tuple[float, ...]
-    correlation: float
 
 
 @dataclass
@@ -136,8 +97,8 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
 
 def _contenders(spec: CompareSpec, model: LoadedModel) -> list[_Contender]:
     calibration = calibration_for(model, spec.calibration)
-    methods = [method(text) for text in spec.methods if text != "none"]
-    wanted = [(Method("none"), 0), *((one, keep) for one in methods for keep in spec.keeps)]
+    methods = [choice(text) for text in spec.methods if text != "none"]
+    wanted = [(Choice("none"), 0), *((one, keep) for one in methods for keep in spec.keeps)]
     found = []
     for one, keep in wanted:
         settings: dict[str, object] = dict(one.settings)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
-from vtp_export.pipeline.benchmark import examples_of
+from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.load import load
-from vtp_export.pipeline.progress import Progress, silent
-from vtp_export.pipeline.report import write_report
 from vtp_export.pipeline.validate import ValidateSpec, validate
-from vtp_export.pipeline.verdict import ValidationReport
+from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import contact_sheet, overlay
+from vtp_export.reports.page import PAGE
+from vtp_export.runtime.front_end import load
 
 MODEL = "tiny-llava"
 FORMATS = ("onnx", "torchscript")
@@ -43,14 +43,13 @@ def run_demo(out: Path, progress: Progress = silent) -> DemoReport:
     if out.exists() and any(out.iterdir()) and not (artefact / "manifest.json").is_file():
         raise ArtefactError(f"'{out}' holds something that is not an earlier demo; name another folder with --out")
     export(ExportSpec(MODEL, artefact, formats=FORMATS, force=True), progress)
-    spec = ValidateSpec(artefact, benchmark=BENCHMARK, limit=IMAGES, answers=True)
+    spec = ValidateSpec(artefact, benchmark=BENCHMARK, limit=IMAGES, answers=True, report=out / "report")
     validation = validate(spec, progress)
-    page = write_report(validation, spec, out / "report", progress)
     picture = _picture(artefact, examples_of(BENCHMARK, IMAGES), out / "kept.png", progress)
     again = (
         f"vtp-export compare {MODEL} --benchmark {BENCHMARK} --limit {IMAGES} --keep 32 --keep 64 --report comparison"
     )
-    return DemoReport(artefact, validation, page, picture, again)
+    return DemoReport(artefact, validation, out / "report" / PAGE, picture, again)
 
 
 def _picture(artefact: Path, examples: list[Example], target: Path, progress: Progress) -> Path:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.backends import _providers
-from vtp_export.backends.base import PROVIDERS
 from vtp_export.pipeline.inspect import Inspection, inspect
 from vtp_export.runtime import machine
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
+from vtp_export.runtime.session import PROVIDERS
 
 ROOM_BYTES = 2e9
 TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")

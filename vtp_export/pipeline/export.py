@@ -14,11 +14,11 @@ import vtp_export
 from vtp_export import rooms
 from vtp_export.backends.base import Backend, Plan
 from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model
 from vtp_export.graphs.pruned import input_specs, output_specs
 from vtp_export.models.base import LoadedModel
-from vtp_export.pipeline.assemble import Assembly, assemble, calibration_for, load_model
-from vtp_export.pipeline.precision import ACTIVATIONS, Lowered, PrecisionSpec, lower
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.precision.policy import ACTIVATIONS, Lowered, PrecisionSpec, lower
+from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import record_files, write_manifest, writing
 from vtp_export.spec import BatchRange, Manifest
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtp_export.pipeline.load import obstacle
 from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.front_end import obstacle
 from vtp_export.spec import Manifest
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vtp_export.backends.base import Plan
 from vtp_export.backends.tensorrt import Backend, here, plan_name
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import extending, open_artefact
 from vtp_export.spec import EngineRecord
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from vtp_export.errors import ArtefactError, ImageError
-from vtp_export.pipeline.load import Output, PrunedArtefact, load
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
+from vtp_export.runtime.front_end import Output, load, run_batch
 from vtp_export.runtime.preprocess import pixel_values, read_image
 
 
@@ -68,16 +68,6 @@ def run(spec: RunSpec, progress: Progress = silent) -> list[ImageResult]:
             overlay(photo, merged.kept[i], manifest.layout, manifest.preprocessing).save(target)
             names.append(str(target))
     return [_result(str(path), merged, i, names[i]) for i, path in enumerate(spec.images)]
-
-
-def run_batch(artefact: PrunedArtefact, pixels: np.ndarray) -> Output:
-    """Run up to one batch; one too small for the artefact is filled up, and the filling cut off again."""
-    real = len(pixels)
-    missing = artefact.manifest.batch.min - real
-    if missing > 0:
-        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-    output = artefact.run(pixels)
-    return output.mapped(lambda array: array[:real])
 
 
 def _merged(outputs: Sequence[Output]) -> Output:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import BACKENDS, Serving, config, depends_on_the_batch
-from vtp_export.pipeline.progress import Progress, silent
+from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.replacing import replacing
 

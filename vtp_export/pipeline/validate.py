@@ -16,23 +16,24 @@ import numpy as np
 import torch
 
 from vtp_export import rooms
+from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.tokens import Tokens
+from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.pipeline.answers import AnswerComparison, compare_answers
-from vtp_export.pipeline.assemble import assemble, load_model, source_of
-from vtp_export.pipeline.benchmark import benchmark_of, examples_of
-from vtp_export.pipeline.explain import arithmetic_noise, tower_noise
-from vtp_export.pipeline.gates import GATES
-from vtp_export.pipeline.judge import Found, Judge, alike, judge_of
-from vtp_export.pipeline.load import Output, PrunedArtefact, load
-from vtp_export.pipeline.precision import twin_of
-from vtp_export.pipeline.progress import Progress, silent
-from vtp_export.pipeline.tally import Tally
-from vtp_export.pipeline.verdict import Comparison, ValidationReport
+from vtp_export.parity.answers import AnswerComparison, compare_answers
+from vtp_export.parity.gates import GATES
+from vtp_export.parity.judge import Found, Judge, alike, judge_of
+from vtp_export.parity.noise import arithmetic_noise, tower_noise
+from vtp_export.parity.tally import Tally
+from vtp_export.parity.verdict import Comparison, ValidationReport
+from vtp_export.precision.twins import twin_of
+from vtp_export.progress import Progress, silent
 from vtp_export.reference.base import Outcome
+from vtp_export.reports.validation import write_validation
 from vtp_export.runtime.artefact import open_artefact, record_validation
+from vtp_export.runtime.front_end import Output, PrunedArtefact, load
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Manifest, Scalar
 
@@ -61,6 +62,7 @@ class ValidateSpec:
     reference: the model, where it is no longer where the manifest says.
     answers: also let the language model answer the benchmark's questions.
     provider: what runs the artefact; the graph that it is held against always runs on the CPU.
+    report: folder of a page with the numbers and with overlays, or None.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class ValidateSpec:
     reference: str | None = None
     answers: bool = False
     provider: str | None = None
+    report: Path | None = None
 
 
 def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationReport:
@@ -115,7 +118,11 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
         told = _recorded(comparison, spec, comparisons[0])
         told["provider"] = spec.provider or rooms.load("backends", name).Backend.usual
         record_validation(spec.folder, name, told | (_answers_recorded(answers[i]) if answers else {}))
-    return ValidationReport(str(spec.folder), spec.benchmark, comparisons, answers)
+    result = ValidationReport(str(spec.folder), spec.benchmark, comparisons, answers)
+    if spec.report is not None:
+        with load(spec.folder, formats[0], provider=spec.provider) as shown:
+            write_validation(result, shown, examples, spec.report, progress)
+    return result
 
 
 def _answers(

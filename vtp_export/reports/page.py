@@ -9,6 +9,7 @@ from PIL import Image
 
 from vtp_export.errors import ArtefactError, UnavailableError
 
+PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -48,7 +49,7 @@ def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures:
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in files:
             picture.image.save(folder / name)
-        page = folder / "index.html"
+        page = folder / PAGE
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from vtp_export.graphs.int8 import DynamicInt8Layer, StaticInt8Layer
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.graphs.ranges import LayerRange
+from vtp_export.precision.int8 import DynamicInt8Layer, StaticInt8Layer
+from vtp_export.precision.ranges import LayerRange
 from vtp_export.spec import PrecisionRecord
 
 HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -6,7 +6,7 @@ from vtp_export.errors import SpecError
 
 
 @dataclass(frozen=True)
-class Method:
+class Choice:
     """A pruner's name and what is set besides its budget."""
 
     pruner: str
@@ -19,18 +19,18 @@ class Method:
         return f"{self.pruner}:{pairs}" if pairs else self.pruner
 
 
-def method(text: str) -> Method:
+def choice(text: str) -> Choice:
     """Read one.
 
     Raises:
         SpecError: not NAME or NAME:KEY=VALUE,...
 
     Example:
-        >>> method("adaptive:tau=0.1").settings
+        >>> choice("adaptive:tau=0.1").settings
         (('tau', '0.1'),)
     """
     name, colon, rest = text.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
     if not name or not all(key and sign for key, sign, _ in pairs):
         raise SpecError(f"'{text}' is not a method; write NAME or NAME:KEY=VALUE,KEY=VALUE")
-    return Method(name.strip(), tuple((key.strip(), value.strip()) for key, _, value in pairs))
+    return Choice(name.strip(), tuple((key.strip(), value.strip()) for key, _, value in pairs))

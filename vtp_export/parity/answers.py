@@ -8,24 +8,28 @@ the difference of the metrics could be chance (McNemar's exact test on the quest
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from vtp_export.benchmarks.base import Answered, Benchmark, Example
+from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.pipeline.gates import GATES
-from vtp_export.pipeline.load import PrunedArtefact
-from vtp_export.pipeline.progress import Progress, silent
-from vtp_export.pipeline.run import run_batch
+from vtp_export.parity.gates import GATES
+from vtp_export.progress import Progress, silent
+from vtp_export.runtime.front_end import PrunedArtefact, run_batch
 from vtp_export.runtime.preprocess import pixel_values
 
-if TYPE_CHECKING:
-    from vtp_export.integrations.transformers import Answerer, Decoded
-
 SIGNIFICANT = 0.05
+
+
+class LanguageModel(Protocol):
+    """What reads the visual tokens; see `integrations.transformers.Answerer`."""
+
+    def answer(self, tokens: np.ndarray, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+        """One answer to each prompt about the image of tokens (k, d)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ class AnswerComparison:
 
 
 def answers_of(
-    answerer: "Answerer", examples: Iterable[Example], tokens: Iterable[np.ndarray]
-) -> list[tuple[Answered, "Decoded"]]:
+    answerer: LanguageModel, examples: Iterable[Example], tokens: Iterable[np.ndarray]
+) -> list[tuple[Answered, Decoded]]:
     """Ask every question of every example. `tokens`: for each example (k, d), empty slots cut off."""
     found = []
     for example, visual in zip(examples, tokens, strict=True):
@@ -90,7 +94,7 @@ def answers_of(
 
 
 def compare_answers(
-    answerer: "Answerer",
+    answerer: LanguageModel,
     benchmark: Benchmark,
     examples: Sequence[Example],
     graph: PrunedFrontend,
@@ -137,8 +141,8 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
 def _judged(
     name: str,
     benchmark: Benchmark,
-    expected: "Sequence[tuple[Answered, Decoded]]",
-    found: "Sequence[tuple[Answered, Decoded]]",
+    expected: Sequence[tuple[Answered, Decoded]],
+    found: Sequence[tuple[Answered, Decoded]],
     asked: float,
 ) -> AnswerComparison:
     same = total = 0

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vtp_export.pipeline.explain import Noise, Witness
-from vtp_export.pipeline.gates import GATES, Gates, jaccard
-from vtp_export.pipeline.verdict import Comparison, Difference, values_of
+from vtp_export.parity.gates import GATES, Gates, jaccard
+from vtp_export.parity.verdict import Comparison, Difference, values_of
+from vtp_export.parity.witness import Noise, Witness
 
 
 @dataclass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vtp_export.errors import ImageError
-from vtp_export.pipeline.load import load
+from vtp_export.runtime.front_end import load
 
 
 @pytest.fixture(params=["onnx", "torchscript"])

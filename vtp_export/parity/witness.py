@@ -1,26 +1,18 @@
 """Is a difference between two selections rounding, or a bug? A constructive answer.
 
 A pruner is discontinuous: one unit in the last place may swap a token. So the rounding noise of the graph is measured
-on this very run, by running a few images again, in float64 or, for an artefact in less than float32, as the eager graph
-in its precision, the twin; and a differing selection counts as *explained* only if a witness is found: the reference
-method, its inputs moved by no more than that noise, decides exactly as the artefact did. The smallest such movement is
-the margin of the decision. No witness, no explanation.
+(`noise.py`), and a differing selection counts as *explained* only if a witness is found: the reference method, its
+inputs moved by no more than that noise, decides exactly as the artefact did. The smallest such movement is the margin
+of the decision. No witness, no explanation.
 """
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.similarity import cosine_distance
-from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.reference.base import Outcome, Settings, Signals
 
 Select = Callable[[Signals, Settings], Outcome]
@@ -55,53 +47,6 @@ class Witness:
     scale: float
     saliency: float
     distance: float
-
-
-def signals_of(tokens: Tokens, image: int) -> Signals:
-    """One image's signals as float64 arrays."""
-
-    def array(values: Tensor | None) -> np.ndarray | None:
-        return None if values is None else values[image].double().numpy()
-
-    return Signals(**{name: array(signal) for name, signal in tokens._asdict().items()})  # type: ignore[arg-type]
-
-
-def tower_noise(graph: PrunedFrontend, pixels: Tensor, twin: PrunedFrontend | None = None) -> Noise:
-    """What a precision does to the signals: the same images through the same weights in another one.
-
-    Args:
-        graph: the eager graph in float32.
-        pixels: (b, 3, h, w) a few images.
-        twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
-    """
-    with torch.inference_mode():
-        other = copy.deepcopy(graph).double() if twin is None else twin
-        dtype = torch.float64 if twin is None else torch.float32
-        found = [deviation(graph.encode(image), other.encode(image.to(dtype))) for image in pixels.split(1)]
-    # NumPy's maximum, because Python's may lose a NaN.
-    return Noise(*(float(np.max(column)) for column in zip(*map(dataclasses.astuple, found), strict=True)))
-
-
-def deviation(tokens: Tokens, others: Tokens) -> Noise:
-    """How far the signals of the same images lie apart."""
-    saliency = 0.0
-    for mine, theirs in zip(tokens, others, strict=True):
-        if mine is not None and theirs is not None and mine.dim() == 2:  # attention of one kind or another
-            saliency = float(np.maximum(saliency, float((mine.double() - theirs.double()).abs().max())))
-    return Noise(saliency, float((_distances(tokens) - _distances(others)).abs().max()))
-
-
-def arithmetic_noise(tokens: Tokens) -> Noise:
-    """What float32 does inside a pruner whose input is given: distances of the same features in both widths."""
-    wide = tokens._replace(
-        hidden=tokens.hidden.double(), projected=None if tokens.projected is None else tokens.projected.double()
-    )
-    return Noise(0.0, float((_distances(tokens) - _distances(wide)).abs().max()))
-
-
-def _distances(tokens: Tokens) -> Tensor:
-    features = tokens.hidden if tokens.projected is None else tokens.projected
-    return cosine_distance(at_least_float32(features)).double()
 
 
 def witness(

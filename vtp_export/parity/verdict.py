@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtp_export.pipeline.answers import AnswerComparison
-from vtp_export.pipeline.explain import Noise, Witness
-from vtp_export.pipeline.gates import GATES, Gates
+from vtp_export.parity.answers import AnswerComparison
+from vtp_export.parity.gates import GATES, Gates
+from vtp_export.parity.witness import Noise, Witness
 
 
 @dataclass(frozen=True)
@@ -143,54 +143,3 @@ def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:
         float(every_ratio.max(initial=0.0)),
         float(np.max(errors) / max(np.max(largest), np.finfo(np.float64).tiny)),
     )
-
-
-COLUMNS = (
-    "comparison",
-    "images",
-    "same tokens",
-    "explained",
-    "unexplained",
-    "Jaccard",
-    "cosine",
-    "error",
-    "erank error",
-    "verdict",
-)
-
-
-def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]], list[str]]:
-    """A table of the comparisons: columns, rows, and a sentence for every failure."""
-    rows: list[tuple[object, ...]] = []
-    for c in report.comparisons:
-        explained = sum(d.witness is not None for d in c.differences)
-        cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
-        error = None if c.values is None else f"{c.values.relative_error:.1e}"
-        erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
-        verdict = "passed" if c.passed else "FAILED"
-        kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
-        row = (*kept, cosine, error, erank, verdict)
-        rows.append(row)
-    failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
-    failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]
-    return COLUMNS, rows, failures
-
-
-def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """A table of the answers: columns and rows."""
-    metric = report.answers[0].metric if report.answers else "score"
-    columns = ("comparison", "questions", "identical", "tokens alike", f"{metric} of graph", metric, "p", "verdict")
-    rows: list[tuple[object, ...]] = [
-        (
-            a.name,
-            a.questions,
-            a.identical,
-            f"{a.agreement:.5f}",
-            f"{a.expected:.4f}",
-            f"{a.found:.4f}",
-            f"{a.p_value:.2g}",
-            "passed" if a.passed else "FAILED",
-        )
-        for a in report.answers
-    ]
-    return columns, rows

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.backends.base import OpenOptions, Session
 from vtp_export.errors import UnavailableError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
+from vtp_export.runtime.session import OpenOptions, Session
 from vtp_export.spec import Manifest
 
 if TYPE_CHECKING:
@@ -145,6 +145,16 @@ def load(
     path = backend.file(artefact, name)
     outputs = tuple(spec.name for spec in artefact.manifest.outputs)
     return PrunedArtefact(artefact, name, backend.open(path, outputs, options))
+
+
+def run_batch(artefact: PrunedArtefact, pixels: np.ndarray) -> Output:
+    """Run up to one batch; one too small for the artefact is filled up, and the filling cut off again."""
+    real = len(pixels)
+    missing = artefact.manifest.batch.min - real
+    if missing > 0:
+        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+    output = artefact.run(pixels)
+    return output.mapped(lambda array: array[:real])
 
 
 def _shape(array: Any) -> tuple[int, ...]:

@@ -1,13 +1,53 @@
 """A comparison as a table, and as a page with its figures."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.errors import ArtefactError
-from vtp_export.pipeline.compare import CompareReport
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
 from vtp_export.reports.page import write_page
 
 CHAIR = ("C_S", "C_I", "recall", "length")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one budget.
+
+    kept: mean number of tokens. share: of the unpruned score. metrics: all of the benchmark's.
+    erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
+    attention among the kept tokens. milliseconds: median of the eager front end, batch 1.
+    by_bin: the main metric in each quarter of the images, simplest first.
+    """
+
+    method: str
+    keep: int
+    kept: float
+    score: float
+    share: float
+    metrics: dict[str, float]
+    erank: float
+    entropy: float
+    milliseconds: float
+    by_bin: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """All rows, the unpruned model first.
+
+    edges: effective rank of the images between the bins, lowest and highest included.
+    correlation: of the images' effective rank and attention entropy.
+    """
+
+    model: str
+    benchmark: str
+    images: int
+    questions: int
+    metric: str
+    rows: tuple[Row, ...]
+    edges: tuple[float, ...]
+    correlation: float
 
 
 def comparison_rows(report: CompareReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:

@@ -6,10 +6,10 @@ import pytest
 
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.errors import SpecError
+from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.pipeline.answers import compare_answers, mcnemar
-from vtp_export.pipeline.assemble import assemble, load_model, source_of
-from vtp_export.pipeline.load import load
+from vtp_export.parity.answers import compare_answers, mcnemar
+from vtp_export.runtime.front_end import load
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ import torch
 from vtp_export import rooms
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.pipeline.explain import Noise, Select, Witness, beside, deviation, signals_of, witness
+from vtp_export.parity.noise import deviation, signals_of
+from vtp_export.parity.witness import Noise, Select, Witness, beside, witness
 from vtp_export.reference.base import Outcome, Settings, Signals
 from vtp_export.spec import PrunerRecord
 

@@ -6,7 +6,6 @@ tokens.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -15,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.graphs.lowering import lowered, weighted_layers
+from vtp_export.errors import SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.graphs.ranges import LayerRange, measured
-from vtp_export.pipeline.benchmark import benchmark_of
-from vtp_export.pipeline.gates import GATES, jaccard
-from vtp_export.pipeline.progress import Progress, silent
-from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.parity.gates import GATES, jaccard
+from vtp_export.precision.images import calibration_batches
+from vtp_export.precision.lowering import lowered, weighted_layers
+from vtp_export.precision.ranges import LayerRange, measured
+from vtp_export.progress import Progress, silent
 from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
 
 NAMES: tuple[str, ...] = get_args(PrecisionName)
@@ -34,7 +32,6 @@ HEADROOM = 4.0
 GOAL = 0.92
 """Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
 
-BATCH = 4
 ALIKE = ("q_proj", "k_proj", "v_proj")
 """Layers whose outputs meet in one operator, and so need one dtype."""
 
@@ -94,40 +91,13 @@ def lower(
         record = PrecisionRecord("bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
-    batches, digest = _images(spec.images, spec.limit, preprocessing)
+    batches, digest = calibration_batches(spec.images, spec.limit, preprocessing)
     count = sum(len(batch) for batch in batches)
     ranges = _measured(graph, batches, spec.images, progress)
     if spec.name == "fp16":
         return _half(graph, ranges, PrecisionRecord("fp16", None, (), spec.images, count, digest, "float16"))
     record = PrecisionRecord("int8", spec.activations or "dynamic", (), spec.images, count, digest)
     return _int8(graph, ranges, record, spec.float32_blocks, batches, progress)
-
-
-def twin_of(graph: PrunedFrontend, record: PrecisionRecord, preprocessing: Preprocessing) -> PrunedFrontend:
-    """The eager graph that computes what an artefact of that precision does.
-
-    Raises:
-        VtpError: it takes the calibration images, and they are not there, or are others now.
-    """
-    if record.activations != "static":
-        return lowered(graph, record)
-    assert record.images is not None
-    batches, digest = _images(record.images, record.count, preprocessing)
-    if digest != record.data_sha256:
-        raise ArtefactError(
-            f"the calibration images '{record.images}' are not those of the export (SHA-256 {digest[:12]}... instead "
-            f"of {str(record.data_sha256)[:12]}...); export again"
-        )
-    return lowered(graph, record, measured(graph, batches))
-
-
-def _images(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[Tensor], str]:
-    """Batches of pixels, and a digest of them all."""
-    images = [example.image for example in benchmark_of(name).calibration().examples(limit)]
-    if not images:
-        raise SpecError(f"'{name}' holds no calibration images; at least one is needed")
-    pixels = pixel_values(images, preprocessing)
-    return list(torch.from_numpy(pixels).split(BATCH)), hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def _measured(

@@ -13,15 +13,17 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.graphs.lowering import lowered, weighted_layers
-from vtp_export.graphs.ranges import measured
-from vtp_export.pipeline import precision as module
-from vtp_export.pipeline.assemble import assemble, load_model
-from vtp_export.pipeline.explain import HEADROOM, Noise, Witness, beside, tower_noise
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.parity.gates import GATES, jaccard
+from vtp_export.parity.noise import tower_noise
+from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.gates import GATES, jaccard
-from vtp_export.pipeline.precision import PrecisionSpec, _fewest, lower, twin_of
 from vtp_export.pipeline.validate import ValidateSpec, validate
+from vtp_export.precision import policy as module
+from vtp_export.precision.lowering import lowered, weighted_layers
+from vtp_export.precision.policy import PrecisionSpec, _fewest, lower
+from vtp_export.precision.ranges import measured
+from vtp_export.precision.twins import twin_of
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.spec import PrecisionRecord
 
@@ -196,7 +198,7 @@ def test_the_fewest_float32_blocks(scores, most, expected):
 
 
 def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
-    from vtp_export.graphs.int8 import quantised
+    from vtp_export.precision.int8 import quantised
 
     weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(1))
     whole, step = quantised(weight)

@@ -1,0 +1,113 @@
+"""A validation as tables, and as a page with overlays of what the artefact kept."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from vtp_export.benchmarks.base import Example
+from vtp_export.parity.verdict import ValidationReport
+from vtp_export.progress import Progress, silent
+from vtp_export.reports.overlay import overlay
+from vtp_export.reports.page import Picture, write_page
+from vtp_export.runtime.front_end import PrunedArtefact
+
+MOST_PICTURES = 24
+"""That a page shows."""
+
+
+def write_validation(
+    result: ValidationReport,
+    artefact: PrunedArtefact,
+    examples: Sequence[Example],
+    folder: Path,
+    progress: Progress = silent,
+) -> Path:
+    """Write `folder/index.html`.
+
+    Args:
+        result: what is told.
+        artefact: one of those that were validated, open.
+        examples: what was validated on; the first `MOST_PICTURES` are drawn.
+        folder: see `write_page`.
+        progress: told of every picture.
+
+    Returns:
+        Path of the page.
+    """
+    pictures, manifest = [], artefact.manifest
+    examples = examples[:MOST_PICTURES]
+    for done, example in enumerate(examples):
+        progress("drawing", done, len(examples))
+        output = artefact([example.image] * manifest.batch.min)
+        caption = f"{int(output.num_kept[0])} tokens"
+        for label, values in (("erank", output.erank), ("attention entropy", output.attention_entropy)):
+            caption += "" if values is None else f", {label} {float(values[0]):.4g}"
+        picture = overlay(example.image, output.kept[0], manifest.layout, manifest.preprocessing)
+        pictures.append(Picture(example.name, caption, picture))
+    columns, rows, failures = validation_rows(result)
+    settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
+    answer_columns, answers = answer_rows(result)
+    told: dict[str, object] = {
+        "answer_columns": answer_columns,
+        "answer_rows": answers,
+        "report": {**dataclasses.asdict(result), "passed": result.passed},
+        "columns": columns,
+        "rows": rows,
+        "failures": failures,
+        "pruner": f"{manifest.pruner.name} ({settings})",
+        "keep": manifest.layout.keep,
+        "n_tokens": manifest.layout.n_tokens,
+        "model": manifest.model.id,
+    }
+    return write_page(folder, "validation.html.j2", told, pictures)
+
+
+COLUMNS = (
+    "comparison",
+    "images",
+    "same tokens",
+    "explained",
+    "unexplained",
+    "Jaccard",
+    "cosine",
+    "error",
+    "erank error",
+    "verdict",
+)
+
+
+def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]], list[str]]:
+    """A table of the comparisons: columns, rows, and a sentence for every failure."""
+    rows: list[tuple[object, ...]] = []
+    for c in report.comparisons:
+        explained = sum(d.witness is not None for d in c.differences)
+        cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
+        error = None if c.values is None else f"{c.values.relative_error:.1e}"
+        erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
+        verdict = "passed" if c.passed else "FAILED"
+        kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
+        row = (*kept, cosine, error, erank, verdict)
+        rows.append(row)
+    failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
+    failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]
+    return COLUMNS, rows, failures
+
+
+def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """A table of the answers: columns and rows."""
+    metric = report.answers[0].metric if report.answers else "score"
+    columns = ("comparison", "questions", "identical", "tokens alike", f"{metric} of graph", metric, "p", "verdict")
+    rows: list[tuple[object, ...]] = [
+        (
+            a.name,
+            a.questions,
+            a.identical,
+            f"{a.agreement:.5f}",
+            f"{a.expected:.4f}",
+            f"{a.found:.4f}",
+            f"{a.p_value:.2g}",
+            "passed" if a.passed else "FAILED",
+        )
+        for a in report.answers
+    ]
+    return columns, rows
