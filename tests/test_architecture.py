@@ -22,6 +22,7 @@ LAYERS = [
     {"pipeline"},
     {"terminal"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 # Within a floor: runtime reads manifests and looks names up; reports tell what parity measured; precision aims at its

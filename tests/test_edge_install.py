@@ -48,7 +48,7 @@ def test_run_inspect_and_bench(edge, artefact, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)).save(photo)
     run = call(edge / "vtp-export", "run", artefact, photo, "--overlay", tmp_path / "o", "--json", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)[0]["num_kept"] == 8
+    assert json.loads(run.stdout)["images"][0]["num_kept"] == 8
     assert len(list((tmp_path / "o").iterdir())) == 1
     inspected = call(edge / "vtp-export", "inspect", artefact, "--json", cwd=tmp_path)
     assert inspected.returncode == 0, inspected.stderr
@@ -57,7 +57,7 @@ def test_run_inspect_and_bench(edge, artefact, tmp_path):
     assert "vtp-export[export]" in obstacles["torchscript"]
     bench = call(edge / "vtp-export", "bench", artefact, "--rounds", "2", "--json", cwd=tmp_path)
     assert bench.returncode == 0, bench.stderr
-    assert [row["name"].split()[-1] for row in json.loads(bench.stdout)] == ["onnx"]
+    assert [row["name"].split()[-1] for row in json.loads(bench.stdout)["timings"]] == ["onnx"]
 
 
 def test_the_doctor_needs_nothing_more(edge, artefact, tmp_path):

@@ -3,12 +3,19 @@
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vtp_export.json_records import from_json, to_json
 
 SCHEMA = 1
 
 Scalar = bool | int | float | str | None
+
+PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
+"""What a graph computes with."""
+
+Activations = Literal["dynamic", "static"]
+"""Of int8: scales found at every run, or once on calibration images."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """What people see in a terminal: progress while they wait, tables when it is done."""
 
+import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -20,10 +23,16 @@ SILENCE = 20.0
 
 
 class Listener:
-    """A `progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error."""
+    """A `progress.Progress`: a bar on a terminal, plain lines elsewhere. Writes to standard error.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    Args:
+        quiet: say nothing, no notes either.
+        verbose: a line for every step, on a terminal too.
+    """
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._quiet, self._verbose = quiet, verbose
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._text = ""
@@ -31,11 +40,6 @@ class Listener:
 
     def __enter__(self) -> "Listener":
         """Start listening."""
-        if self._console.is_terminal:
-            columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-            self._bar = Progress(*columns, console=self._console, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("starting", total=None)
         return self
 
     def __exit__(
@@ -47,14 +51,36 @@ class Listener:
 
     def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
         """See `progress.Progress`."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=text, completed=done, total=total or None)
+        if self._quiet:
+            return
+        if self._console.is_terminal and not self._verbose:
+            self._draw(text, done, total)
         # One line for each new thing, not one for each step of it; but no long silence either.
-        elif text != self._text or time.monotonic() - self._told >= SILENCE:
+        elif text != self._text or self._verbose or time.monotonic() - self._told >= SILENCE:
             self._told = time.monotonic()
             count = f" ({done} of {total})" if total and text == self._text else ""
-            print(f"[{self._told - self._began:6.1f} s] {text}{count}", file=sys.stderr, flush=True)
+            self._write(f"[{self._told - self._began:6.1f} s] {text}{count}")
         self._text = text
+
+    def note(self, sentence: str) -> None:
+        """Say what the user should know although it went well."""
+        if not self._quiet:
+            self._write(f"note: {sentence}")
+
+    def _draw(self, text: str, done: int, total: int) -> None:
+        if self._bar is None:
+            columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+        if self._task is None:
+            self._task = self._bar.add_task(text, total=None)
+        self._bar.update(self._task, description=text, completed=done, total=total or None)
+
+    def _write(self, line: str) -> None:
+        if self._bar is None:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._console.print(line, soft_wrap=True)  # above the bar
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -68,7 +94,10 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         table.add_row(*row)
     # Piped output keeps its full width, so that another program can read it.
     # A sentence such as "pip install 'vtp-export[export]'" is no markup.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
+    with console.capture() as captured:  # a console that prints itself ends the process when its reader has gone
+        console.print(table)
+    print(captured.get(), end="")
 
 
 def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
@@ -92,19 +121,42 @@ def show_validation(result: "ValidationReport") -> None:
         say(f"failed: {failure}")
 
 
-def show_json(value: Any) -> None:
+def show_json(value: object) -> None:
     """Print JSON for programs."""
-    print(json.dumps(value, indent=2, sort_keys=True, default=str))
+    print(json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False))
+
+
+def plain(value: object) -> object:
+    """What JSON can hold, of a record.
+
+    Records become objects and paths text. JSON has no number for what is not finite: it becomes "nan", "inf" or "-inf",
+    as in a manifest, and not null, which says that a thing was not measured.
+
+    Raises:
+        TypeError: JSON has nothing for it.
+
+    Example:
+        >>> plain({"cosine": float("nan"), "erank": None, "page": Path("report/index.html")})
+        {'cosine': 'nan', 'erank': None, 'page': 'report/index.html'}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    raise TypeError(f"JSON has nothing for a {type(value).__name__}")
 
 
 def say(sentence: str) -> None:
     """Print a sentence."""
     print(sentence)
-
-
-def complain(sentence: str) -> None:
-    """Print a sentence to standard error."""
-    print(sentence, file=sys.stderr)
 
 
 def _cell(value: object) -> str:

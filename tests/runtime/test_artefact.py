@@ -177,9 +177,7 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="is not JSON"):
         open_artefact(tmp_path)
     path.write_text(json.dumps(json.loads(to_json(manifest())) | {"schema": 99}))
-    with pytest.raises(
-        ArtefactError, match="schema 99 and schema 1 is read here"
-    ):
+    with pytest.raises(ArtefactError, match="schema 99 and schema 1 is read here"):
         open_artefact(tmp_path)
     path.write_text(json.dumps(json.loads(to_json(manifest())) | {"colour": "red"}))
     with pytest.raises(ArtefactError, match="unknown key 'colour'"):

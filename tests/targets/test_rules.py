@@ -377,5 +377,7 @@ def test_the_command_in_json(artefact):
 
     from vtp_export.cli import app
 
-    rows = json.loads(CliRunner().invoke(app, ["lint", str(artefact), "-t", "onnxruntime-1.17", "--json"]).output)
+    rows = json.loads(CliRunner().invoke(app, ["lint", str(artefact), "-t", "onnxruntime-1.17", "--json"]).output)[
+        "targets"
+    ]
     assert rows[0]["passed"] is False and rows[0]["findings"][0]["rule"] == "ir"

@@ -1,33 +1,38 @@
-"""The command line: parse, call one pipeline function, print, set the exit code.
+"""The command line: parse, call one function, print what it returned, set the exit code.
 
-Exit codes: 0 fine, 1 the check failed, 2 the user's mistake. Nothing heavy is imported before a command runs.
+Nothing heavy is imported before a command runs.
 """
 
 import sys
 
-from vtp_export.cli import checking, doctor, judging, making, serving, using  # their commands register themselves
+from vtp_export.cli import judging, looking, making, serving, using
 from vtp_export.cli._app import app
-from vtp_export.errors import VtpError
+from vtp_export.cli._command import INTERRUPTED, command
+from vtp_export.cli._failures import report
 
-__all__ = ["app", "checking", "doctor", "judging", "main", "making", "serving", "using"]
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS = {
+    "Start here": (using.demo,),
+    "Make and prove": (making.export, judging.validate),
+    "Use": (using.run, using.bench),
+    "Choose a method": (judging.compare, making.calibrate),
+    "Boards and servers": (making.plan, looking.inspect, looking.lint, looking.doctor, serving.triton),
+    "What is on offer": (looking.list_,),
+}
+"""Every command, by the panel of `--help` it stands in, in the order in which people read them."""
+
+for panel, functions in COMMANDS.items():
+    for function in functions:
+        app.command(function.__name__.removesuffix("_"), rich_help_panel=panel)(command(function))
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. Exit codes: see `_failures`."""
     try:
-        app()
-    except VtpError as error:
-        _leave(str(error))
-    except ModuleNotFoundError as error:
-        extra = {"torch", "transformers", "onnx", "onnxscript", "safetensors"}
-        if error.name not in extra:
-            raise
-        _leave(f"this command needs {error.name}: pip install 'vtp-export[export]'")
-    except KeyboardInterrupt:
-        print("interrupted; nothing was left half written", file=sys.stderr)
-        sys.exit(130)
-
-
-def _leave(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(2)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # what the parser makes of it
+            raise KeyboardInterrupt
+    except (Exception, KeyboardInterrupt) as error:
+        code = report(error, sys.argv[1:])
+    sys.exit(code)

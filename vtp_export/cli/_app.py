@@ -1,11 +1,13 @@
-"""The application, and the options that several commands share."""
+"""The application, and the arguments and options that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 
-from vtp_export import __version__
+from vtp_export import __version__, rooms
+from vtp_export.errors import SpecError, UnknownNameError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,23 +17,79 @@ app = typer.Typer(
     "run it without torch, and prove that it keeps the same tokens.\n\nStart with: vtp-export demo",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Formats = Annotated[
-    Optional[list[str]], typer.Option("--format", "-f", help="Repeatable. See: vtp-export list backends.")  # noqa: UP045
-]
+
+def name_option(room: str, *flags: str, words: str) -> Any:
+    """An option whose value is a file of a room: help and completion list them, and another name is refused.
+
+    Args:
+        room: the folder that is the registry.
+        flags: "--pruner" and shorter ones.
+        words: what the help says besides.
+    """
+    names = rooms.names(room)
+
+    def checked(text: str) -> str:
+        if text not in names:
+            raise UnknownNameError(room.removesuffix("s"), text, names)
+        return text
+
+    return typer.Option(
+        *flags,
+        metavar="NAME",
+        parser=checked,
+        autocompletion=starting(names),
+        help=f"{words} One of: {', '.join(names)}.",
+    )
+
+
+def starting(names: list[str]) -> Callable[[str], list[str]]:
+    """What the shell completes a word to."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def settings_of(texts: list[str] | None) -> dict[str, str]:
+    """Read the KEY=VALUE words of `--set`.
+
+    Raises:
+        SpecError: another form, or a key that is there twice.
+    """
+    settings: dict[str, str] = {}
+    for text in texts or ():
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not key:
+            raise SpecError(f"--set takes KEY=VALUE, and '{text}' is not that")
+        if key in settings:
+            raise SpecError(f"--set {key} is there twice, as '{settings[key]}' and '{value}'; it must be there once")
+        settings[key] = value
+    return settings
+
+
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A Hugging Face folder, a hub id, or an embedded name (tiny-llava, toy).")
 ]
-Revision = Annotated[Optional[str], typer.Option(help="Commit, branch or tag on the hub.")]  # noqa: UP045
-Limit = Annotated[Optional[int], typer.Option(help="At most so many images.")]  # noqa: UP045
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote.")]
+Formats = Annotated[list[str] | None, name_option("backends", "--format", "-f", words="Repeatable.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the pruner. Repeatable.")
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A record of calibrate; default: the one beside the model's weights, if any."),
+]
+Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag on the hub.")]
+Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
+Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write an HTML report with pictures here.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there already, at once or not at all.")]
 Provider = Annotated[
-    Optional[str],  # noqa: UP045
+    Literal["cpu", "cuda", "tensorrt"] | None,
     typer.Option(
-        metavar="cpu|cuda|tensorrt",
-        help="What runs it, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU.",
+        help="What runs it, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU."
     ),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote.")]
 
 
 @app.callback(invoke_without_command=True)

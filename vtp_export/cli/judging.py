@@ -1,30 +1,33 @@
 """Commands that judge: validate, compare."""
 
-import dataclasses
-from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Folder, Formats, Json, Limit, Model, Provider, Revision, app
+from vtp_export.cli._app import Calibration, Folder, Formats, Limit, Model, Provider, Report, Revision
+from vtp_export.cli._command import Result
+
+if TYPE_CHECKING:
+    from vtp_export.terminal import Listener
 
 
-@app.command()
 def validate(
+    progress: "Listener",
     folder: Folder,
     formats: Formats = None,
     benchmark: Annotated[
         str, typer.Option(help="A name (vtp-export list benchmarks) or a folder of images.")
     ] = "photos",
     limit: Limit = None,
-    reference: Annotated[Optional[str], typer.Option(help="The model, if it has moved since the export.")] = None,  # noqa: UP045
+    reference: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model, if it has moved since the export.")
+    ] = None,
     answers: Annotated[
         bool, typer.Option("--answers", help="Let the language model answer the benchmark's questions from both.")
     ] = False,
-    report: Annotated[Optional[Path], typer.Option(help="Write an HTML report with overlays here.")] = None,  # noqa: UP045
+    report: Report = None,
     provider: Provider = None,
-    json: Json = False,
-) -> None:
+) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
     Two comparisons: the PyTorch graph against the method as its paper writes it (float64), and every format against the
@@ -36,35 +39,31 @@ def validate(
     from vtp_export.reports.page import PAGE
 
     spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, provider, report)
-    with terminal.Listener() as progress:
-        result = run_validate(spec, progress)
-    if json:
-        terminal.show_json(result.as_dict())
-    else:
+    result = run_validate(spec, progress)
+    page = None if report is None else report / PAGE
+
+    def show() -> None:
         terminal.show_validation(result)
-        if report is not None:
-            terminal.say(f"report: {report / PAGE}")
-    raise typer.Exit(0 if result.passed else 1)
+        if page is not None:
+            terminal.say(f"report: {page}")
+
+    return Result({**result.as_dict(), "report": page}, show, result.passed)
 
 
-@app.command()
 def compare(
+    progress: "Listener",
     model: Model,
     keep: Annotated[list[int], typer.Option(help="A budget of visual tokens. Repeatable.")],
     benchmark: Annotated[str, typer.Option(help="One with questions, see: vtp-export list benchmarks.")] = "shapes",
     pruner: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(metavar="NAME[:KEY=VALUE,...]", help="Repeatable; default: fastervlm and adaptive."),
     ] = None,
     limit: Limit = None,
-    calibration: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE", help="A record of calibrate; default: the one beside the model's weights."),
-    ] = None,
+    calibration: Calibration = None,
     revision: Revision = None,
-    report: Annotated[Optional[Path], typer.Option(help="Write an HTML report with figures here.")] = None,  # noqa: UP045
-    json: Json = False,
-) -> None:
+    report: Report = None,
+) -> Result:
     """Prune with several methods and budgets, and let the language model answer a benchmark.
 
     Example:
@@ -77,14 +76,14 @@ def compare(
 
     chosen = {"methods": tuple(pruner)} if pruner else {}
     spec = CompareSpec(model, benchmark, tuple(keep), limit=limit, revision=revision, calibration=calibration, **chosen)
-    with terminal.Listener() as progress:
-        result = run_compare(spec, progress)
+    result = run_compare(spec, progress)
     page = None if report is None else write_comparison(result, report)
-    if json:
-        terminal.show_json(dataclasses.asdict(result))
-        return
-    columns, rows = comparison_rows(result)
-    terminal.show_table(f"{model} on {benchmark}, {result.images} images", columns, rows)
-    terminal.say(f"erank and attention entropy of the images correlate with {result.correlation:.2f}")
-    if page is not None:
-        terminal.say(f"report: {page}")
+
+    def show() -> None:
+        columns, rows = comparison_rows(result)
+        terminal.show_table(f"{model} on {benchmark}, {result.images} images", columns, rows)
+        terminal.say(f"erank and attention entropy of the images correlate with {result.correlation:.2f}")
+        if page is not None:
+            terminal.say(f"report: {page}")
+
+    return Result({**vars(result), "report": page}, show)

@@ -1,41 +1,50 @@
-"""Commands that make something: export, calibrate."""
+"""Commands that make something: export, plan, calibrate."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Folder, Formats, Json, Limit, Model, Revision, app
+from vtp_export.cli._app import (
+    Calibration,
+    Folder,
+    Force,
+    Formats,
+    Limit,
+    Model,
+    Revision,
+    Settings,
+    name_option,
+    settings_of,
+)
+from vtp_export.cli._command import Result
 from vtp_export.errors import SpecError
+from vtp_export.spec import Activations, PrecisionName
+
+if TYPE_CHECKING:
+    from vtp_export.pipeline.export import ExportReport
+    from vtp_export.spec import CalibrationRecord
+    from vtp_export.terminal import Listener
 
 
-@app.command()
 def export(
+    progress: "Listener",
     model: Model,
-    out: Annotated[Path, typer.Option(help="The artefact folder to write.")],
-    pruner: Annotated[str, typer.Option(help="See: vtp-export list pruners.")] = "adaptive",
-    keep: Annotated[Optional[int], typer.Option(help="How many visual tokens to keep.")] = None,  # noqa: UP045
-    settings: Annotated[
-        Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the pruner. Repeatable.")  # noqa: UP045
-    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The artefact folder to write.")],
+    pruner: Annotated[str, name_option("pruners", "--pruner", words="The method.")] = "adaptive",
+    keep: Annotated[int | None, typer.Option(help="How many visual tokens to keep.")] = None,
+    settings: Settings = None,
     formats: Formats = None,
     batch: Annotated[
         str, typer.Option(metavar="MIN:OPT:MAX", help="Batch sizes to build for; N for exactly N.")
     ] = "1:1:16",
-    calibration: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            metavar="FILE", help="A record of calibrate; default: the one beside the model's weights, if any."
-        ),
-    ] = None,
+    calibration: Calibration = None,
     loop_free: Annotated[
         bool,
         typer.Option("--loop-free", help="Unroll greedy rounds: no Loop operator, as TensorRT likes it; larger file."),
     ] = False,
     precision: Annotated[
-        str,
-        typer.Option(metavar="fp32|fp16|bf16|int8", help="What the graph computes with; selection stays in float32."),
+        PrecisionName, typer.Option(help="What the graph computes with; selection stays in float32.")
     ] = "fp32",
     calibration_images: Annotated[
         str,
@@ -45,22 +54,20 @@ def export(
         ),
     ] = "photos",
     activations: Annotated[
-        Optional[str],  # noqa: UP045
+        Activations | None,
         typer.Option(
-            metavar="dynamic|static",
-            help="int8: scales found at run time (ONNX Runtime, CPU), or on the calibration images (Q/DQ, TensorRT).",
+            help="int8: scales found at run time (ONNX Runtime, CPU), or on the calibration images (Q/DQ, TensorRT)."
         ),
     ] = None,
     float32_blocks: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
         ),
     ] = None,
     revision: Revision = None,
-    force: Annotated[bool, typer.Option(help="Replace the artefact at --out, atomically.")] = False,
-    json: Json = False,
-) -> None:
+    force: Force = False,
+) -> Result:
     """Write an artefact.
 
     Examples:
@@ -70,25 +77,26 @@ def export(
 
         vtp-export export ./my-llava --precision int8 --calibration-images ./photos --out llava-int8
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.export import ExportSpec
     from vtp_export.pipeline.export import export as run_export
     from vtp_export.precision.policy import PrecisionSpec
 
-    chosen: dict[str, object] = dict(_pair(text) for text in settings or [])
+    chosen: dict[str, object] = dict(settings_of(settings))
     if keep is not None:
         chosen["keep"] = keep
     built = tuple(formats or ["onnx"])
     narrowing = PrecisionSpec(precision, activations, calibration_images, float32_blocks=float32_blocks)
     limits = _batch(batch)
     spec = ExportSpec(model, out, pruner, chosen, built, limits, revision, force, calibration, loop_free, narrowing)
-    with terminal.Listener() as progress:
-        report = run_export(spec, progress)
+    report = run_export(spec, progress)
     for note in report.notes:
-        terminal.complain(f"note: {note}")
-    if json:
-        terminal.show_json(dataclasses.asdict(report))
-        return
+        progress.note(note)
+    return Result(vars(report), lambda: _show_export(report))
+
+
+def _show_export(report: "ExportReport") -> None:
+    from vtp_export import terminal
+
     rows = [(n, f"{report.build_seconds[n]:.1f}", f"{size / 1e6:.1f}") for n, size in report.bytes_on_disk.items()]
     terminal.show_table(f"{report.folder}", ("format", "seconds", "MB"), rows)
     layout = report.manifest.layout
@@ -96,16 +104,23 @@ def export(
     terminal.say(f"next: vtp-export validate {report.folder}")
 
 
-@app.command()
+def _batch(text: str) -> tuple[int, int, int]:
+    parts = text.split(":")
+    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
+        raise SpecError(f"--batch is '{text}'; it must be MIN:OPT:MAX or one number")
+    low, usual, high = (int(part) for part in (parts * 3 if len(parts) == 1 else parts))
+    return low, usual, high
+
+
 def plan(
+    progress: "Listener",
     folder: Folder,
     workspace: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(metavar="GB", help="Most device memory that one kernel may use for itself."),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Replace a plan for this kind of GPU.")] = False,
-    json: Json = False,
-) -> None:
+    force: Force = False,
+) -> Result:
     """Build a TensorRT plan on this machine from an artefact's ONNX file, and add it to the artefact. Needs no torch.
 
     A plan runs only on the TensorRT version, the compute capability and the platform that built it, so build it on the
@@ -118,28 +133,24 @@ def plan(
     from vtp_export.pipeline.plan import PlanSpec
     from vtp_export.pipeline.plan import plan as run_plan
 
-    with terminal.Listener() as progress:
-        report = run_plan(PlanSpec(folder, workspace, force), progress)
-    if json:
-        terminal.show_json(dataclasses.asdict(report))
-        return
+    report = run_plan(PlanSpec(folder, workspace, force), progress)
     built = report.engine
-    terminal.say(
+    sentence = (
         f"{report.file}: {report.bytes / 1e6:.1f} MB in {report.seconds:.0f} s, for TensorRT {built.runtime}, compute "
         f"capability {built.compute_capability} ({built.device}), {built.platform}\nnext: vtp-export bench {folder}"
     )
+    return Result(vars(report), lambda: terminal.say(sentence))
 
 
-@app.command()
 def calibrate(
+    progress: "Listener",
     model: Model,
     images: Annotated[str, typer.Option(metavar="PATH|NAME", help="A folder of images, or a benchmark.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The record to write (JSON).")],
     limit: Limit = None,
     revision: Revision = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was interrupted.")] = False,
-    json: Json = False,
-) -> None:
+) -> Result:
     """Measure how complex images are to a model: the numbers that adaptive pruners are set by.
 
     Of a benchmark the calibration split is read, which is never tested on.
@@ -149,15 +160,16 @@ def calibrate(
 
         vtp-export export llava-hf/llava-1.5-7b-hf --calibration llava.json --out llava64
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.calibrate import CalibrateSpec
     from vtp_export.pipeline.calibrate import calibrate as run_calibrate
 
-    with terminal.Listener() as progress:
-        record = run_calibrate(CalibrateSpec(model, images, out, limit, revision, resume), progress)
-    if json:
-        terminal.show_json(dataclasses.asdict(record))
-        return
+    record = run_calibrate(CalibrateSpec(model, images, out, limit, revision, resume), progress)
+    return Result({"record": record}, lambda: _show_calibration(record, model, out))
+
+
+def _show_calibration(record: "CalibrationRecord", model: str, out: Path) -> None:
+    from vtp_export import terminal
+
     measured = {"erank": record.erank, "attention entropy": record.attention_entropy}
     rows = [
         (name, d.mean, d.std, d.min, d.quantiles["0.25"], d.quantiles["0.5"], d.quantiles["0.75"], d.max)
@@ -166,18 +178,3 @@ def calibrate(
     columns = ("", "mean", "std", "min", "25 %", "median", "75 %", "max")
     terminal.show_table(f"{record.images} images of {record.data}", columns, rows)
     terminal.say(f"wrote {out}\nnext: vtp-export export {model} --calibration {out} --out DIR")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise SpecError(f"--set takes KEY=VALUE, and '{text}' is not that")
-    return key.strip(), value
-
-
-def _batch(text: str) -> tuple[int, int, int]:
-    parts = text.split(":")
-    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
-        raise SpecError(f"--batch is '{text}'; it must be MIN:OPT:MAX or one number")
-    low, usual, high = (int(part) for part in (parts * 3 if len(parts) == 1 else parts))
-    return low, usual, high

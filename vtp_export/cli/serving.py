@@ -1,26 +1,28 @@
 """Commands that hand an artefact to a server: triton."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Folder, Json, app
+from vtp_export.cli._app import Folder, Force
+from vtp_export.cli._command import Result
+
+if TYPE_CHECKING:
+    from vtp_export.terminal import Listener
 
 
-@app.command()
 def triton(
+    progress: "Listener",
     folder: Folder,
     out: Annotated[Path, typer.Option(metavar="REPOSITORY", help="The model repository; other models stay.")],
-    name: Annotated[Optional[str], typer.Option(help="Of the models; default: the artefact's folder.")] = None,  # noqa: UP045
+    name: Annotated[str | None, typer.Option(help="Of the models; default: the artefact's folder.")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Serve on CPUs (ONNX only).")] = False,
     queue_delay: Annotated[
         int, typer.Option(metavar="MICROSECONDS", help="How long a request waits for others to join its batch.")
     ] = 1000,
-    force: Annotated[bool, typer.Option(help="Replace models of the same names.")] = False,
-    json: Json = False,
-) -> None:
+    force: Force = False,
+) -> Result:
     """Write a model repository for Triton Inference Server: one model for ONNX, one for the TensorRT plans.
 
     Digests are verified first. Plans for several kinds of GPU become one model, and Triton picks by compute capability.
@@ -32,12 +34,12 @@ def triton(
     from vtp_export.pipeline.triton import TritonSpec
     from vtp_export.pipeline.triton import triton as run_triton
 
-    with terminal.Listener() as progress:
-        models = run_triton(TritonSpec(folder, out, name, cpu, queue_delay, force), progress)
-    if json:
-        terminal.show_json([dataclasses.asdict(model) for model in models])
-        return
-    terminal.show_table(str(out), ("model", "folder", "backend"), [(m.name, m.folder, m.backend) for m in models])
+    models = run_triton(TritonSpec(folder, out, name, cpu, queue_delay, force), progress)
     for note in dict.fromkeys(note for model in models for note in model.notes):
-        terminal.complain(f"note: {note}")
-    terminal.say(f"next: tritonserver --model-repository {out}")
+        progress.note(note)
+
+    def show() -> None:
+        terminal.show_table(str(out), ("model", "folder", "backend"), [(m.name, m.folder, m.backend) for m in models])
+        terminal.say(f"next: tritonserver --model-repository {out}")
+
+    return Result({"models": models}, show)

@@ -8,6 +8,7 @@ tokens.
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,10 +21,10 @@ from vtp_export.precision.images import calibration_batches
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
 from vtp_export.progress import Progress, silent
-from vtp_export.spec import PrecisionRecord, Preprocessing
+from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
 
-NAMES = ("fp32", "fp16", "bf16", "int8")
-ACTIVATIONS = ("dynamic", "static")
+NAMES: tuple[str, ...] = get_args(PrecisionName)
+ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 
 HEADROOM = 4.0
 """Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""

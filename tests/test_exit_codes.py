@@ -1,0 +1,192 @@
+"""How every command ends: the exit code, the sentence, and JSON that is JSON whatever happened."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vtp_export import cli, terminal
+from vtp_export.errors import ArtefactError
+from vtp_export.pipeline import demo, inspect
+
+
+@pytest.fixture
+def vtp(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make `inspect` end with an error."""
+
+    def fail(error):
+        def inspect_(folder):
+            raise error
+
+        monkeypatch.setattr(inspect, "inspect", inspect_)
+
+    return fail
+
+
+def strict(text):
+    """Parse JSON as the standard has it: no NaN, no Infinity."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_a_mistake_is_a_sentence_and_json(vtp, failing):
+    failing(ArtefactError("no artefact there"))
+    assert vtp("inspect", "a") == (2, "", "error: no artefact there\n")
+    code, out, err = vtp("inspect", "a", "--json")
+    assert (code, err) == (2, "error: no artefact there\n")
+    expected = {"kind": "ArtefactError", "message": "no artefact there", "exit_code": 2}
+    assert strict(out) == {"schema": 1, "error": expected}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("inspekt",), "did you mean 'inspect'"),
+        (("inspect",), "missing argument"),
+        (("inspect", "a", "b"), "unexpected"),
+        (("inspect", "a", "--jsn"), "no such option"),
+        (("export", "toy", "--out", "a", "--precision", "fp8"), "'fp32', 'fp16', 'bf16', 'int8'"),
+        (("export", "toy", "--out", "a", "--activations", "dynamc"), "did you mean 'dynamic'"),
+        (("run", "a", "b", "--format", "onx"), "did you mean 'onnx'"),
+        (("export", "toy", "--out", "a", "--keep", "six"), "valid integer"),
+    ],
+)
+def test_what_cannot_be_parsed(vtp, arguments, words):
+    for json_ in ((), ("--json",)):
+        code, out, err = vtp(*arguments, *json_)
+        assert code == 2
+        assert err.count("\n") == 1
+        assert err.startswith("error: ")
+        assert words.lower() in err.lower()
+        if json_:
+            assert strict(out)["error"]["message"] == err.removeprefix("error: ").strip()
+        else:
+            assert out == ""
+
+
+def test_what_the_system_refuses_is_a_sentence(vtp, failing):
+    failing(OSError(errno.ENOSPC, "No space left on device", "/x/model.onnx"))
+    assert vtp("inspect", "a") == (2, "", "error: No space left on device: '/x/model.onnx'\n")
+
+
+def test_a_missing_library_of_the_extra_says_what_to_install(vtp, failing):
+    failing(ModuleNotFoundError("No module named 'torch'", name="torch"))
+    assert vtp("inspect", "a")[2] == "error: this command needs torch: pip install 'vtp-export[export]'\n"
+
+
+def test_our_own_mistake_asks_for_a_report(vtp, failing, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    failing(ZeroDivisionError("by zero"))
+    code, out, err = vtp("inspect", "a", "--json")
+    (file,) = tmp_path.iterdir()
+    sentence = f"vtp-export itself failed with ZeroDivisionError: by zero; please report it, with {file}"
+    assert (code, err) == (70, f"error: {sentence}\n")
+    assert strict(out)["error"] == {"kind": "ZeroDivisionError", "message": sentence, "exit_code": 70}
+    text = file.read_text()
+    assert "vtp-export inspect a --json" in text
+    assert "Traceback" in text and "test_exit_codes.py" in text
+
+
+def test_the_traceback_is_shown_where_it_is_asked_for(vtp, failing, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    failing(ZeroDivisionError("by zero"))
+    code, _, err = vtp("inspect", "a", "-v")
+    assert code == 70
+    assert "Traceback" in err
+    assert list(tmp_path.iterdir()) == []
+    failing(ArtefactError("no artefact there"))
+    code, _, err = vtp("inspect", "a", "--verbose")
+    assert code == 2
+    assert "Traceback" in err and err.endswith("error: no artefact there\n")
+
+
+def test_interrupted(vtp, failing):
+    failing(KeyboardInterrupt())
+    assert vtp("inspect", "a") == (130, "", "interrupted; nothing was left half written\n")
+    assert strict(vtp("inspect", "a", "--json")[1])["error"]["exit_code"] == 130
+
+
+def test_a_reader_that_goes_away(tmp_path):
+    """Standard output is a pipe that nobody reads any more."""
+    code = (
+        "import os, sys; reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1);"
+        "sys.argv = ['vtp-export', 'list', 'pruners']; from vtp_export.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_a_failed_check_is_1_and_its_json_is_complete(vtp, monkeypatch):
+    class Failed:
+        passed = False
+
+        def as_dict(self):
+            return {"passed": False, "cosine": float("nan"), "error": np.float64("inf"), "erank": None}
+
+    report = demo.DemoReport(None, Failed(), "page", None, "")
+    monkeypatch.setattr(demo, "run_demo", lambda out, progress: report)
+    code, out, _ = vtp("demo", "--json")
+    told = strict(out)
+    assert code == 1
+    assert (told["schema"], told["command"]) == (1, "demo")
+    assert (told["cosine"], told["error"], told["erank"]) == ("nan", "inf", None)
+
+
+def test_json_refuses_what_it_has_nothing_for():
+    with pytest.raises(TypeError, match="a set"):
+        terminal.plain({"kept": {1, 2}})
+
+
+def test_every_command_has_the_common_options(vtp):
+    names = [function.__name__.removesuffix("_") for functions in cli.COMMANDS.values() for function in functions]
+    assert names[0] == "demo" and len(set(names)) == len(names)
+    for name in names:
+        code, out, _ = vtp(name, "--help")
+        assert code == 0
+        for option in ("--json", "--quiet", "--verbose"):
+            assert option in out, (name, option)
+
+
+def test_help_stands_in_the_order_of_the_list(vtp):
+    out = vtp("--help")[1]
+    names = [function.__name__.removesuffix("_") for functions in cli.COMMANDS.values() for function in functions]
+    places = [out.index(f"│ {name} ") for name in names]
+    assert places == sorted(places)
+    assert all(f"─ {panel} ─" in out for panel in cli.COMMANDS)
+
+
+def test_quiet_is_quiet(vtp, monkeypatch):
+
+    def run(spec, progress):
+        progress("running")
+        progress.note("it ran")
+        return []
+
+    from vtp_export.pipeline import run as module
+
+    monkeypatch.setattr(module, "run", run)
+    assert vtp("run", "a", "b", "--quiet")[2] == ""
+    assert vtp("run", "a", "b")[2].endswith("running\nnote: it ran\n")
+
+
+def test_a_module_runs_too():
+    result = subprocess.run([sys.executable, "-m", "vtp_export", "--version"], capture_output=True, text=True)
+    assert result.stdout.startswith("vtp-export 0.")

@@ -1,0 +1,83 @@
+"""What every command has: --json, -q and -v, one way to print, and one way to end well."""
+
+import functools
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+SCHEMA = 1
+"""Of what `--json` prints; it grows when a key changes its meaning or goes."""
+
+FAILED, MISTAKE, CRASH, INTERRUPTED, UNREAD = 1, 2, 70, 130, 141
+"""Exit codes; `_failures` says of each what it means."""
+
+PANEL = "Output"
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=PANEL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.", rich_help_panel=PANEL)]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Every step, what libraries warn of, and the traceback of an error.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command returns.
+
+    data: what `--json` prints besides the schema number and the command's name.
+    show: prints the same for people.
+    passed: whether the check that was asked for succeeded; False makes the exit code 1.
+    """
+
+    data: Mapping[str, object]
+    show: Callable[[], None]
+    passed: bool = True
+
+
+def command(function: Callable[..., Result]) -> Callable[..., None]:
+    """Make of a function what typer takes for a command.
+
+    Args:
+        function: its first parameter is the `terminal.Listener` that hears of progress; the others are arguments and
+            options.
+    """
+    _, *own = inspect.signature(function).parameters.values()
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in (("json", Json), ("quiet", Quiet), ("verbose", Verbose))
+    ]
+
+    @functools.wraps(function)
+    def run(*, json: bool, quiet: bool, verbose: bool, **options: object) -> None:
+        from vtp_export import terminal
+
+        if verbose:
+            warnings.simplefilter("default")
+        with terminal.Listener(quiet=quiet, verbose=verbose) as progress:
+            result = function(progress, **options)
+        try:
+            if json:
+                terminal.show_json({"schema": SCHEMA, "command": run.__name__.removesuffix("_"), **result.data})
+            else:
+                result.show()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
+            raise typer.Exit(UNREAD) from None
+        raise typer.Exit(0 if result.passed else FAILED)
+
+    parameters = [*own, *common]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

@@ -1,0 +1,109 @@
+"""From an exception to a sentence and an exit code.
+
+0  fine
+1  the check that was asked for failed
+2  a mistake of the user's, or something that is missing on the machine: one sentence says what would be right
+70 a mistake of this program: one sentence asks for a report, and names the file with the traceback
+130 interrupted; whatever was being written is as it was before
+141 whoever read the output went away (`vtp-export list | head -1`)
+"""
+
+import difflib
+import platform
+import re
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from vtp_export import __version__
+from vtp_export.cli._command import CRASH, INTERRUPTED, MISTAKE, SCHEMA
+from vtp_export.errors import VtpError
+
+EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "huggingface_hub")
+"""Modules that come with `vtp-export[export]`."""
+
+USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What typer raises at a word it cannot parse. It has no public name, and its home differs between versions."""
+
+
+def report(error: BaseException, words: Sequence[str]) -> int:
+    """Say what went wrong: a sentence on standard error, and JSON on standard output where it was asked for.
+
+    Args:
+        error: what a command, or the parser, ended with.
+        words: the command line after the program's name.
+
+    Returns:
+        The exit code.
+    """
+    verbose = "-v" in words or "--verbose" in words
+    code, sentence = _judged(error)
+    if not sentence:
+        return 0  # no word at all was given, and the help has been shown
+    if verbose and code != INTERRUPTED:
+        traceback.print_exception(error)
+    elif code == CRASH:
+        sentence += _kept(error, words)
+    print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr)
+    if "--json" in words:
+        from vtp_export import terminal
+
+        told = {"kind": type(error).__name__, "message": sentence, "exit_code": code}
+        terminal.show_json({"schema": SCHEMA, "error": told})
+    return code
+
+
+def _judged(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, VtpError):
+        return MISTAKE, str(error)
+    if isinstance(error, USAGE):
+        return MISTAKE, _usage(error)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return INTERRUPTED, "interrupted; nothing was left half written"
+    if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_EXTRA:
+        return MISTAKE, f"this command needs {error.name}: pip install 'vtp-export[export]'"
+    if isinstance(error, OSError):
+        place = f": '{error.filename}'" if error.filename else ""
+        return MISTAKE, f"{error.strerror or error}{place}"
+    if isinstance(error, MemoryError):
+        return MISTAKE, "there is not enough memory on this machine"
+    first = str(error).strip().partition("\n")[0]
+    return (
+        CRASH,
+        f"vtp-export itself failed with {type(error).__name__}{f': {first}' if first else ''}; please report it",
+    )
+
+
+def _usage(error: Any) -> str:
+    """The parser's sentence, and where to read on."""
+    message = str(error.format_message()).strip().replace("Value error, ", "")
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "vtp-export"
+    if not message:
+        return ""
+    choice = re.search(r"'([^']*)' is not one of (.+)", message)
+    near = difflib.get_close_matches(choice[1], re.findall(r"'([^']+)'", choice[2]), n=1) if choice else []
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"{message.rstrip('.')}{hint}; see: {where} --help"
+
+
+def _kept(error: BaseException, words: Sequence[str]) -> str:
+    """Write the traceback to a file, and say where; or print it, if there is no place to write to."""
+    lines = [
+        f"vtp-export {__version__}, Python {platform.python_version()}, {platform.platform()}\n",
+        f"vtp-export {shlex.join(words)}\n\n",
+        *traceback.format_exception(error),
+    ]
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="vtp-export-", suffix=".txt", delete=False) as file:
+            file.writelines(lines)
+    except OSError:
+        sys.stderr.writelines(lines)
+        return " with the lines above"
+    return f", with {Path(file.name)}"
