@@ -127,8 +127,8 @@ def _image_of(tokens: Tokens, image: int, dtype: torch.dtype | None = None) -> T
 
 def judge_of(graph: PrunedFrontend, pruner: PrunerRecord) -> Judge:
     """The judge of a manifest's pruner."""
-    chaotic = getattr(rooms.load("pruners", pruner.name), "CHAOTIC", False)
-    return Judge(graph, rooms.load("reference", pruner.name).select, pruner.settings, chaotic)
+    select = rooms.load("reference", pruner.name).select
+    return Judge(graph, select, pruner.settings, graph.pruner.method.chaotic)
 
 
 def alike(expected: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:

@@ -14,8 +14,7 @@ import vtp_export
 from vtp_export import rooms
 from vtp_export.backends.base import Backend, Plan
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model
-from vtp_export.graphs.pruned import input_specs, output_specs
+from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, PrecisionSpec, lower
 from vtp_export.progress import Progress, silent
@@ -77,7 +76,7 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
     precision = _with_activations(spec.precision, backends)
     with writing(spec.out, spec.force) as folder:
         progress(f"loading the front end of {spec.model}")
-        model = load_model(spec.model, spec.revision)
+        model = load_model(spec.model, needs_of(spec.pruner, spec.settings), spec.revision)
         record = calibration_for(model, spec.calibration)
         assembly = assemble(model, spec.pruner, spec.settings, record)
         _check_space(folder, model, len(backends))
@@ -88,8 +87,8 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            narrow.graph.pruner.loop = not (spec.loop_free or backend.loop_free)
-            paths = backend.build(narrow.graph, plan, folder)
+            graph = narrow.graph.unrolled() if spec.loop_free or backend.loop_free else narrow.graph
+            paths = backend.build(graph, plan, folder)
             files.update(record_files(folder, name, paths))
             engines.update(backend.engines(paths))
             seconds[name] = time.perf_counter() - began
@@ -148,11 +147,11 @@ def _with_activations(precision: PrecisionSpec, backends: Mapping[str, Backend])
 
 def _manifest(model: LoadedModel, assembly: Assembly, narrow: Lowered, batch: BatchRange) -> Manifest:
     return Manifest(
-        model=model.record,
+        model=assembly.model,
         pruner=assembly.pruner,
         layout=assembly.layout,
-        inputs=input_specs(model.frontend),
-        outputs=output_specs(model.frontend, narrow.graph.pruner, narrow.record.tokens_dtype),
+        inputs=narrow.graph.inputs,
+        outputs=narrow.graph.outputs,
         preprocessing=model.preprocessing,
         precision=narrow.record,
         batch=batch,

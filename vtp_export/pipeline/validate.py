@@ -20,7 +20,7 @@ from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.assembly import assemble, load_model, source_of
+from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.answers import AnswerComparison, compare_answers
 from vtp_export.parity.gates import GATES
@@ -144,11 +144,13 @@ def _answers(
 def _graph(manifest: Manifest, reference: str | None) -> PrunedFrontend:
     """The eager graph of the very weights that were exported."""
     record = manifest.model
-    model = load_model(reference or record.id, None if reference else record.revision)
-    if model.record.weights_sha256 != record.weights_sha256:
+    needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
+    model = load_model(reference or record.id, needs, None if reference else record.revision)
+    now = model.record(needs)
+    if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
-            f"'{model.record.id}' has now ({model.record.weights_sha256[:12]}...); name the right one with --reference"
+            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --reference"
         )
     return assemble(model, manifest.pruner.name, manifest.pruner.settings).graph
 
@@ -175,7 +177,7 @@ def _compare_batch(
     with torch.inference_mode():
         tokens = graph.encode(images)
         arrays = [value.numpy() for value in graph.finish(tokens, graph.pruner(tokens))]
-    names = ("tokens", "kept", "num_kept", *graph.pruner.measures)
+    names = tuple(spec.name for spec in graph.outputs)
     eager = Output(**dict(zip(names, arrays, strict=True)))
     narrow = None if twin is None else functools.cache(lambda: _encoded(twin, images))
     results = {name: session.run(pixels) for name, session in sessions.items()}
