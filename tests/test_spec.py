@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from vtp_export.errors import SpecError
 from vtp_export.spec import (
     SCHEMA,
     BatchRange,
+    Candidates,
     FileRecord,
     Layout,
     Manifest,
@@ -26,7 +28,7 @@ MANIFEST = Manifest(
         settings={"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None},
         origins={"tau": "paper"},
     ),
-    layout=Layout((2, 2), True, 5, 4),
+    layout=Layout(Candidates((2, 2), cls=True), (28, 28), 4, 4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
     outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
     preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.48145466, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -92,9 +94,9 @@ def test_identity_is_of_the_promise_alone() -> None:
         ("[" * 100_000, "not JSON"),
         ("[]", "no 'schema' number"),
         ("{}", "no 'schema' number"),
-        (changed("schema", value=2), "schema 2 and this version reads schema 1"),
+        (changed("schema", value=2), "schema 2 and schema 1 is read here: not made by this version; export again"),
         (changed("schema", value="1"), "schema '1'"),
-        (changed("schema", value=True), r"manifest\.schema is True"),
+        (changed("schema", value=True), "schema True and schema 1 is read here"),
         (changed("extra", value=1), "manifest has the unknown key 'extra'"),
         (changed("model", "extra", value=1), r"manifest\.model has the unknown key 'extra'"),
         (changed("files", "model.ts", "extra", value=1), r"manifest\.files\.model\.ts has the unknown key"),
@@ -102,8 +104,9 @@ def test_identity_is_of_the_promise_alone() -> None:
         (changed("outputs", 1, "dtype", drop=True), r"manifest\.outputs\[1\] lacks the key 'dtype'"),
         (changed("batch", "max", value=2.0), r"manifest\.batch\.max is 2\.0"),
         (changed("batch", "max", value=True), r"manifest\.batch\.max is True"),
-        (changed("layout", "cls_candidate", value=1), r"manifest\.layout\.cls_candidate is 1"),
-        (changed("layout", "grid", value=[2, "2"]), r"manifest\.layout\.grid\[1\] is '2'"),
+        (changed("layout", "candidates", "cls", value=1), r"manifest\.layout\.candidates\.cls is 1"),
+        (changed("layout", "candidates", "grid", value=[2, "2"]), r"manifest\.layout\.candidates\.grid\[1\] is '2'"),
+        (changed("layout", "image_size", value=[28]), r"manifest\.layout\.image_size is \[28\]"),
         (changed("inputs", value={}), r"manifest\.inputs is {}"),
         (changed("model", value=[]), r"manifest\.model is \[\]"),
         (changed("versions", "torch", value=None), r"manifest\.versions\.torch is None"),
@@ -111,7 +114,7 @@ def test_identity_is_of_the_promise_alone() -> None:
         (changed("preprocessing", "rescale_factor", value=float("nan")), "NaN is not a JSON number"),
         (changed("preprocessing", "rescale_factor", value=float("-inf")), "-Infinity is not a JSON number"),
     ],
-    ids=range(23),
+    ids=itertools.count(),
 )
 def test_strange_manifests_are_refused_by_place(text: str, reason: str) -> None:
     with pytest.raises(SpecError, match=reason):

@@ -1,18 +1,11 @@
-"""What an artefact and a calibration say about themselves: dataclasses and their JSON. Standard library only.
-
-Every value is a frozen dataclass; JSON has sorted keys; an unknown, missing or ill-typed key is an error
-that names its place, so that a manifest of another tool or of another version is never half understood.
-"""
+"""What an artefact and a calibration say about themselves: frozen dataclasses. Standard library only."""
 
 import dataclasses
 import hashlib
-import json
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from vtp_export.errors import SpecError
+from vtp_export.json_records import from_json, to_json
 
 SCHEMA = 1
 
@@ -75,17 +68,50 @@ class PrunerRecord:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How candidate positions map to the image.
+class Candidates:
+    """What a pruner chooses from: tokens of the language model that stand for one picture, in raster order.
 
-    `grid` is (rows, columns) of patches in raster order. With `cls_candidate` position 0 is the CLS token and
-    patch p stands at position p + 1. `keep` is the width k of the outputs.
+    grid: (rows, columns). cls: whether position 0 is the CLS token, so that cell p of the grid stands at p + 1.
+
+    Example:
+        >>> Candidates((16, 36), cls=True).n
+        577
     """
 
-    grid: tuple[int, ...]
-    cls_candidate: bool
-    n_tokens: int
-    keep: int
+    grid: tuple[int, int]
+    cls: bool = False
+
+    @property
+    def n(self) -> int:
+        """How many."""
+        rows, columns = self.grid
+        return rows * columns + self.cls
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How positions map to the picture, and how many are kept.
+
+    image_size: (height, width) of the pixels that the graph takes. slots: width k of the outputs. keep: the budget
+    asked for; less than `slots` where the method keeps more of some images, None where it knows no budget.
+    """
+
+    candidates: Candidates
+    image_size: tuple[int, int]
+    keep: int | None
+    slots: int
+
+    @property
+    def budget(self) -> str:
+        """How many are kept, in words.
+
+        Example:
+            >>> Layout(Candidates((24, 24)), (336, 336), keep=64, slots=102).budget
+            'about 64 and at most 102'
+        """
+        if self.keep is None:
+            return f"at most {self.slots}"
+        return str(self.keep) if self.keep == self.slots else f"about {self.keep} and at most {self.slots}"
 
 
 @dataclass(frozen=True)
@@ -213,19 +239,13 @@ class CalibrationRecord:
         return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...)"
 
 
-def to_json(value: Any) -> str:
-    """Canonical JSON of a dataclass: sorted keys, two spaces, a newline at the end."""
-    return json.dumps(dataclasses.asdict(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
 def manifest_from_json(text: str) -> Manifest:
     """Read a manifest.
 
     Raises:
         SpecError: not JSON, another schema, or a key that is unknown, missing or of the wrong type.
     """
-    manifest: Manifest = _from_json(Manifest, text, "manifest")
-    return manifest
+    return from_json(Manifest, text, "manifest", SCHEMA, "export again")
 
 
 def calibration_from_json(text: str) -> CalibrationRecord:
@@ -234,58 +254,4 @@ def calibration_from_json(text: str) -> CalibrationRecord:
     Raises:
         SpecError: as `manifest_from_json`.
     """
-    record: CalibrationRecord = _from_json(CalibrationRecord, text, "calibration record")
-    return record
-
-
-def _from_json(kind: Any, text: str, what: str) -> Any:
-    try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"the {what} is not JSON: {error}") from error
-    if not isinstance(raw, dict) or "schema" not in raw:
-        raise SpecError(f"the {what} has no 'schema' number; it was not written by vtp-export")
-    if raw["schema"] != SCHEMA:
-        raise SpecError(
-            f"the {what} has schema {raw['schema']!r} and this version reads schema {SCHEMA}; "
-            "make it again, or use the version that wrote it"
-        )
-    return _decode(kind, raw, what)
-
-
-def _refuse_constant(name: str) -> Any:
-    """`NaN` and `Infinity` are Python's own addition to JSON; `to_json` never writes them."""
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind`, strictly."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (types.UnionType, typing.Union):
-        for option in arguments:
-            try:
-                return _decode(option, value, where)
-            except SpecError:
-                continue
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    raise SpecError(f"{where} is {value!r}, which is not {kind}")
-
-
-def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise SpecError(f"{where} is {value!r}, which is not a {kind.__name__}")
-    hints = typing.get_type_hints(kind)
-    if unknown := sorted(set(value) - set(hints)):
-        raise SpecError(f"{where} has the unknown key '{unknown[0]}'; expected {', '.join(sorted(hints))}")
-    if missing := sorted(set(hints) - set(value)):
-        raise SpecError(f"{where} lacks the key '{missing[0]}'")
-    return kind(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+    return from_json(CalibrationRecord, text, "calibration record", SCHEMA, "calibrate again")

@@ -18,10 +18,11 @@ from vtp_export.parity.witness import witness
 from vtp_export.pipeline.lint import lint
 from vtp_export.pruners.base import config_from_settings
 from vtp_export.runtime.session import OpenOptions
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
-SIDE, WIDTH, PROJECTED = 8, 40, 32  # the narrower last: projected features are of full rank, as erank likes them
-N = SIDE * SIDE
+WIDTH, PROJECTED = 40, 32  # the narrower last: projected features are of full rank, as erank likes them
+CANDIDATES = Candidates((4, 16))  # no square: rows and columns are told apart
+N = CANDIDATES.n
 KINDS = 7
 IMAGES = 2 * KINDS
 MIX = {"low": 5.0, "high": 30.0}  # ends between which the images below lie
@@ -78,7 +79,7 @@ def built(name, keep, settings):
     room = rooms.load("pruners", name)
     config = config_from_settings(room.Config, {"keep": keep, **settings})
     config = room.resolve(config)[0] if hasattr(room, "resolve") else config
-    return room, room.Pruner(config, N), dataclasses.asdict(config)
+    return room, room.Pruner(config, CANDIDATES), dataclasses.asdict(config)
 
 
 def features_of(kind, generator):
@@ -174,7 +175,7 @@ def test_float64_is_the_reference_exactly(name, settings):
         for i in range(KINDS):
             measured = next((m[i] for m in (selection.erank, selection.attention_entropy) if m is not None), None)
             # The quadrature of the effective rank is not the subject here.
-            signals = signals_of(tokens, i)
+            signals = signals_of(tokens, i, CANDIDATES)
             signals = signals if measured is None else dataclasses.replace(signals, complexity=float(measured))
             outcome, count = select(signals, config), count_of(pruner, selection, i)
             assert np.array_equal(selection.kept[i, :count].numpy(), outcome.kept), f"keep {keep}, image {i}"
@@ -258,7 +259,7 @@ RUNS = [
 def unexplained(name, variant, i, found):
     """Why an image's outputs are neither the reference's choice nor explained by rounding, or None."""
     _, graph, config, tokens, _ = float32_run(name, variant)
-    select, signals = rooms.load("reference", name).select, signals_of(tokens, i)
+    select, signals = rooms.load("reference", name).select, signals_of(tokens, i, CANDIDATES)
     kept, expected = np.asarray(found[1][i, : int(found[2][i])]), select(signals, config)
     if np.array_equal(kept, expected.kept):
         return None
@@ -277,7 +278,7 @@ def test_float32_is_the_reference_up_to_what_rounding_explains(name, variant):
     select, overlaps = rooms.load("reference", name).select, []
     for i in range(IMAGES):
         kept = outputs[1][i, : int(outputs[2][i])].tolist()
-        expected = select(signals_of(tokens, i), config).kept.tolist()
+        expected = select(signals_of(tokens, i, CANDIDATES), config).kept.tolist()
         overlaps.append(len(set(kept) & set(expected)) / len(expected))
         assert getattr(room, "CHAOTIC", False) or unexplained(name, variant, i, outputs) is None
     assert np.mean(overlaps) >= (0.75 if getattr(room, "CHAOTIC", False) else 0.97)

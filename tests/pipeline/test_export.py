@@ -15,7 +15,7 @@ from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import ExportSpec, export
 from vtp_export.runtime.front_end import load
-from vtp_export.spec import manifest_from_json
+from vtp_export.spec import Candidates, Layout, manifest_from_json
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD = "from vtp_export.cli import main; main()"
@@ -30,7 +30,7 @@ def test_the_manifest_tells_all(artefact, small_llava):
     assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
     assert manifest.outputs[0].shape == ("b", 8, 48)
     assert manifest.formats() == ["onnx", "torchscript"]
-    assert manifest.layout.grid == (6, 6)
+    assert manifest.layout == Layout(Candidates((6, 6)), (42, 42), keep=8, slots=8)
     assert {path.name for path in artefact.iterdir()} == {"manifest.json", *manifest.files}
 
 

@@ -17,7 +17,7 @@ from vtp_export.parity.noise import arithmetic_noise, signals_of
 from vtp_export.parity.witness import Noise, witness
 from vtp_export.pruners.base import config_from_settings
 from vtp_export.runtime.session import OpenOptions
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 N, D = 40, 24
 KINDS = (
@@ -108,7 +108,7 @@ def built(setting: str, n: int = N, **more):
     name, settings = SETTINGS[setting]
     room = rooms.load("pruners", name)
     config = config_from_settings(room.Config, {**settings, **more})
-    return room.Pruner(config, n).eval(), vars(config), rooms.load("reference", name).select
+    return room.Pruner(config, Candidates((1, n))).eval(), vars(config), rooms.load("reference", name).select
 
 
 def tokens_of(saliency, features, dtype=torch.float32) -> Tokens:
@@ -128,7 +128,7 @@ def expected(setting: str, count: int):
     for kinds, saliency, features in batches(count):
         tokens = tokens_of(saliency, features)
         for i, kind in enumerate(kinds):
-            signals = signals_of(tokens, i)
+            signals = signals_of(tokens, i, Candidates((1, N)))
             results.append((kind, one(tokens, i), signals, select(signals, settings).kept))
     return results
 
@@ -230,7 +230,7 @@ def test_one_image_of_full_size(setting):
     pruner, settings, select = built(setting, n, keep=16)
     saliency, features = case("smooth", np.random.default_rng(8), n, d)
     tokens = tokens_of(saliency[None], features[None], torch.float64)
-    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0), settings).kept.tolist()
+    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0, Candidates((1, n))), settings).kept.tolist()
 
 
 @pytest.mark.parametrize("setting", sorted(SETTINGS))

@@ -27,6 +27,7 @@ from vtp_export.runtime.artefact import (
 )
 from vtp_export.spec import (
     BatchRange,
+    Candidates,
     FileRecord,
     Layout,
     Manifest,
@@ -45,7 +46,7 @@ def manifest(files: dict[str, FileRecord] | None = None) -> Manifest:
     return Manifest(
         model=ModelRecord("tiny", None, "llava", "0" * 64, 8),
         pruner=PrunerRecord("none", {"keep": 4}, {}),
-        layout=Layout((2, 2), False, 4, 4),
+        layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
         inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
         outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)),),
         preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -176,7 +177,7 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="is not JSON"):
         open_artefact(tmp_path)
     path.write_text(json.dumps(json.loads(to_json(manifest())) | {"schema": 99}))
-    with pytest.raises(ArtefactError, match="schema 99 and this version reads schema 1"):
+    with pytest.raises(ArtefactError, match="schema 99 and schema 1 is read here"):
         open_artefact(tmp_path)
     path.write_text(json.dumps(json.loads(to_json(manifest())) | {"colour": "red"}))
     with pytest.raises(ArtefactError, match="unknown key 'colour'"):

@@ -28,13 +28,14 @@ def _show_inspection(result: "Inspection") -> None:
     from vtp_export import terminal
 
     m = result.manifest
+    rows, columns = m.layout.candidates.grid
     terminal.show_pairs(
         str(result.folder),
         {
             "model": f"{m.model.id} ({m.model.family}), weights {m.model.weights_sha256[:16]}...",
             "pruner": f"{m.pruner.name} " + " ".join(f"{k}={v}" for k, v in m.pruner.settings.items()),
             "calibrated": "; ".join(f"{k}: {v}" for k, v in m.pruner.origins.items()) or None,
-            "tokens": f"{m.layout.keep} of {m.layout.n_tokens}, grid {m.layout.grid[0]} x {m.layout.grid[1]}",
+            "tokens": f"{m.layout.budget} of {m.layout.candidates.n}, grid {rows} x {columns}",
             "inputs": ", ".join(f"{s.name} {s.dtype} {list(s.shape)}" for s in m.inputs),
             "outputs": ", ".join(f"{s.name} {s.dtype} {list(s.shape)}" for s in m.outputs),
             "precision": _precision(m.precision),

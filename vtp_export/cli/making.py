@@ -100,7 +100,7 @@ def _show_export(report: "ExportReport") -> None:
     rows = [(n, f"{report.build_seconds[n]:.1f}", f"{size / 1e6:.1f}") for n, size in report.bytes_on_disk.items()]
     terminal.show_table(f"{report.folder}", ("format", "seconds", "MB"), rows)
     layout = report.manifest.layout
-    terminal.say(f"keeps {layout.keep} of {layout.n_tokens} visual tokens with {report.manifest.pruner.name}")
+    terminal.say(f"keeps {layout.budget} of {layout.candidates.n} visual tokens with {report.manifest.pruner.name}")
     terminal.say(f"next: vtp-export validate {report.folder}")
 
 

@@ -49,9 +49,13 @@ class Judge:
     settings: Settings
     chaotic: bool
 
+    def signals(self, tokens: Tokens, image: int) -> Signals:
+        """What the reference sees of one image of a batch."""
+        return signals_of(tokens, image, self.graph.frontend.candidates)
+
     def outcome(self, tokens: Tokens, image: int) -> Outcome:
         """What the reference decides for one image of a batch."""
-        return self.select(signals_of(tokens, image), self.settings)
+        return self.select(self.signals(tokens, image), self.settings)
 
     def rows(self, tokens: Tokens, image: int, outcome: Outcome) -> np.ndarray | None:
         """Output tokens (m, d) by the reference's mixture, through the graph's projector; None for a selector."""
@@ -96,10 +100,10 @@ class Judge:
             begun = functools.partial(witness, select, self.settings, kept=found.kept, noise=noise, complexities=values)
             if twin is not None:
                 mine, theirs = _image_of(tokens, image), _image_of(twin(), image)
-                near = begun(signals=signals_of(theirs, 0))
+                near = begun(signals=self.signals(theirs, 0))
                 if near is not None and (whole := beside(near, deviation(mine, theirs), noise)) is not None:
                     return whole
-            return begun(signals=signals_of(tokens, image))
+            return begun(signals=self.signals(tokens, image))
 
         return search
 
@@ -112,7 +116,7 @@ class Judge:
             astray = len(home & set(outcome.kept.tolist())) <= len(home & set(kept.tolist()))
             return dataclasses.replace(outcome, kept=kept) if astray else outcome
 
-        return lambda: witness(select, self.settings, signals_of(tokens, image), kept, noise, [])
+        return lambda: witness(select, self.settings, self.signals(tokens, image), kept, noise, [])
 
 
 def _image_of(tokens: Tokens, image: int, dtype: torch.dtype | None = None) -> Tokens:

@@ -17,15 +17,17 @@ from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.witness import Noise
 from vtp_export.reference.base import Signals
+from vtp_export.spec import Candidates
 
 
-def signals_of(tokens: Tokens, image: int) -> Signals:
+def signals_of(tokens: Tokens, image: int, candidates: Candidates) -> Signals:
     """One image's signals as float64 arrays."""
 
     def array(values: Tensor | None) -> np.ndarray | None:
         return None if values is None else values[image].double().numpy()
 
-    return Signals(**{name: array(signal) for name, signal in tokens._asdict().items()})  # type: ignore[arg-type]
+    arrays = {name: array(signal) for name, signal in tokens._asdict().items()}
+    return Signals(candidates=candidates, **arrays)  # type: ignore[arg-type]
 
 
 def tower_noise(graph: PrunedFrontend, pixels: Tensor, twin: PrunedFrontend | None = None) -> Noise:

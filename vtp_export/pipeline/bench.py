@@ -61,7 +61,7 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
     if spec.rounds < 1 or not spec.batches or min(spec.batches) < 1:
         raise SpecError(f"rounds is {spec.rounds} and batch is {list(spec.batches)}; all must be at least 1")
     with contextlib.ExitStack() as stack:
-        sizes: set[int] = set()
+        sizes: set[tuple[int, int]] = set()
         contenders: Contenders = {}
         on = "" if spec.provider in (None, "cpu") else f" on {spec.provider}"
         for folder in spec.folders:
@@ -71,7 +71,7 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
                 for note in session.notes:
                     progress(note)
                 contenders[f"{folder} {fmt}{on}"] = session.run
-                sizes.add(int(session.manifest.inputs[0].shape[-1]))
+                sizes.add(session.manifest.layout.image_size)
         if spec.against is not None:
             progress(f"loading {spec.against}")
             call, size = _eager(spec.against)
@@ -83,7 +83,7 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
             raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
         rows: list[Timing] = []
         for batch in spec.batches:
-            pixels = np.random.default_rng(0).standard_normal((batch, 3, *[max(sizes)] * 2), dtype=np.float32)
+            pixels = np.random.default_rng(0).standard_normal((batch, 3, *max(sizes)), dtype=np.float32)
             rows += _timings(contenders, pixels, spec.rounds, progress)
         return rows
 
@@ -94,7 +94,7 @@ def _runnable(folder: Path, provider: str | None) -> list[str]:
     return [fmt for fmt in formats if obstacle(artefact, fmt, provider) is None] or formats
 
 
-def _eager(model: str) -> tuple[Callable[[np.ndarray], object], int]:
+def _eager(model: str) -> tuple[Callable[[np.ndarray], object], tuple[int, int]]:
     import torch
 
     from vtp_export.graphs.assembly import assemble, load_model

@@ -9,7 +9,7 @@ A file `pruners/NAME.py` defines
 - `CHAOTIC = True` where rounding of the last place can change a large part of the selection: such a method is compared
   token by token in float64 only;
 - `Config`: a frozen dataclass whose fields all have defaults, `keep` first;
-- `Pruner(config, n_tokens)`: an `nn.Module` with the attributes of `Pruner` below;
+- `Pruner(config, candidates)`: an `nn.Module` with the attributes of `Pruner` below;
 - `resolve(config, calibration=None) -> (config, origins)`, only where a setting has a calibrated default: settles it,
   from the `spec.CalibrationRecord` if there is one, and says for the manifest where the number comes from.
 
@@ -19,11 +19,11 @@ the file of the same name in `reference/`, in float64 exactly; every backend agr
 """
 
 import dataclasses
-import math
 from typing import Any, Protocol
 
 from vtp_export.errors import SpecError, UnknownNameError
 from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.spec import Candidates
 
 
 class Pruner(Protocol):
@@ -45,27 +45,29 @@ class Pruner(Protocol):
         ...
 
 
-def check_keep(keep: int, n_tokens: int) -> int:
+def check_keep(keep: int, candidates: Candidates) -> int:
     """Refuse a budget below 1 and cut one above n down to n.
 
     Raises:
         SpecError: keep < 1.
     """
     if keep < 1:
-        raise SpecError(f"keep is {keep}; it must be between 1 and {n_tokens}, the number of visual tokens")
-    return min(keep, n_tokens)
+        raise SpecError(f"keep is {keep}; it must be between 1 and {candidates.n}, the number of visual tokens")
+    return min(keep, candidates.n)
 
 
-def grid_side(n_tokens: int, method: str) -> int:
-    """Rows and columns of a square grid of patches.
+def grid_of(candidates: Candidates, method: str) -> tuple[int, int]:
+    """Rows and columns, for a method that asks who is whose neighbour.
 
     Raises:
-        SpecError: the candidates form no square.
+        SpecError: CLS is a candidate, which has no neighbours.
     """
-    side = math.isqrt(n_tokens)
-    if side * side != n_tokens:
-        raise SpecError(f"{method} looks at neighbours in a square grid of patches, and {n_tokens} candidates are none")
-    return side
+    if candidates.cls:
+        raise SpecError(
+            f"{method} looks at neighbours in the picture, and this model keeps CLS among the candidates "
+            "(vision_feature_select_strategy 'full'); choose another pruner"
+        )
+    return candidates.grid
 
 
 def config_from_settings(kind: type[Any], settings: dict[str, Any]) -> Any:

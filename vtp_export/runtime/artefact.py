@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.json_records import to_json
 from vtp_export.runtime.replacing import abandoned, locked, replacing, write_atomically
-from vtp_export.spec import EngineRecord, FileRecord, Manifest, Scalar, manifest_from_json, to_json
+from vtp_export.spec import EngineRecord, FileRecord, Manifest, Scalar, manifest_from_json
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
