@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
     {"errors", "progress"},
-    {"json_records"},
+    {"json_records", "settings"},
     {"runtime", "functional", "targets", "spec", "rooms"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},

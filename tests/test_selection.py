@@ -15,8 +15,8 @@ from vtp_export.backends.base import Plan
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import arithmetic_noise, signals_of
 from vtp_export.parity.witness import witness
-from vtp_export.pruners.base import config_from_settings
 from vtp_export.runtime.session import OpenOptions
+from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 CANDIDATES = Candidates((6, 8))
@@ -45,8 +45,8 @@ class PrunerAlone(nn.Module):
         selection = self.pruner(Tokens(projected, projected, saliency))
         count = selection.num_kept
         if count is None:
-            count = torch.full((saliency.shape[0],), self.pruner.keep, dtype=torch.int64)
-        return (selection.kept, count, *(getattr(selection, name) for name in self.pruner.measures))
+            count = torch.full((saliency.shape[0],), self.pruner.method.slots, dtype=torch.int64)
+        return (selection.kept, count, *(getattr(selection, name) for name in self.pruner.method.measures))
 
 
 def case(kind: int, d: int, generator: np.random.Generator):
@@ -97,10 +97,10 @@ def built(tmp_path_factory):
         if (setting, fmt) not in sessions:
             name, d, settings = SETTINGS[setting]
             room = rooms.load("pruners", name)
-            config = config_from_settings(room.Config, settings)
-            config = room.resolve(config)[0] if hasattr(room, "resolve") else config
+            config = from_settings(room.Config, settings)
+            config, _ = config.resolved()
             graph = PrunerAlone(room.Pruner(config, CANDIDATES)).eval()
-            outputs = ("kept", "num_kept", *graph.pruner.measures)
+            outputs = ("kept", "num_kept", *graph.pruner.method.measures)
             inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("projected", "float32", ("b", N, d)))
             specs = tuple(TensorSpec(output, "float32", ("b",)) for output in outputs)
             folder = tmp_path_factory.mktemp("built")

@@ -16,7 +16,7 @@ from vtp_export import rooms
 from vtp_export.backends._torch import example_inputs
 from vtp_export.backends.base import Plan
 from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
-from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models._clip import ClipConfig
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.toy import draw_weights
@@ -44,17 +44,17 @@ def graph():
     frontend = ClipFrontend(SIZES, [1], False, Projector(16, 24, "gelu", True))
     draw_weights(frontend, 3)
     pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", reference=12.0), frontend.candidates)
-    return PrunedFrontend(frontend, pruner, adaptive.NEEDS, adaptive.STAGE).requires_grad_(False).eval()
+    return PrunedFrontend(frontend, pruner).requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")
 def names(graph):
-    return tuple(spec.name for spec in output_specs(graph.frontend, graph.pruner))
+    return tuple(spec.name for spec in graph.outputs)
 
 
 @pytest.fixture(scope="module")
 def plan(graph):
-    inputs, outputs = input_specs(graph.frontend), output_specs(graph.frontend, graph.pruner)
+    inputs, outputs = graph.inputs, graph.outputs
     return Plan(inputs, outputs, BatchRange(1, 1, LARGEST), IDENTITY)
 
 

@@ -15,8 +15,8 @@ from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import arithmetic_noise, signals_of
 from vtp_export.parity.witness import Noise, witness
-from vtp_export.pruners.base import config_from_settings
 from vtp_export.runtime.session import OpenOptions
+from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 N, D = 40, 24
@@ -107,7 +107,7 @@ def built(setting: str, n: int = N, **more):
     """The pruner, its settings and its reference."""
     name, settings = SETTINGS[setting]
     room = rooms.load("pruners", name)
-    config = config_from_settings(room.Config, {**settings, **more})
+    config = from_settings(room.Config, {**settings, **more})
     return room.Pruner(config, Candidates((1, n))).eval(), vars(config), rooms.load("reference", name).select
 
 
@@ -181,7 +181,7 @@ class PrunerAlone(nn.Module):
 
 def plan_of(pruner) -> Plan:
     inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("features", "float32", ("b", N, D)))
-    return Plan(inputs, (TensorSpec("kept", "int64", ("b", pruner.keep)),), BatchRange(1, 1, 8), "")
+    return Plan(inputs, (TensorSpec("kept", "int64", ("b", pruner.method.slots)),), BatchRange(1, 1, 8), "")
 
 
 def captured_operators(setting: str, keep: int) -> list[str]:
@@ -201,8 +201,7 @@ def test_one_loop_whatever_k_is_and_none_where_it_is_unrolled(setting, tmp_path)
     small = captured_operators(setting, 5)
     assert small == captured_operators(setting, 30)
     assert sum("while_loop" in operator for operator in small) == 1
-    pruner = built(setting, keep=5)[0]
-    pruner.loop = False
+    pruner = built(setting, keep=5)[0].unrolled()
     backend = rooms.load("backends", "onnx").Backend()
     path = backend.build(PrunerAlone(pruner), plan_of(pruner), tmp_path)[0]
     flat = [node.op_type for node in onnx.load(path).graph.node]
@@ -268,4 +267,4 @@ def test_draws_differ_by_seed_and_a_smaller_one_is_part_of_a_larger():
 )
 def test_bad_settings_are_refused_by_name(name, settings, words):
     with pytest.raises(SpecError, match=words):
-        config_from_settings(rooms.load("pruners", name).Config, settings)
+        from_settings(rooms.load("pruners", name).Config, settings)

@@ -1,8 +1,11 @@
 """What a tower hands to a pruner, and what a pruner hands back."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+Kind = Literal["features", "attention", "beside"]
+"""features: (b, n, .) a vector of each candidate. attention: (b, n) a weight of each. beside: (b, 1, .) of none."""
 
 
 class Tokens(NamedTuple):
@@ -32,6 +35,21 @@ class Tokens(NamedTuple):
     early_received: Tensor | None = None
     following_keys: Tensor | None = None
     following_saliency: Tensor | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "hidden": "features",
+    "projected": "features",
+    "saliency": "attention",
+    "cls": "beside",
+    "keys": "features",
+    "received": "attention",
+    "early_saliency": "attention",
+    "early_received": "attention",
+    "following_keys": "features",
+    "following_saliency": "attention",
+}
+"""What each signal is."""
 
 
 class Selection(NamedTuple):

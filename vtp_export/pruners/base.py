@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vtp_export import rooms
 from vtp_export.errors import ContractError, SpecError
+from vtp_export.functional.sizes import capturing
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.settings import Setting, at_least, check, described
 from vtp_export.spec import CalibrationRecord, Candidates
@@ -108,7 +109,7 @@ class Pruner(nn.Module):
             ContractError: the pruner returned what its `Method` does not promise.
         """
         selection: Selection = super().__call__(tokens)
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        if capturing():
             return selection
         fault = _fault(selection, self.method, self.candidates.n, tokens.hidden.shape[0])
         if fault is not None:
