@@ -5,10 +5,14 @@ import json
 import pytest
 
 from vtp_export.errors import SpecError
+from vtp_export.json_records import to_json
 from vtp_export.spec import (
-    SCHEMA,
+    CALIBRATION_SCHEMA,
+    MANIFEST_SCHEMA,
     BatchRange,
+    Build,
     Candidates,
+    EngineRecord,
     FileRecord,
     Layout,
     Manifest,
@@ -17,8 +21,8 @@ from vtp_export.spec import (
     Preprocessing,
     PrunerRecord,
     TensorSpec,
+    calibration_from_json,
     manifest_from_json,
-    to_json,
 )
 
 MANIFEST = Manifest(
@@ -35,7 +39,12 @@ MANIFEST = Manifest(
     precision=PrecisionRecord(),
     batch=BatchRange(1, 1, 2),
     versions={"torch": "2"},
-    files={"model.onnx": FileRecord("onnx", 5, "1" * 64), "model.ts": FileRecord("torchscript", 5, "2" * 64)},
+    builds=(
+        Build(
+            "onnx", "model.onnx", {"model.onnx": FileRecord(5, "1" * 64), "model.onnx.data": FileRecord(7, "3" * 64)}
+        ),
+        Build("tensorrt", "a.plan", {"a.plan": FileRecord(5, "2" * 64)}, EngineRecord("10.3", "8.7", "linux", "Orin")),
+    ),
     validation={"onnx": {"cosine": 0.25}},
 )
 
@@ -59,8 +68,9 @@ def test_round_trip_is_exact_and_canonical() -> None:
     assert to_json(manifest_from_json(text)) == text
     assert text.endswith("}\n")
     assert list(json.loads(text)) == sorted(json.loads(text))
-    assert MANIFEST.schema == SCHEMA
-    assert MANIFEST.formats() == ["onnx", "torchscript"]
+    assert MANIFEST.schema == MANIFEST_SCHEMA
+    assert MANIFEST.formats() == ["onnx", "tensorrt"]
+    assert MANIFEST.builds[0].size == 12
 
 
 def test_scalars_keep_their_types() -> None:
@@ -80,7 +90,7 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
 
 
 def test_identity_is_of_the_promise_alone() -> None:
-    bare = dataclasses.replace(MANIFEST, files={}, validation={})
+    bare = dataclasses.replace(MANIFEST, builds=(), validation={})
     assert bare.identity() == MANIFEST.identity()
     assert dataclasses.replace(MANIFEST, precision=PrecisionRecord("fp16")).identity() != MANIFEST.identity()
     assert manifest_from_json(to_json(MANIFEST)).identity() == MANIFEST.identity()
@@ -94,12 +104,19 @@ def test_identity_is_of_the_promise_alone() -> None:
         ("[" * 100_000, "not JSON"),
         ("[]", "no 'schema' number"),
         ("{}", "no 'schema' number"),
-        (changed("schema", value=2), "schema 2 and schema 1 is read here: not made by this version; export again"),
+        (changed("schema", value=1), "schema 1 and schema 2 is read here: made by an earlier version; export again"),
+        (changed("schema", value=3), "schema 3 and schema 2 is read here: not made by this version; export again"),
         (changed("schema", value="1"), "schema '1'"),
-        (changed("schema", value=True), "schema True and schema 1 is read here"),
+        (changed("schema", value=True), "schema True"),
         (changed("extra", value=1), "manifest has the unknown key 'extra'"),
         (changed("model", "extra", value=1), r"manifest\.model has the unknown key 'extra'"),
-        (changed("files", "model.ts", "extra", value=1), r"manifest\.files\.model\.ts has the unknown key"),
+        (changed("builds", 0, "extra", value=1), r"manifest\.builds\[0\] has the unknown key 'extra'"),
+        (changed("builds", 0, "files", "model.onnx", "bytes", drop=True), r"files\.model\.onnx lacks the key 'bytes'"),
+        (
+            changed("builds", 1, "main", value="b.plan"),
+            r"tensorrt opens 'b\.plan', which is not among its files: a\.plan",
+        ),
+        (changed("builds", 1, "engine", value=[]), r"manifest\.builds\[1\]\.engine is \[\]"),
         (changed("precision", drop=True), "manifest lacks the key 'precision'"),
         (changed("outputs", 1, "dtype", drop=True), r"manifest\.outputs\[1\] lacks the key 'dtype'"),
         (changed("batch", "max", value=2.0), r"manifest\.batch\.max is 2\.0"),
@@ -130,3 +147,11 @@ def test_values_are_frozen() -> None:
 def test_not_a_number_is_never_written() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(dataclasses.replace(MANIFEST, validation={"onnx": {"cosine": float("nan")}}))
+
+
+def test_a_calibration_record_has_a_schema_of_its_own() -> None:
+    with pytest.raises(
+        SpecError, match="schema 2 and schema 1 is read here: not made by this version; calibrate again"
+    ):
+        calibration_from_json(json.dumps({"schema": MANIFEST_SCHEMA}))
+    assert CALIBRATION_SCHEMA == 1

@@ -5,9 +5,11 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vtp_export.errors import SpecError
 from vtp_export.json_records import from_json, to_json
 
-SCHEMA = 1
+MANIFEST_SCHEMA = 2
+CALIBRATION_SCHEMA = 1
 
 Scalar = bool | int | float | str | None
 
@@ -144,9 +146,8 @@ class BatchRange:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Size and SHA-256 of one file of the artefact, and the format it belongs to."""
+    """Size and SHA-256 of one file of the artefact."""
 
-    format: str
     bytes: int
     sha256: str
 
@@ -166,6 +167,35 @@ class EngineRecord:
 
 
 @dataclass(frozen=True)
+class Build:
+    """What a backend has written: the file that a runtime opens, and all that belongs to it.
+
+    format: the backend's name.
+    main: name of the file that is opened.
+    files: every file by name, relative to the artefact's folder and with forward slashes; `main` is one of them.
+    engine: what it was compiled on; None where it runs anywhere.
+
+    Raises:
+        SpecError: `main` is not among the files.
+    """
+
+    format: str
+    main: str
+    files: dict[str, FileRecord]
+    engine: EngineRecord | None = None
+
+    def __post_init__(self) -> None:
+        if self.main not in self.files:
+            names = ", ".join(sorted(self.files)) or "none"
+            raise SpecError(f"the build of {self.format} opens '{self.main}', which is not among its files: {names}")
+
+    @property
+    def size(self) -> int:
+        """Of all its files, in bytes."""
+        return sum(record.bytes for record in self.files.values())
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`."""
 
@@ -178,22 +208,21 @@ class Manifest:
     precision: PrecisionRecord
     batch: BatchRange
     versions: dict[str, str]
-    files: dict[str, FileRecord] = field(default_factory=dict)
-    engines: dict[str, EngineRecord] = field(default_factory=dict)
+    builds: tuple[Build, ...] = ()
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: int = MANIFEST_SCHEMA
 
     def identity(self) -> str:
-        """SHA-256 of what was promised before anything was built: all but `files`, `engines` and `validation`.
+        """SHA-256 of what was promised before anything was built: all but `builds` and `validation`.
 
         Every file of the artefact may carry it, because it does not depend on them.
         """
-        promised = dataclasses.replace(self, files={}, engines={}, validation={})
+        promised = dataclasses.replace(self, builds=(), validation={})
         return hashlib.sha256(to_json(promised).encode()).hexdigest()
 
     def formats(self) -> list[str]:
-        """Formats with files here, sorted."""
-        return sorted({record.format for record in self.files.values()})
+        """Formats that were built, sorted; one may have several builds, each for a machine of its own."""
+        return sorted({build.format for build in self.builds})
 
 
 @dataclass(frozen=True)
@@ -231,7 +260,7 @@ class CalibrationRecord:
     attention_entropy: Distribution
     correlation: float | None
     versions: dict[str, str]
-    schema: int = SCHEMA
+    schema: int = CALIBRATION_SCHEMA
 
     @property
     def source(self) -> str:
@@ -245,7 +274,7 @@ def manifest_from_json(text: str) -> Manifest:
     Raises:
         SpecError: not JSON, another schema, or a key that is unknown, missing or of the wrong type.
     """
-    return from_json(Manifest, text, "manifest", SCHEMA, "export again")
+    return from_json(Manifest, text, "manifest", MANIFEST_SCHEMA, "export again")
 
 
 def calibration_from_json(text: str) -> CalibrationRecord:
@@ -254,4 +283,4 @@ def calibration_from_json(text: str) -> CalibrationRecord:
     Raises:
         SpecError: as `manifest_from_json`.
     """
-    return from_json(CalibrationRecord, text, "calibration record", SCHEMA, "calibrate again")
+    return from_json(CalibrationRecord, text, "calibration record", CALIBRATION_SCHEMA, "calibrate again")

@@ -10,7 +10,7 @@ from vtp_export import rooms
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import signals_of
-from vtp_export.pruners.base import config_from_settings
+from vtp_export.settings import from_settings
 from vtp_export.spec import Candidates
 
 GRIDS = [(16, 36), (36, 16), (5, 9), (4, 1)]
@@ -19,7 +19,7 @@ GRIDS = [(16, 36), (36, 16), (5, 9), (4, 1)]
 def chosen(name, grid, tokens, **settings):
     """What the pruner keeps of one image, and what its reference does."""
     room, candidates = rooms.load("pruners", name), Candidates(grid)
-    config = config_from_settings(room.Config, settings)
+    config = from_settings(room.Config, settings)
     signals = signals_of(tokens, 0, candidates)
     expected = rooms.load("reference", name).select(signals, dataclasses.asdict(config)).kept
     return room.Pruner(config, candidates)(tokens).kept[0].numpy(), expected

@@ -43,7 +43,7 @@ def _show_inspection(result: "Inspection") -> None:
             "built by": ", ".join(f"{k} {v}" for k, v in m.versions.items()),
         },
     )
-    files = [(n, f.format, f.bytes / 1e6, f.sha256[:16]) for n, f in sorted(m.files.items())]
+    files = [(n, b.format, f.bytes / 1e6, f.sha256[:16]) for b in m.builds for n, f in b.files.items()]
     terminal.show_table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files)
     terminal.show_table("formats", ("format", "runs here"), [(k, v or "yes") for k, v in result.obstacles.items()])
     for fmt, values in m.validation.items():

@@ -10,7 +10,7 @@ from vtp_export import rooms
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
-from vtp_export.pruners.base import config_from_settings
+from vtp_export.settings import from_settings
 from vtp_export.spec import CalibrationRecord, Layout, PrunerRecord, calibration_from_json
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def assemble(
     """
     candidates = model.frontend.candidates
     room = rooms.load("pruners", pruner)
-    config = config_from_settings(room.Config, dict(settings))
+    config = from_settings(room.Config, dict(settings))
     notes = []
     if pruner != "none" and config.keep >= candidates.n:
         notes.append(f"keep is {config.keep} and the model has {candidates.n} visual tokens: nothing is pruned")

@@ -25,7 +25,7 @@ class BenchSpec:
     rounds: timed runs of each.
     against: a model whose eager, unpruned front end is timed beside them, or None.
     threads: CPU threads of one run, or None for the runtime's choice.
-    provider: what runs the artefacts; copies to and from a device are part of the time.
+    device: what runs the artefacts; copies to and from a device are part of the time.
     """
 
     folders: tuple[Path, ...]
@@ -34,7 +34,7 @@ class BenchSpec:
     rounds: int = 10
     against: str | None = None
     threads: int | None = None
-    provider: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
     with contextlib.ExitStack() as stack:
         sizes: set[tuple[int, int]] = set()
         contenders: Contenders = {}
-        on = "" if spec.provider in (None, "cpu") else f" on {spec.provider}"
+        on = "" if spec.device in (None, "cpu") else f" on {spec.device}"
         for folder in spec.folders:
-            for fmt in spec.formats or _runnable(folder, spec.provider):
+            for fmt in spec.formats or _runnable(folder, spec.device):
                 progress(f"opening {folder} ({fmt})")
-                session = stack.enter_context(load(folder, fmt, spec.threads, spec.provider))
+                session = stack.enter_context(load(folder, fmt, device=spec.device, threads=spec.threads))
                 for note in session.notes:
                     progress(note)
                 contenders[f"{folder} {fmt}{on}"] = session.run
@@ -88,10 +88,10 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
         return rows
 
 
-def _runnable(folder: Path, provider: str | None) -> list[str]:
+def _runnable(folder: Path, device: str | None) -> list[str]:
     artefact = open_artefact(folder)
     formats = artefact.manifest.formats()
-    return [fmt for fmt in formats if obstacle(artefact, fmt, provider) is None] or formats
+    return [fmt for fmt in formats if obstacle(artefact, fmt, device) is None] or formats
 
 
 def _eager(model: str) -> tuple[Callable[[np.ndarray], object], tuple[int, int]]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vtp_export import rooms
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
@@ -61,7 +60,7 @@ class ValidateSpec:
     limit: number of images, or None for all.
     reference: the model, where it is no longer where the manifest says.
     answers: also let the language model answer the benchmark's questions.
-    provider: what runs the artefact; the graph that it is held against always runs on the CPU.
+    device: what runs the artefact; the graph that it is held against always runs on the CPU.
     report: folder of a page with the numbers and with overlays, or None.
     """
 
@@ -71,7 +70,7 @@ class ValidateSpec:
     limit: int | None = None
     reference: str | None = None
     answers: bool = False
-    provider: str | None = None
+    device: str | None = None
     report: Path | None = None
 
 
@@ -97,12 +96,12 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     with torch.inference_mode():
         against_reference = Tally(names[0], arithmetic_noise(graph.encode(first)))
     label = names[1] + (f" in fp32, as {manifest.precision.name}" if narrow else "")
-    label = label if spec.provider in (None, "cpu") else f" on {spec.provider}{label}"
+    label = label if spec.device in (None, "cpu") else f" on {spec.device}{label}"
     gates = GATES[manifest.precision.name]
     if judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
         gates = dataclasses.replace(gates, jaccard=0.0)
     tallies = {name: Tally(name + label, noise, gates) for name in formats}
-    sessions = {name: load(spec.folder, name, provider=spec.provider) for name in formats}
+    sessions = {name: load(spec.folder, name, device=spec.device) for name in formats}
     try:
         done = 0
         for batch in _batches(examples, manifest):
@@ -116,11 +115,11 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     comparisons = (against_reference.done(), *(tally.done() for tally in tallies.values()))
     for i, (name, comparison) in enumerate(zip(formats, comparisons[1:], strict=True)):
         told = _recorded(comparison, spec, comparisons[0])
-        told["provider"] = spec.provider or rooms.load("backends", name).Backend.usual
+        told["device"] = sessions[name].device
         record_validation(spec.folder, name, told | (_answers_recorded(answers[i]) if answers else {}))
     result = ValidationReport(str(spec.folder), spec.benchmark, comparisons, answers)
     if spec.report is not None:
-        with load(spec.folder, formats[0], provider=spec.provider) as shown:
+        with load(spec.folder, formats[0], device=spec.device) as shown:
             write_validation(result, shown, examples, spec.report, progress)
     return result
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vtp_export import rooms
 from vtp_export.errors import SpecError, UnknownNameError
-from vtp_export.pruners.base import config_from_settings
+from vtp_export.settings import from_settings
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,6 @@ def _values(value: Any) -> list[Any]:
 
 
 def _label(name: str, config: type[Any], chosen: Mapping[str, Any]) -> str:
-    default, settled = config(), config_from_settings(config, dict(chosen))
+    default, settled = config(), from_settings(config, dict(chosen))
     pairs = [f"{key}={value}" for key, value in chosen.items() if getattr(settled, key) != getattr(default, key)]
     return f"{name}:{','.join(pairs)}" if pairs else name

@@ -18,10 +18,9 @@ unless tokens are merged; a batch gives what its images give alone; the same inp
 the file of the same name in `reference/`, in float64 exactly; every backend agrees with it.
 """
 
-import dataclasses
-from typing import Any, Protocol
+from typing import Protocol
 
-from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.spec import Candidates
 
@@ -68,41 +67,3 @@ def grid_of(candidates: Candidates, method: str) -> tuple[int, int]:
             "(vision_feature_select_strategy 'full'); choose another pruner"
         )
     return candidates.grid
-
-
-def config_from_settings(kind: type[Any], settings: dict[str, Any]) -> Any:
-    """Build a pruner's `Config` from "key=value" texts or values, checked against its fields.
-
-    Raises:
-        UnknownNameError: no such setting; names the nearest.
-        SpecError: a value of the wrong type.
-    """
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in settings:
-        if name not in fields:
-            raise UnknownNameError("setting", name, sorted(fields))
-    kinds = {name: getattr(field.type, "__name__", str(field.type)) for name, field in fields.items()}
-    return kind(**{name: _parsed(name, kinds[name], value) for name, value in settings.items()})
-
-
-def _parsed(name: str, kind: str, value: Any) -> Any:
-    """Read text as the field's annotated type; pass other values through the same check."""
-    text = str(value).strip()
-    options = [option.strip() for option in kind.split("|")]
-    if "None" in options and text.lower() in ("none", ""):
-        return None
-    if "bool" in options:
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        raise SpecError(f"setting {name} is '{text}'; it must be true or false")
-    for option, convert in (("int", int), ("float", float)):
-        if option in options:
-            try:
-                return convert(text)
-            except ValueError:
-                raise SpecError(f"setting {name} is '{text}'; it must be {_article(option)}") from None
-    return text
-
-
-def _article(option: str) -> str:
-    return "a whole number" if option == "int" else "a number"
