@@ -70,7 +70,7 @@ def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
     assert not (tmp_path / "record.json").exists()
     with pytest.raises(ArtefactError, match="add --resume"):
         calibrate(spec(tmp_path))
-    journal = tmp_path / ".core.json.partial"
+    journal = tmp_path / ".record.json.partial"
     journal.write_text(journal.read_text() + '{"name": "scene-00')  # the line that the kill tore
     with monkeypatch.context() as patch:  # killed again: the torn line must not have spoiled the next ones
         killed_after(patch, 7)
@@ -94,7 +94,7 @@ def test_a_journal_of_other_work_is_refused(monkeypatch, tmp_path):
         calibrate(spec(tmp_path))
     with pytest.raises(ArtefactError, match="was begun for"):
         calibrate(dataclasses.replace(spec(tmp_path, resume=True), limit=3))
-    (tmp_path / ".core.json.partial").write_text("not json\n")
+    (tmp_path / ".record.json.partial").write_text("not json\n")
     with pytest.raises(ArtefactError, match="is damaged"):
         calibrate(spec(tmp_path, resume=True))
 

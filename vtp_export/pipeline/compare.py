@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import answers_of
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._choice import choice
+from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
@@ -44,13 +44,14 @@ COMPLEXITY = ("projected", "saliency")
 class CompareSpec:
     """What to compare.
 
-    keeps: budgets. methods: see `pruners/_choice.py`; `none` is always there. calibration: as in `ExportSpec`.
+    keeps: budgets. pruners, settings: see `choices`; `none` is always there. calibration: as in `ExportSpec`.
     """
 
     model: str
     benchmark: str
     keeps: tuple[int, ...]
-    methods: tuple[str, ...] = ("fastervlm", "adaptive")
+    pruners: tuple[str, ...] = ("fastervlm", "adaptive")
+    settings: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
     revision: str | None = None
     calibration: Path | None = None
@@ -105,8 +106,8 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
 def _wanted(spec: CompareSpec) -> list[tuple[str, str, dict[str, object]]]:
     """Label, pruner and settings of every contender; the first keeps all."""
     wanted: list[tuple[str, str, dict[str, object]]] = [("none", "none", {})]
-    for one in (choice(text) for text in spec.methods if text != "none"):
-        wanted += [(one.label, one.pruner, {**dict(one.settings), "keep": keep}) for keep in spec.keeps]
+    for one in choices([name for name in spec.pruners if name != "none"], spec.settings):
+        wanted += [(one.label, one.pruner, {**one.settings, "keep": keep}) for keep in spec.keeps]
     return wanted
 
 
