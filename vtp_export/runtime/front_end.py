@@ -1,7 +1,6 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from vtp_export import rooms
 from vtp_export.errors import UnavailableError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
 from vtp_export.runtime.session import OpenOptions, Session
 from vtp_export.spec import Manifest
@@ -22,27 +22,6 @@ PREFERENCE = ("tensorrt", "onnx", "pt2", "torchscript")
 
 A plan first: whoever built it for this very device wants it used. One that was built for another is passed over.
 """
-
-
-@dataclass(frozen=True)
-class Output:
-    """What the front end returns for a batch.
-
-    tokens: (b, k, d) float32, zeros past `num_kept`.
-    kept: (b, k) int64 candidate positions, -1 past `num_kept`.
-    num_kept: (b,) int64.
-    erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
-    """
-
-    tokens: np.ndarray
-    kept: np.ndarray
-    num_kept: np.ndarray
-    erank: np.ndarray | None = None
-    attention_entropy: np.ndarray | None = None
-
-    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Output":
-        """The same with `change` applied to every array."""
-        return Output(**{name: change(array) for name, array in vars(self).items() if array is not None})
 
 
 class PrunedArtefact:
@@ -76,7 +55,14 @@ class PrunedArtefact:
             ImageError: wrong shape, dtype or batch, or not finite.
         """
         check_pixels(pixels, self.manifest.inputs[0], self.manifest.batch)
-        return Output(**self._session.run({self.manifest.inputs[0].name: pixels}))
+        return Output.of(self._session.run({self.manifest.inputs[0].name: pixels}))
+
+    def run_padded(self, pixels: np.ndarray) -> Output:
+        """As `run`, and a batch too small for the artefact is filled up with its last image, and cut off again."""
+        real = len(pixels)
+        padding = [pixels[-1:]] * (self.manifest.batch.min - real)
+        output = self.run(np.concatenate([pixels, *padding]))
+        return output if len(output) == real else output.mapped(lambda array: array[:real])
 
     def run_device(self, pixels: Any) -> dict[str, Any]:
         """Run on pixels that are on the provider's device already, and leave the outputs there.
@@ -145,16 +131,6 @@ def load(
     path = backend.file(artefact, name)
     outputs = tuple(spec.name for spec in artefact.manifest.outputs)
     return PrunedArtefact(artefact, name, backend.open(path, outputs, options))
-
-
-def run_batch(artefact: PrunedArtefact, pixels: np.ndarray) -> Output:
-    """Run up to one batch; one too small for the artefact is filled up, and the filling cut off again."""
-    real = len(pixels)
-    missing = artefact.manifest.batch.min - real
-    if missing > 0:
-        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-    output = artefact.run(pixels)
-    return output.mapped(lambda array: array[:real])
 
 
 def _shape(array: Any) -> tuple[int, ...]:
