@@ -66,7 +66,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU, toy model"
     size = model.frontend.image_size
     for batch in BATCHES if device == "cuda" else BATCHES[:1]:
-        pixels = torch.randn(batch, 3, size, size, device=device)
+        pixels = torch.randn(batch, 3, *size, device=device)
         with torch.inference_mode():
             tokens = by_erank.encode(pixels)
             assert tokens.projected is not None and tokens.saliency is not None

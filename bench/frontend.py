@@ -3,6 +3,7 @@
 python -m bench.frontend [FOLDER]        FOLDER keeps the checkpoint and the artefacts; default bench/out
 """
 
+import dataclasses
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,10 @@ from vtp_export.pruners import adaptive
 from vtp_export.reference.adaptive import select
 from vtp_export.reference.base import Signals
 from vtp_export.runtime.front_end import load
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
-N, D, K = 576, 4096, 64
+CANDIDATES = Candidates((24, 24))
+N, D, K = CANDIDATES.n, 4096, 64
 ROUNDS = 9
 
 EXPORT = """
@@ -175,14 +177,14 @@ def shares(out: Path, whole: float) -> None:
     both = {"saliency": saliency[None], "projected": features[None]}
     shapes: dict[str, tuple[int, ...]] = {"saliency": (N,), "projected": (N, D)}
     by_erank, by_entropy = (
-        _session(PrunerGraph(adaptive.Pruner(adaptive.Config(K, complexity), N)), shapes, 2, out / complexity)
+        _session(PrunerGraph(adaptive.Pruner(adaptive.Config(K, complexity), CANDIDATES)), shapes, 2, out / complexity)
         for complexity in ("erank", "entropy")
     )
     erank = _session(ErankGraph(), {"projected": (N, D)}, 1, out / "erank-only")
     tensor = torch.from_numpy(features)
     settings = vars(adaptive.resolve(adaptive.Config(K))[0])
-    signals = Signals(features, features, saliency)
-    known = Signals(features, features, saliency, complexity=90.0)
+    signals = Signals(candidates=CANDIDATES, hidden=features, projected=features, saliency=saliency)
+    known = dataclasses.replace(signals, complexity=90.0)
 
     def centred() -> Tensor:
         return tensor - tensor.mean(0)

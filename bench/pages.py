@@ -14,6 +14,7 @@ import torch
 
 from vtp_export import rooms
 from vtp_export.functional.tokens import Tokens
+from vtp_export.spec import Candidates
 
 N = 64
 PAGE = Path(__file__).parent.parent / "docs" / "pruners.md"
@@ -114,7 +115,7 @@ def _order(room: Any) -> str:
 def _exactness(name: str, room: Any) -> str:
     if getattr(room, "CHAOTIC", False):
         return "chaotic"
-    pruner = room.Pruner(room.Config(keep=N // 4) if name != "none" else room.Config(), N)
+    pruner = room.Pruner(room.Config(keep=N // 4) if name != "none" else room.Config(), Candidates((8, 8)))
     return "exact" if pruner(_signals()).mix is None else "exact, merging"
 
 

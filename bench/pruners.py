@@ -28,9 +28,10 @@ from vtp_export.backends.onnx import Backend
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.noise import signals_of
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
-N, HIDDEN, PROJECTED, KEY = 576, 1024, 4096, 64
+CANDIDATES = Candidates((24, 24))
+N, HIDDEN, PROJECTED, KEY = CANDIDATES.n, 1024, 4096, 64
 KEEPS = (64, 128, 192)
 ROUNDS = 5
 
@@ -81,7 +82,7 @@ def built(name: str, keep: int, tokens: Tokens, loop: bool = True) -> tuple[Any,
     """A call of the exported pruner, its settings, and the file's size in bytes."""
     room = rooms.load("pruners", name)
     config = room.resolve(room.Config(keep=keep))[0] if hasattr(room, "resolve") else room.Config(keep=keep)
-    pruner = room.Pruner(config, N)
+    pruner = room.Pruner(config, CANDIDATES)
     if not loop:
         pruner.loop = False
     graph = Alone(room, pruner).eval()
@@ -99,7 +100,7 @@ def built(name: str, keep: int, tokens: Tokens, loop: bool = True) -> tuple[Any,
 
 def plain_loop(name: str, settings: dict[str, Any], tokens: Tokens) -> float:
     """Milliseconds of the twin in `reference/`, once."""
-    select, given = rooms.load("reference", name).select, signals_of(tokens, 0)
+    select, given = rooms.load("reference", name).select, signals_of(tokens, 0, CANDIDATES)
     began = time.perf_counter()
     select(given, settings)
     return (time.perf_counter() - began) * 1e3

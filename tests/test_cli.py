@@ -94,7 +94,7 @@ def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     assert code == 0
     manifest = json.loads(printed)["manifest"]
     assert manifest["validation"]["onnx"]["passed"] is True
-    assert manifest["validation"]["onnx"]["provider"] == "cpu"
+    assert manifest["validation"]["onnx"]["device"] == "cpu"
     assert manifest["pruner"]["origins"]["reference"] == "mean over MME, paper appendix D"
     code, printed, _ = vtp("bench", out, "--against", small_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
     assert code == 0
@@ -267,13 +267,12 @@ def test_unknown_names_elsewhere(vtp, artefact, photo):
 
 
 @pytest.mark.parametrize("command", ["run", "bench", "validate"])
-def test_a_provider_is_an_order(vtp, artefact, photo, tmp_path, command):
+def test_a_device_is_an_order(vtp, artefact, photo, tmp_path, command):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this is onnxruntime-gpu")
     own = {"run": (photo, "--out", tmp_path / "r.npz"), "bench": (), "validate": ("--limit", 1)}[command]
-    refused(vtp(command, artefact, *own, "--format", "onnx", "--provider", "cuda"), "without CUDAExecutionProvider")
-    refused(vtp(command, artefact, *own, "--format", "torchscript", "--provider", "tensorrt"), "onnx and tensorrt")
-    refused(vtp(command, artefact, *own, "--provider", "cudda"), "did you mean 'cuda'")
+    refused(vtp(command, artefact, *own, "--format", "onnx", "--device", "cuda"), "without CUDAExecutionProvider")
+    refused(vtp(command, artefact, *own, "--device", "cudda"), "did you mean 'cuda'")
     assert not (tmp_path / "r.npz").exists()
 
 

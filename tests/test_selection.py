@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import nn
 
+from tests.formats import open_built
 from vtp_export import rooms
-from vtp_export.backends.base import Plan
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import arithmetic_noise, signals_of
 from vtp_export.parity.witness import witness
-from vtp_export.pruners.base import config_from_settings
-from vtp_export.runtime.session import OpenOptions
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.runtime.brief import Brief
+from vtp_export.settings import from_settings
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
-N = 48
+CANDIDATES = Candidates((6, 8))
+N = CANDIDATES.n
 CASES = {"onnx": 1600, "pt2": 480, "torchscript": 480}  # of each setting
 MOST_DIFFERENCES = 0.02
 
@@ -96,16 +97,15 @@ def built(tmp_path_factory):
         if (setting, fmt) not in sessions:
             name, d, settings = SETTINGS[setting]
             room = rooms.load("pruners", name)
-            config = config_from_settings(room.Config, settings)
+            config = from_settings(room.Config, settings)
             config = room.resolve(config)[0] if hasattr(room, "resolve") else config
-            graph = PrunerAlone(room.Pruner(config, N)).eval()
+            graph = PrunerAlone(room.Pruner(config, CANDIDATES)).eval()
             outputs = ("kept", "num_kept", *graph.pruner.measures)
             inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("projected", "float32", ("b", N, d)))
-            specs = tuple(TensorSpec(output, "float32", ("b",)) for output in outputs)
-            folder = tmp_path_factory.mktemp("built")
-            backend = rooms.load("backends", fmt).Backend()
-            path = backend.build(graph, Plan(inputs, specs, BatchRange(1, 1, 16), ""), folder)[0]
-            session = backend.open(path, outputs, OpenOptions(1))
+            kinds = {"kept": ("int64", ("b", graph.pruner.keep)), "num_kept": ("int64", ("b",))}
+            specs = tuple(TensorSpec(output, *kinds.get(output, ("float32", ("b",)))) for output in outputs)
+            brief = Brief(inputs=inputs, outputs=specs, batch=BatchRange(1, 1, 16), identity="selection")
+            session = open_built(tmp_path_factory.mktemp("built"), fmt, graph, brief)
             sessions[setting, fmt] = session, vars(config), rooms.load("reference", name).select, d
         return sessions[setting, fmt]
 
@@ -122,7 +122,7 @@ def test_selects_what_the_reference_selects(built, setting, fmt):
         tokens = Tokens(torch.from_numpy(features), torch.from_numpy(features), torch.from_numpy(saliency))
         for i in range(len(saliency)):
             total += 1
-            signals = signals_of(tokens, i)
+            signals = signals_of(tokens, i, CANDIDATES)
             expected = select(signals, config)
             kept = found["kept"][i, : found["num_kept"][i]]
             complexities = [float(found[name][i]) for name in ("erank", "attention_entropy") if name in found]

@@ -1,12 +1,18 @@
 import dataclasses
+import itertools
 import json
 
 import pytest
 
 from vtp_export.errors import SpecError
+from vtp_export.json_records import to_json
 from vtp_export.spec import (
-    SCHEMA,
+    CALIBRATION_SCHEMA,
+    MANIFEST_SCHEMA,
     BatchRange,
+    Build,
+    Candidates,
+    EngineRecord,
     FileRecord,
     Layout,
     Manifest,
@@ -15,8 +21,8 @@ from vtp_export.spec import (
     Preprocessing,
     PrunerRecord,
     TensorSpec,
+    calibration_from_json,
     manifest_from_json,
-    to_json,
 )
 
 MANIFEST = Manifest(
@@ -26,14 +32,19 @@ MANIFEST = Manifest(
         settings={"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None},
         origins={"tau": "paper"},
     ),
-    layout=Layout((2, 2), True, 5, 4),
+    layout=Layout(Candidates((2, 2), cls=True), (28, 28), 4, 4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
     outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
     preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.48145466, 0.5, 0.5), (0.5, 0.5, 0.5)),
     precision=PrecisionRecord(),
     batch=BatchRange(1, 1, 2),
     versions={"torch": "2"},
-    files={"model.onnx": FileRecord("onnx", 5, "1" * 64), "model.ts": FileRecord("torchscript", 5, "2" * 64)},
+    builds=(
+        Build(
+            "onnx", "model.onnx", {"model.onnx": FileRecord(5, "1" * 64), "model.onnx.data": FileRecord(7, "3" * 64)}
+        ),
+        Build("tensorrt", "a.plan", {"a.plan": FileRecord(5, "2" * 64)}, EngineRecord("10.3", "8.7", "linux", "Orin")),
+    ),
     validation={"onnx": {"cosine": 0.25}},
 )
 
@@ -57,8 +68,9 @@ def test_round_trip_is_exact_and_canonical() -> None:
     assert to_json(manifest_from_json(text)) == text
     assert text.endswith("}\n")
     assert list(json.loads(text)) == sorted(json.loads(text))
-    assert MANIFEST.schema == SCHEMA
-    assert MANIFEST.formats() == ["onnx", "torchscript"]
+    assert MANIFEST.schema == MANIFEST_SCHEMA
+    assert MANIFEST.formats() == ["onnx", "tensorrt"]
+    assert MANIFEST.builds[0].size == 12
 
 
 def test_scalars_keep_their_types() -> None:
@@ -78,7 +90,7 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
 
 
 def test_identity_is_of_the_promise_alone() -> None:
-    bare = dataclasses.replace(MANIFEST, files={}, validation={})
+    bare = dataclasses.replace(MANIFEST, builds=(), validation={})
     assert bare.identity() == MANIFEST.identity()
     assert dataclasses.replace(MANIFEST, precision=PrecisionRecord("fp16")).identity() != MANIFEST.identity()
     assert manifest_from_json(to_json(MANIFEST)).identity() == MANIFEST.identity()
@@ -92,18 +104,26 @@ def test_identity_is_of_the_promise_alone() -> None:
         ("[" * 100_000, "not JSON"),
         ("[]", "no 'schema' number"),
         ("{}", "no 'schema' number"),
-        (changed("schema", value=2), "schema 2 and this version reads schema 1"),
+        (changed("schema", value=1), "schema 1 and schema 2 is read here: made by an earlier version; export again"),
+        (changed("schema", value=3), "schema 3 and schema 2 is read here: not made by this version; export again"),
         (changed("schema", value="1"), "schema '1'"),
-        (changed("schema", value=True), r"manifest\.schema is True"),
+        (changed("schema", value=True), "schema True"),
         (changed("extra", value=1), "manifest has the unknown key 'extra'"),
         (changed("model", "extra", value=1), r"manifest\.model has the unknown key 'extra'"),
-        (changed("files", "model.ts", "extra", value=1), r"manifest\.files\.model\.ts has the unknown key"),
+        (changed("builds", 0, "extra", value=1), r"manifest\.builds\[0\] has the unknown key 'extra'"),
+        (changed("builds", 0, "files", "model.onnx", "bytes", drop=True), r"files\.model\.onnx lacks the key 'bytes'"),
+        (
+            changed("builds", 1, "main", value="b.plan"),
+            r"tensorrt opens 'b\.plan', which is not among its files: a\.plan",
+        ),
+        (changed("builds", 1, "engine", value=[]), r"manifest\.builds\[1\]\.engine is \[\]"),
         (changed("precision", drop=True), "manifest lacks the key 'precision'"),
         (changed("outputs", 1, "dtype", drop=True), r"manifest\.outputs\[1\] lacks the key 'dtype'"),
         (changed("batch", "max", value=2.0), r"manifest\.batch\.max is 2\.0"),
         (changed("batch", "max", value=True), r"manifest\.batch\.max is True"),
-        (changed("layout", "cls_candidate", value=1), r"manifest\.layout\.cls_candidate is 1"),
-        (changed("layout", "grid", value=[2, "2"]), r"manifest\.layout\.grid\[1\] is '2'"),
+        (changed("layout", "candidates", "cls", value=1), r"manifest\.layout\.candidates\.cls is 1"),
+        (changed("layout", "candidates", "grid", value=[2, "2"]), r"manifest\.layout\.candidates\.grid\[1\] is '2'"),
+        (changed("layout", "image_size", value=[28]), r"manifest\.layout\.image_size is \[28\]"),
         (changed("inputs", value={}), r"manifest\.inputs is {}"),
         (changed("model", value=[]), r"manifest\.model is \[\]"),
         (changed("versions", "torch", value=None), r"manifest\.versions\.torch is None"),
@@ -111,7 +131,7 @@ def test_identity_is_of_the_promise_alone() -> None:
         (changed("preprocessing", "rescale_factor", value=float("nan")), "NaN is not a JSON number"),
         (changed("preprocessing", "rescale_factor", value=float("-inf")), "-Infinity is not a JSON number"),
     ],
-    ids=range(23),
+    ids=itertools.count(),
 )
 def test_strange_manifests_are_refused_by_place(text: str, reason: str) -> None:
     with pytest.raises(SpecError, match=reason):
@@ -127,3 +147,11 @@ def test_values_are_frozen() -> None:
 def test_not_a_number_is_never_written() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(dataclasses.replace(MANIFEST, validation={"onnx": {"cosine": float("nan")}}))
+
+
+def test_a_calibration_record_has_a_schema_of_its_own() -> None:
+    with pytest.raises(
+        SpecError, match="schema 2 and schema 1 is read here: not made by this version; calibrate again"
+    ):
+        calibration_from_json(json.dumps({"schema": MANIFEST_SCHEMA}))
+    assert CALIBRATION_SCHEMA == 1

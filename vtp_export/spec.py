@@ -1,20 +1,15 @@
-"""What an artefact and a calibration say about themselves: dataclasses and their JSON. Standard library only.
-
-Every value is a frozen dataclass; JSON has sorted keys; an unknown, missing or ill-typed key is an error
-that names its place, so that a manifest of another tool or of another version is never half understood.
-"""
+"""What an artefact and a calibration say about themselves: frozen dataclasses. Standard library only."""
 
 import dataclasses
 import hashlib
-import json
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from vtp_export.errors import SpecError
+from vtp_export.json_records import from_json, to_json
 
-SCHEMA = 1
+MANIFEST_SCHEMA = 2
+CALIBRATION_SCHEMA = 1
 
 Scalar = bool | int | float | str | None
 
@@ -75,17 +70,50 @@ class PrunerRecord:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How candidate positions map to the image.
+class Candidates:
+    """What a pruner chooses from: tokens of the language model that stand for one picture, in raster order.
 
-    `grid` is (rows, columns) of patches in raster order. With `cls_candidate` position 0 is the CLS token and
-    patch p stands at position p + 1. `keep` is the width k of the outputs.
+    grid: (rows, columns). cls: whether position 0 is the CLS token, so that cell p of the grid stands at p + 1.
+
+    Example:
+        >>> Candidates((16, 36), cls=True).n
+        577
     """
 
-    grid: tuple[int, ...]
-    cls_candidate: bool
-    n_tokens: int
-    keep: int
+    grid: tuple[int, int]
+    cls: bool = False
+
+    @property
+    def n(self) -> int:
+        """How many."""
+        rows, columns = self.grid
+        return rows * columns + self.cls
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How positions map to the picture, and how many are kept.
+
+    image_size: (height, width) of the pixels that the graph takes. slots: width k of the outputs. keep: the budget
+    asked for; less than `slots` where the method keeps more of some images, None where it knows no budget.
+    """
+
+    candidates: Candidates
+    image_size: tuple[int, int]
+    keep: int | None
+    slots: int
+
+    @property
+    def budget(self) -> str:
+        """How many are kept, in words.
+
+        Example:
+            >>> Layout(Candidates((24, 24)), (336, 336), keep=64, slots=102).budget
+            'about 64 and at most 102'
+        """
+        if self.keep is None:
+            return f"at most {self.slots}"
+        return str(self.keep) if self.keep == self.slots else f"about {self.keep} and at most {self.slots}"
 
 
 @dataclass(frozen=True)
@@ -118,9 +146,8 @@ class BatchRange:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Size and SHA-256 of one file of the artefact, and the format it belongs to."""
+    """Size and SHA-256 of one file of the artefact."""
 
-    format: str
     bytes: int
     sha256: str
 
@@ -140,6 +167,35 @@ class EngineRecord:
 
 
 @dataclass(frozen=True)
+class Build:
+    """What a backend has written: the file that a runtime opens, and all that belongs to it.
+
+    format: the backend's name.
+    main: name of the file that is opened.
+    files: every file by name, relative to the artefact's folder and with forward slashes; `main` is one of them.
+    engine: what it was compiled on; None where it runs anywhere.
+
+    Raises:
+        SpecError: `main` is not among the files.
+    """
+
+    format: str
+    main: str
+    files: dict[str, FileRecord]
+    engine: EngineRecord | None = None
+
+    def __post_init__(self) -> None:
+        if self.main not in self.files:
+            names = ", ".join(sorted(self.files)) or "none"
+            raise SpecError(f"the build of {self.format} opens '{self.main}', which is not among its files: {names}")
+
+    @property
+    def size(self) -> int:
+        """Of all its files, in bytes."""
+        return sum(record.bytes for record in self.files.values())
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`."""
 
@@ -152,22 +208,21 @@ class Manifest:
     precision: PrecisionRecord
     batch: BatchRange
     versions: dict[str, str]
-    files: dict[str, FileRecord] = field(default_factory=dict)
-    engines: dict[str, EngineRecord] = field(default_factory=dict)
+    builds: tuple[Build, ...] = ()
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: int = MANIFEST_SCHEMA
 
     def identity(self) -> str:
-        """SHA-256 of what was promised before anything was built: all but `files`, `engines` and `validation`.
+        """SHA-256 of what was promised before anything was built: all but `builds` and `validation`.
 
         Every file of the artefact may carry it, because it does not depend on them.
         """
-        promised = dataclasses.replace(self, files={}, engines={}, validation={})
+        promised = dataclasses.replace(self, builds=(), validation={})
         return hashlib.sha256(to_json(promised).encode()).hexdigest()
 
     def formats(self) -> list[str]:
-        """Formats with files here, sorted."""
-        return sorted({record.format for record in self.files.values()})
+        """Formats that were built, sorted; one may have several builds, each for a machine of its own."""
+        return sorted({build.format for build in self.builds})
 
 
 @dataclass(frozen=True)
@@ -205,17 +260,12 @@ class CalibrationRecord:
     attention_entropy: Distribution
     correlation: float | None
     versions: dict[str, str]
-    schema: int = SCHEMA
+    schema: int = CALIBRATION_SCHEMA
 
     @property
     def source(self) -> str:
         """For the manifest: where a calibrated number comes from."""
         return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...)"
-
-
-def to_json(value: Any) -> str:
-    """Canonical JSON of a dataclass: sorted keys, two spaces, a newline at the end."""
-    return json.dumps(dataclasses.asdict(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def manifest_from_json(text: str) -> Manifest:
@@ -224,8 +274,7 @@ def manifest_from_json(text: str) -> Manifest:
     Raises:
         SpecError: not JSON, another schema, or a key that is unknown, missing or of the wrong type.
     """
-    manifest: Manifest = _from_json(Manifest, text, "manifest")
-    return manifest
+    return from_json(Manifest, text, "manifest", MANIFEST_SCHEMA, "export again")
 
 
 def calibration_from_json(text: str) -> CalibrationRecord:
@@ -234,58 +283,4 @@ def calibration_from_json(text: str) -> CalibrationRecord:
     Raises:
         SpecError: as `manifest_from_json`.
     """
-    record: CalibrationRecord = _from_json(CalibrationRecord, text, "calibration record")
-    return record
-
-
-def _from_json(kind: Any, text: str, what: str) -> Any:
-    try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"the {what} is not JSON: {error}") from error
-    if not isinstance(raw, dict) or "schema" not in raw:
-        raise SpecError(f"the {what} has no 'schema' number; it was not written by vtp-export")
-    if raw["schema"] != SCHEMA:
-        raise SpecError(
-            f"the {what} has schema {raw['schema']!r} and this version reads schema {SCHEMA}; "
-            "make it again, or use the version that wrote it"
-        )
-    return _decode(kind, raw, what)
-
-
-def _refuse_constant(name: str) -> Any:
-    """`NaN` and `Infinity` are Python's own addition to JSON; `to_json` never writes them."""
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind`, strictly."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (types.UnionType, typing.Union):
-        for option in arguments:
-            try:
-                return _decode(option, value, where)
-            except SpecError:
-                continue
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    raise SpecError(f"{where} is {value!r}, which is not {kind}")
-
-
-def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise SpecError(f"{where} is {value!r}, which is not a {kind.__name__}")
-    hints = typing.get_type_hints(kind)
-    if unknown := sorted(set(value) - set(hints)):
-        raise SpecError(f"{where} has the unknown key '{unknown[0]}'; expected {', '.join(sorted(hints))}")
-    if missing := sorted(set(hints) - set(value)):
-        raise SpecError(f"{where} lacks the key '{missing[0]}'")
-    return kind(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+    return from_json(CalibrationRecord, text, "calibration record", CALIBRATION_SCHEMA, "calibrate again")

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from vtp_export.backends import _providers, _torch, onnx, pt2, torchscript
-from vtp_export.errors import ImageError, UnavailableError
+from vtp_export.errors import ImageError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.front_end import load
-from vtp_export.runtime.session import OpenOptions
 
-OUTPUTS = ("tokens", "kept", "num_kept", "erank")
 CUDA_LIBRARIES = ("libcublasLt.so.13", "libcurand.so.10", "libcuda.so.1", "libc.so.6")
 
 
@@ -46,7 +46,7 @@ def gpu_wheel(monkeypatch, shared_library):
 
 def refusal(artefact, provider):
     with pytest.raises(UnavailableError) as caught:
-        load(artefact, "onnx", provider=provider)
+        load(artefact, "onnx", device="cuda", options={"tensorrt": provider == "tensorrt"})
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -215,7 +215,7 @@ def pretended_cuda(monkeypatch):
 
 def test_torch_on_cuda_computes_in_float32(pretended_cuda):
     torch.backends.cudnn.allow_tf32 = True
-    assert _torch.prepare(OpenOptions(provider="cuda"), None) == "cuda"
+    _torch.prepare("cuda", None)
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
 
@@ -226,7 +226,7 @@ def test_torch_says_why_it_cannot(pretended_cuda, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "init", fail)
     with pytest.raises(UnavailableError, match=r"^torch cannot use CUDA: Found no NVIDIA driver on your system\.$"):
-        _torch.prepare(OpenOptions(provider="cuda"), None)
+        _torch.prepare("cuda", None)
 
 
 @pytest.fixture(scope="module")
@@ -239,8 +239,10 @@ def unrolled(small_llava, tmp_path_factory):
 
 def test_a_pt2_moves_to_another_device_as_a_whole(unrolled, monkeypatch):
     """The device "meta" has shapes and no values, and is as strict about mixtures of devices as a GPU."""
-    monkeypatch.setattr(pt2, "prepare", lambda options, missing: "meta")
-    with pt2.Backend().open(unrolled / "model.pt2", OUTPUTS, OpenOptions()) as session:
+    monkeypatch.setattr(pt2, "prepare", lambda device, threads: None)
+    artefact, backend = open_artefact(unrolled), pt2.Backend()
+    (build,), brief = artefact.builds("pt2"), brief_of(artefact.manifest)
+    with backend.open(unrolled, build, brief, "meta", None, backend.Options()) as session:
         results = session._results([torch.zeros(2, 3, 42, 42, device="meta")])
     assert {value.device.type for value in results.values()} == {"meta"}
     assert results["tokens"].shape == (2, 8, 48)
@@ -278,11 +280,11 @@ def test_arrays_of_a_device_through_an_artefact(artefact):
 
 def test_an_array_of_another_device_is_refused(artefact):
     with load(artefact, "torchscript") as front_end:
-        front_end._session._device = "cuda"
+        front_end._session.device = "cuda"
         with pytest.raises(ImageError, match="'pixel_values' is on cpu and this session runs on cuda"):
             front_end.run_device(torch.zeros(1, 3, 42, 42))
     with load(artefact, "onnx") as front_end:
-        front_end._session._device = "cuda"
+        front_end._session.device = "cuda"
         with pytest.raises(ImageError, match="'pixel_values' is on cpu and this session runs on cuda"):
             front_end.run_device(np.zeros((1, 3, 42, 42), np.float32))
 
@@ -291,6 +293,27 @@ def test_arrays_that_are_not_contiguous(artefact):
     images = np.random.default_rng(0).standard_normal((2, 42, 42, 3), dtype=np.float32).transpose(0, 3, 1, 2)
     with load(artefact, "onnx") as front_end:
         assert np.array_equal(front_end.run(images).tokens, front_end.run(images.copy()).tokens)
+
+
+def test_the_option_tensorrt_is_for_cuda(artefact):
+    with pytest.raises(SpecError, match="the option tensorrt is for the device cuda, and the device is cpu"):
+        load(artefact, "onnx", options={"tensorrt": True})
+
+
+def test_options_are_those_of_the_format(artefact):
+    with pytest.raises(UnknownNameError, match="no option of onnx named 'tensort'; did you mean 'tensorrt'"):
+        load(artefact, "onnx", options={"tensort": True})
+    with pytest.raises(UnknownNameError, match="no option of torchscript named 'tensorrt'"):
+        load(artefact, "torchscript", options={"tensorrt": True})
+    with pytest.raises(SpecError, match="option of onnx tensorrt is 'maybe'; it must be true or false"):
+        load(artefact, "onnx", options={"tensorrt": "maybe"})
+
+
+def test_devices_are_told_apart(artefact):
+    with load(artefact, "onnx", device="cpu") as front_end:
+        assert front_end.device == "cpu"
+    with pytest.raises(UnknownNameError, match="no device named 'cudda'; did you mean 'cuda'"):
+        load(artefact, device="cudda")
 
 
 def test_counters_are_told_by_size():

@@ -16,14 +16,16 @@ import pytest
 from tests.tensorrt_api import fake_tensorrt
 from tests.tensorrt_api.fake_machine import World
 from tests.tensorrt_api.record import record
-from vtp_export.backends.tensorrt import Backend
+from vtp_export.backends._tensorrt_run import TensorrtSession
+from vtp_export.backends.tensorrt import Backend, RunOptions
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
+from vtp_export.pipeline.build import BuildSpec, build
 from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.plan import PlanSpec, plan
+from vtp_export.progress import silent
 from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.dlpack import CPU, CUDA, DeviceArray, borrowed
 from vtp_export.runtime.front_end import load
-from vtp_export.runtime.session import OpenOptions
 
 API = Path(__file__).parent.parent / "tensorrt_api"
 ROOT = API.parent.parent
@@ -45,8 +47,15 @@ def world(request, patch):
 def planned(artefact, tmp_path, world):
     """A copy of the tiny artefact with a plan for the fake device."""
     shutil.copytree(artefact, tmp_path / "artefact")
-    plan(PlanSpec(tmp_path / "artefact"))
+    build(BuildSpec(tmp_path / "artefact"))
     return tmp_path / "artefact"
+
+
+def session_of(folder, cuda_graphs=False):
+    """The backend's own session, which asks less of its inputs than an open artefact does."""
+    artefact = open_artefact(folder)
+    (built,) = artefact.builds("tensorrt")
+    return TensorrtSession(folder, built, brief_of(artefact.manifest), cuda_graphs)
 
 
 def pixels(batch, seed=0):
@@ -70,7 +79,7 @@ def test_a_plan_is_validated_as_every_format(planned):
 
     assert validate(ValidateSpec(planned, ("tensorrt",), "shapes", 4)).passed
     told = open_artefact(planned).manifest.validation["tensorrt"]
-    assert (told["provider"], told["same_tokens_kept"]) == ("tensorrt", 4)
+    assert (told["device"], told["same_tokens_kept"]) == ("cuda", 4)
 
 
 def test_a_plan_is_preferred_where_it_can_run(planned):
@@ -82,7 +91,9 @@ def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(small_l
     out = tmp_path / "out"
     report = export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("tensorrt",)))
     assert {path.name for path in out.iterdir()} == {"manifest.json", "model.sm87.plan", "model.sm87.layers.json"}
-    record = report.manifest.engines["model.sm87.plan"]
+    (built,) = report.manifest.builds
+    assert (built.format, built.main) == ("tensorrt", "model.sm87.plan")
+    record = built.engine
     assert (record.runtime, record.compute_capability, record.device) == (world.fake.version, "8.7", "a fake device")
     layers = json.loads((out / "model.sm87.layers.json").read_text())["Layers"]
     assert layers and not [name for name in layers if "while_loop" in name]
@@ -92,7 +103,7 @@ def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(small_l
 
 def test_tf32_is_off_and_the_workspace_is_what_was_asked(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
-    plan(PlanSpec(tmp_path / "a", workspace_gb=1.5))
+    build(BuildSpec(tmp_path / "a", options={"workspace_gb": "1.5"}))
     text = (tmp_path / "a" / "model.sm87.plan").read_bytes()
     import pickle
 
@@ -105,7 +116,7 @@ def test_tf32_is_off_and_the_workspace_is_what_was_asked(artefact, tmp_path, wor
 def test_progress_is_told(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
     told = []
-    plan(PlanSpec(tmp_path / "a"), lambda text, done=0, total=0: told.append((text, done, total)))
+    build(BuildSpec(tmp_path / "a"), lambda text, done=0, total=0: told.append((text, done, total)))
     assert ("TensorRT: Building Engine", 2, 2) in told
 
 
@@ -137,7 +148,7 @@ def test_closing_gives_all_memory_back(planned, world):
 
 
 def test_cuda_graphs_are_captured_once_for_each_batch(planned, world):
-    with load(planned, "onnx") as reference, load(planned, "tensorrt", cuda_graphs=True) as captured:
+    with load(planned, "onnx") as reference, load(planned, "tensorrt", options={"cuda_graphs": True}) as captured:
         for turn in range(6):
             given = pixels(1 + turn % 2, turn)
             assert np.array_equal(captured.run(given).kept, reference.run(given).kept)
@@ -146,9 +157,7 @@ def test_cuda_graphs_are_captured_once_for_each_batch(planned, world):
 
 
 def test_a_batch_outside_the_profile_is_one_sentence(planned):
-    from vtp_export.backends._tensorrt_run import TensorrtSession
-
-    with TensorrtSession(planned / "model.sm87.plan", ("kept",)) as session, pytest.raises(ImageError, match="outside"):
+    with session_of(planned) as session, pytest.raises(ImageError, match="outside"):
         session.run({"pixel_values": pixels(17)})
 
 
@@ -168,15 +177,13 @@ def test_a_run_that_tensorrt_refuses_is_one_sentence(planned, world):
 
 
 def test_from_device_to_device(planned, world):
-    from vtp_export.backends._tensorrt_run import TensorrtSession
-
     given = pixels(2)
     with load(planned, "onnx") as reference:
         expected = reference.run(given).tokens
     _, pointer = world.device.cudaMalloc(given.nbytes)
     (world.device.memory[pointer])[:] = given.tobytes()
     tensor = DeviceArray(pointer, given.shape, given.dtype, (CUDA, 0), None)
-    with TensorrtSession(planned / "model.sm87.plan", ("tokens", "kept")) as session:
+    with session_of(planned) as session:
         found = session.run_device({"pixel_values": tensor})["tokens"]
     assert found.__dlpack_device__() == (CUDA, 0)
     held = world.device.memory[found.pointer]  # it outlives the session
@@ -184,13 +191,11 @@ def test_from_device_to_device(planned, world):
 
 
 def test_tensors_elsewhere_are_refused(planned):
-    from vtp_export.backends._tensorrt_run import TensorrtSession
-
     class Host:
         def __dlpack__(self, stream=None):
             return pixels(1).__dlpack__()
 
-    with TensorrtSession(planned / "model.sm87.plan", ("kept",)) as session:
+    with session_of(planned) as session:
         with pytest.raises(ImageError, match="it must be on the GPU"):
             session.run_device({"pixel_values": Host()})
         with pytest.raises(ImageError, match="has no __dlpack__"):
@@ -198,13 +203,11 @@ def test_tensors_elsewhere_are_refused(planned):
 
 
 def test_another_dtype_is_refused(planned, world):
-    from vtp_export.backends._tensorrt_run import TensorrtSession
-
     given = pixels(1).astype(np.float16)
     _, pointer = world.device.cudaMalloc(given.nbytes)
     tensor = DeviceArray(pointer, given.shape, given.dtype, (CUDA, 0), None)
     refused = pytest.raises(ImageError, match="pixel_values is float16; it must be float32")
-    with TensorrtSession(planned / "model.sm87.plan", ("kept",)) as session, refused:
+    with session_of(planned) as session, refused:
         session.run_device({"pixel_values": tensor})
 
 
@@ -261,7 +264,9 @@ def test_another_version_is_refused_before_tensorrt_sees_the_plan(planned, world
     built = world.fake.version
     world.become(other)
     monkeypatch.setattr(world.fake.module.Runtime, "deserialize_cuda_engine", None)
-    with pytest.raises(ArtefactError, match=f"built by TensorRT {built}, and here is {other}.*vtp-export plan"):
+    with pytest.raises(
+        ArtefactError, match=f"built by TensorRT {built}, and here is {other}.*vtp-export build .* --format tensorrt"
+    ):
         load(planned, "tensorrt")
 
 
@@ -269,8 +274,8 @@ def test_another_gpu_is_refused_and_may_get_a_plan_of_its_own(planned, world):
     world.become(world.fake.version, (7, 2))
     with pytest.raises(ArtefactError, match=r"compute capability 8.7 \(a fake device\), and here is 7.2"):
         load(planned, "tensorrt")
-    plan(PlanSpec(planned))
-    assert sorted(open_artefact(planned).manifest.engines) == ["model.sm72.plan", "model.sm87.plan"]
+    build(BuildSpec(planned))
+    assert [built.main for built in open_artefact(planned).builds("tensorrt")] == ["model.sm87.plan", "model.sm72.plan"]
     for capability in ((7, 2), (8, 7)):
         world.become(world.fake.version, capability)
         with load(planned, "tensorrt") as opened:
@@ -295,34 +300,43 @@ def test_another_platform_is_refused(planned, monkeypatch):
         load(planned, "tensorrt")
 
 
-def test_damage_is_refused_before_anything_else(planned, world):
+def test_damage_is_refused_before_tensorrt_sees_the_plan(planned, world, monkeypatch):
+    build(BuildSpec(planned, force=True))
     path = planned / "model.sm87.plan"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    world.become(world.fake.version, (7, 2))
+    monkeypatch.setattr(world.fake.module.Runtime, "deserialize_cuda_engine", None)
     with pytest.raises(ArtefactError, match="is damaged"):
         load(planned, "tensorrt")
 
 
+def test_a_damaged_plan_for_another_gpu_keeps_nobody_from_running(planned, world):
+    world.become(world.fake.version, (7, 2))
+    build(BuildSpec(planned))
+    (planned / "model.sm87.plan").write_bytes(b"damaged")
+    with load(planned, "tensorrt") as opened:
+        opened.run(pixels(1))
+
+
 def test_a_plan_without_a_record_is_refused(planned):
     manifest = json.loads((planned / "manifest.json").read_text())
-    manifest["engines"] = {}
+    for built in manifest["builds"]:
+        built["engine"] = None
     (planned / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtefactError, match=r"does not say what model\.sm87\.plan was built on"):
+    with pytest.raises(ArtefactError, match=r"model\.sm87\.plan: the manifest does not say what it was built on"):
         load(planned, "tensorrt")
 
 
-def test_what_tensorrt_refuses_is_told_in_its_words(planned, tmp_path):
-    (tmp_path / "bad.plan").write_bytes(b"not a plan")
-    with pytest.raises(ArtefactError, match=r"refuses bad\.plan: Serialization assertion failed"):
-        Backend().open(tmp_path / "bad.plan", ("kept",), OpenOptions())
+def test_what_tensorrt_refuses_is_told_in_its_words(planned):
+    (planned / "model.sm87.plan").write_bytes(b"not a plan")
+    with pytest.raises(ArtefactError, match=r"refuses model\.sm87\.plan: Serialization assertion failed"):
+        session_of(planned)
 
 
 def test_a_plan_does_not_run_elsewhere(planned):
-    with load(planned, "tensorrt", provider="tensorrt") as opened:
+    with load(planned, "tensorrt", device="cuda") as opened:
         opened.run(pixels(1))
-    for provider in ("cpu", "cuda"):
-        with pytest.raises(UnavailableError, match=f"runs on TensorRT, not on {provider}"):
-            load(planned, "tensorrt", provider=provider)
+    with pytest.raises(UnavailableError, match="tensorrt runs on cuda, not on cpu"):
+        load(planned, "tensorrt", device="cpu")
 
 
 def test_a_parser_error_names_the_node_and_leaves_the_artefact_alone(artefact, tmp_path, world):
@@ -330,7 +344,7 @@ def test_a_parser_error_names_the_node_and_leaves_the_artefact_alone(artefact, t
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     world.become(world.fake.version, parser=("node_eq_579", "Equal", "no UINT16"))
     with pytest.raises(ExportError, match=r"refuses node_eq_579 \(Equal\): no UINT16; 'vtp-export lint'"):
-        plan(PlanSpec(tmp_path / "a"))
+        build(BuildSpec(tmp_path / "a"))
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
 
 
@@ -338,33 +352,33 @@ def test_a_build_without_memory_says_so(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
     world.become(world.fake.version, out_of_memory=True)
     with pytest.raises(ExportError, match=r"could not build an engine: \[builder\] out of memory: requested 9 GiB"):
-        plan(PlanSpec(tmp_path / "a"))
+        build(BuildSpec(tmp_path / "a"))
 
 
 def test_a_plan_that_tensorrt_does_not_read_back_is_not_kept(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
     world.become(world.fake.version, unreadable=True)
     with pytest.raises(ExportError, match="does not read the plan that it just built"):
-        plan(PlanSpec(tmp_path / "a"))
-    assert open_artefact(tmp_path / "a").manifest.engines == {}
+        build(BuildSpec(tmp_path / "a"))
+    assert open_artefact(tmp_path / "a").manifest.formats() == ["onnx", "torchscript"]
 
 
 @pytest.mark.parametrize("workspace", [0.0, -1.0, float("nan")])
 def test_a_workspace_that_is_none_is_refused(artefact, workspace):
-    with pytest.raises(SpecError, match="it must be a number of gigabytes above 0"):
-        plan(PlanSpec(artefact, workspace_gb=workspace))
+    with pytest.raises(SpecError, match=r"workspace_gb is .*; it must be a number of gigabytes above 0"):
+        build(BuildSpec(artefact, options={"workspace_gb": workspace}))
 
 
 def test_a_plan_that_is_there_is_replaced_only_by_force(planned):
     with pytest.raises(ArtefactError, match=r"has model\.sm87\.plan already; use --force"):
-        plan(PlanSpec(planned))
-    plan(PlanSpec(planned, force=True))
+        build(BuildSpec(planned))
+    build(BuildSpec(planned, force=True))
 
 
 def test_without_an_onnx_file_there_is_nothing_to_build_from(small_llava, tmp_path, world):
     export(ExportSpec(str(small_llava), tmp_path / "ts", settings={"keep": 8}, formats=("torchscript",)))
     with pytest.raises(ArtefactError, match="has no format 'onnx'"):
-        plan(PlanSpec(tmp_path / "ts"))
+        build(BuildSpec(tmp_path / "ts"))
 
 
 def test_without_tensorrt_the_reason_is_given(artefact, tmp_path, monkeypatch):
@@ -372,11 +386,11 @@ def test_without_tensorrt_the_reason_is_given(artefact, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorrt" else find(name))
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
-        plan(PlanSpec(tmp_path / "a"))
+        build(BuildSpec(tmp_path / "a"))
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
-        Backend().build(None, None, tmp_path)
+        Backend().build(None, None, tmp_path, silent)
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
-        Backend().open(tmp_path / "model.plan", (), OpenOptions())
+        Backend().open(tmp_path, None, None, "cuda", None, RunOptions())
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name.startswith("cuda") else ModuleSpec(name, None)
     )
@@ -396,7 +410,7 @@ def test_timings_of_all_builds_are_kept(planned, tmp_path, world):
         if "Building" in text:
             cache.write_bytes(first + b"|of another process|of a third")
 
-    plan(PlanSpec(planned, force=True), meanwhile)
+    build(BuildSpec(planned, force=True), meanwhile)
     assert set(cache.read_bytes().split(b"|")) == {*first.split(b"|"), b"of another process", b"of a third"}
 
 

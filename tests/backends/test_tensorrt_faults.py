@@ -19,9 +19,10 @@ from tests.tensorrt_api.fake_machine import World
 from vtp_export.backends._tensorrt_run import TensorrtSession
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.pipeline.bench import BenchSpec, bench
+from vtp_export.pipeline.build import BuildSpec, build
 from vtp_export.pipeline.inspect import inspect
-from vtp_export.pipeline.plan import PlanSpec, plan
 from vtp_export.runtime.artefact import ADDING, open_artefact, record_validation
+from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.front_end import load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +44,7 @@ def bare(artefact, tmp_path):
 @pytest.fixture
 def planned(bare, world):
     """The same with a plan for the fake device."""
-    plan(PlanSpec(bare))
+    build(BuildSpec(bare))
     return bare
 
 
@@ -68,7 +69,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.tensorrt_api.fake_machine import ForGood, World
 World(ForGood())
-from vtp_export.pipeline.plan import PlanSpec, plan
+from vtp_export.pipeline.build import BuildSpec, build
 from vtp_export.runtime import artefact
 folder, moment, force = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
@@ -80,7 +81,7 @@ def dying_write(*given):
 artefact.write_manifest = dying_write
 def listen(text, done=0, total=0):
     if moment == "in the middle" and done: die()
-plan(PlanSpec(folder, workspace_gb=2 if force else None, force=force), listen)
+build(BuildSpec(folder, options={"workspace_gb": 2} if force else {}, force=force), listen)
 """
 
 
@@ -104,7 +105,7 @@ def test_a_killed_build_leaves_the_artefact_as_it_was(bare, tmp_path, moment):
 def test_a_killed_replacement_keeps_the_old_plan(bare, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     World(monkeypatch)
-    plan(PlanSpec(bare))
+    build(BuildSpec(bare))
     before = contents(bare)
     killed_build(bare, "in the middle", True, tmp_path)
     assert {name: (bare / name).read_bytes() for name in before} == before
@@ -124,9 +125,9 @@ def test_what_a_killed_build_left_is_removed_and_what_a_living_one_fills_is_not(
         assert living != left
         os.utime(living, (time.time() - 100, time.time() - 100))
         if done == 0 and text.endswith("Timing"):
-            plan(PlanSpec(bare))  # another build meanwhile
+            build(BuildSpec(bare))  # another build meanwhile
 
-    plan(PlanSpec(bare, force=True), listen)
+    build(BuildSpec(bare, force=True), listen)
     assert not list(bare.glob(f"{ADDING}*"))
     open_artefact(bare).verify()
 
@@ -134,7 +135,7 @@ def test_what_a_killed_build_left_is_removed_and_what_a_living_one_fills_is_not(
 def test_a_new_plan_is_not_said_to_be_validated(planned, world):
     record_validation(planned, "tensorrt", {"cosine": 1.0})
     record_validation(planned, "onnx", {"cosine": 1.0})
-    plan(PlanSpec(planned, force=True))
+    build(BuildSpec(planned, force=True))
     assert set(open_artefact(planned).manifest.validation) == {"onnx"}
 
 
@@ -146,7 +147,7 @@ def test_an_artefact_that_cannot_be_written_is_one_sentence(bare, world, monkeyp
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(ArtefactError, match=r"cannot write .*: No space left"):
-        plan(PlanSpec(bare))
+        build(BuildSpec(bare))
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------
@@ -158,8 +159,9 @@ def test_the_plan_carries_the_identity_of_the_manifest(planned):
 
 
 def test_a_captured_context_is_never_changed(planned, world):
-    names = tuple(spec.name for spec in open_artefact(planned).manifest.outputs)
-    with load(planned, "onnx") as reference, TensorrtSession(planned / PLAN, names, True) as session:
+    artefact = open_artefact(planned)
+    (built,), brief = artefact.builds("tensorrt"), brief_of(artefact.manifest)
+    with load(planned, "onnx") as reference, TensorrtSession(planned, built, brief, True) as session:
         for turn in range(9):
             given = pixels(1 + turn % 3, turn)
             assert np.array_equal(session.run({"pixel_values": given})["kept"], reference.run(given).kept)
@@ -208,10 +210,10 @@ def test_a_machine_without_its_gpu_runs_the_rest(planned, world):
         load(planned, "tensorrt")
 
 
-def test_a_plan_is_not_chosen_for_another_provider(planned):
-    with load(planned, provider="cpu") as opened:
+def test_a_plan_is_not_chosen_for_another_device(planned):
+    with load(planned, device="cpu") as opened:
         assert opened.format == "onnx"
-    rows = bench(BenchSpec((planned,), rounds=1, provider="cpu"))
+    rows = bench(BenchSpec((planned,), rounds=1, device="cpu"))
     assert rows and not [row for row in rows if "tensorrt" in row.name]
 
 
@@ -250,7 +252,7 @@ def test_what_progress_raises_stops_the_build_and_is_raised(bare, world, phase, 
             raise error("the bar broke")
 
     with pytest.raises(error, match="the bar broke"):
-        plan(PlanSpec(bare), listen)
+        build(BuildSpec(bare), listen)
     assert contents(bare) == before
 
 
@@ -258,7 +260,7 @@ def test_what_progress_raises_stops_the_build_and_is_raised(bare, world, phase, 
 def test_timings_that_cannot_be_used_are_begun_anew(bare, timings, content):
     timings.parent.mkdir(parents=True)
     timings.write_bytes(content)
-    plan(PlanSpec(bare))
+    build(BuildSpec(bare))
     assert timings.read_bytes().startswith(b"made on 1")
     assert b"and its timings" not in timings.read_bytes()
 
@@ -267,9 +269,10 @@ def test_timings_that_cannot_be_kept_cost_no_build(bare, world, monkeypatch, tmp
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     told = []
-    plan(PlanSpec(bare), lambda text, done=0, total=0: told.append(text))
+    build(BuildSpec(bare), lambda text, done=0, total=0: told.append(text))
     assert [text for text in told if "are not kept" in text and "Not a directory" in text]
-    open_artefact(bare).verify("tensorrt")
+    open_artefact(bare).verify()
+    assert "tensorrt" in open_artefact(bare).manifest.formats()
 
 
 MERGING = """
@@ -302,5 +305,6 @@ def test_two_processes_lose_none_of_their_timings(tmp_path):
 
 
 def test_the_report_of_the_layers_is_no_model_file(planned):
-    assert open_artefact(planned).model_file("tensorrt").name == PLAN
+    (built,) = open_artefact(planned).builds("tensorrt")
+    assert (built.main, sorted(built.files)) == (PLAN, ["model.sm87.layers.json", PLAN])
     assert json.loads((planned / "model.sm87.layers.json").read_text())["Layers"]

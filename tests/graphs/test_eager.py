@@ -56,8 +56,9 @@ def test_what_is_seen_of_an_image_is_its_row(graph, pixels):
 
 def test_another_dtype_is_of_a_copy(graph, pixels):
     wide = EagerSession(graph, dtype=torch.float64)
-    assert wide(pixels).tokens.dtype == np.float64
+    assert wide.encode(pixels).hidden.dtype == torch.float64
     assert next(graph.parameters()).dtype == torch.float32
+    assert wide(pixels).tokens.dtype == wide.see(pixels)[0].result.tokens.dtype == np.float32
     assert np.allclose(wide(pixels).tokens, EagerSession(graph)(pixels).tokens, atol=1e-4)
 
 

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from vtp_export.benchmarks.shapes import Benchmark
-from vtp_export.errors import ModelError
+from vtp_export.errors import ModelError, UnavailableError, UnknownNameError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.runtime.preprocess import pixel_values
@@ -85,3 +85,18 @@ def test_answers_end(answerer, model):
 def test_a_checkpoint_without_a_language_model_is_one_sentence(small_llava):
     with pytest.raises(ModelError, match="no language model that answers can come from"):
         Answerer(str(small_llava))
+
+
+def test_the_language_model_computes_where_and_with_what_it_is_told(model):
+    narrow = Answerer(source_of("tiny-llava"), dtype="bfloat16")
+    assert {parameter.dtype for parameter in narrow._model.parameters()} == {torch.bfloat16}
+    _, tokens = visual_tokens(model, SCENES[0])
+    (answer,) = narrow.answer(tokens, [SCENES[0].questions[0].prompt])
+    assert np.isfinite(answer.gaps).all()
+    with pytest.raises(UnknownNameError, match="no dtype named 'float8'"):
+        Answerer(source_of("tiny-llava"), dtype="float8")
+    with pytest.raises(UnknownNameError, match="no device named 'gpu'"):
+        Answerer(source_of("tiny-llava"), device="gpu")
+    if torch.version.cuda is None:
+        with pytest.raises(UnavailableError, match="without CUDA"):
+            Answerer(source_of("tiny-llava"), device="cuda")

@@ -66,19 +66,20 @@ def test_every_pruner_has_a_configuration(artefact, pruner):
 
 def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
     folder = changed()
-    files, engines = json.loads((folder / "manifest.json").read_text())["files"], {}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (record,) = (build["files"]["model.onnx"] for build in manifest["builds"] if build["format"] == "onnx")
     for cc in ("8.7", "9.0"):
         name = f"model.sm{cc.replace('.', '')}.plan"
         shutil.copy(folder / "model.onnx", folder / name)
-        files[name] = {**files["model.onnx"], "format": "tensorrt"}
-        engines[name] = {"runtime": "10.3.0", "compute_capability": cc, "platform": "linux", "device": "x"}
-    text = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**text, "files": files, "engines": engines}))
+        engine = {"runtime": "10.3.0", "compute_capability": cc, "platform": "linux", "device": "x"}
+        build = {"format": "tensorrt", "main": name, "files": {name: record}, "engine": engine}
+        manifest["builds"].append(build)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     models = {model.backend: model for model in triton(TritonSpec(folder, tmp_path / "models", name="m"))}
     found = parsed((models["tensorrt"].folder / "config.pbtxt").read_text())
     assert dict(found.cc_model_filenames) == {"8.7": "model.sm87.plan", "9.0": "model.sm90.plan"}
     assert found.default_model_filename == "model.sm87.plan"
-    assert {path.name for path in (models["tensorrt"].folder / "1").iterdir()} == set(engines)
+    assert {path.name for path in (models["tensorrt"].folder / "1").iterdir()} == {"model.sm87.plan", "model.sm90.plan"}
     assert [model.name for model in triton(TritonSpec(folder, tmp_path / "cpu", name="m", cpu=True))] == ["m-onnx"]
 
 

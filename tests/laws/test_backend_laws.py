@@ -1,6 +1,8 @@
 """The laws of `backends/base.py`, for every file in `backends/`; TensorRT's also on a fake, and named so."""
 
+import dataclasses
 import importlib.util
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +15,18 @@ import torch
 from tests.tensorrt_api.fake_machine import World
 from tests.tensorrt_api.fake_tensorrt import VERSIONS
 from vtp_export import rooms
+from vtp_export.backends import base
 from vtp_export.backends._torch import example_inputs
-from vtp_export.backends.base import Plan
-from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
+from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
 from vtp_export.models._clip import ClipConfig
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.toy import draw_weights
+from vtp_export.progress import silent
 from vtp_export.pruners import adaptive
-from vtp_export.runtime.session import OpenOptions
-from vtp_export.spec import BatchRange
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Session
+from vtp_export.spec import BatchRange, Build, FileRecord, TensorSpec
 
 ROOT = Path(__file__).parent.parent.parent
 SIZES = ClipConfig(
@@ -43,7 +47,7 @@ def graph():
     """36 tokens of 24 channels, and a pruner that uses every output: erank, and a count of its own."""
     frontend = ClipFrontend(SIZES, [1], False, Projector(16, 24, "gelu", True))
     draw_weights(frontend, 3)
-    pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", reference=12.0), 36)
+    pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", reference=12.0), frontend.candidates)
     return PrunedFrontend(frontend, pruner, adaptive.NEEDS, adaptive.STAGE).requires_grad_(False).eval()
 
 
@@ -53,14 +57,14 @@ def names(graph):
 
 
 @pytest.fixture(scope="module")
-def plan(graph):
+def brief(graph):
     inputs, outputs = input_specs(graph.frontend), output_specs(graph.frontend, graph.pruner)
-    return Plan(inputs, outputs, BatchRange(1, 1, LARGEST), IDENTITY)
+    return Brief(inputs=inputs, outputs=outputs, batch=BatchRange(1, 1, LARGEST), identity=IDENTITY)
 
 
 @pytest.fixture(scope="module", params=[*rooms.names("backends"), *ON_A_FAKE])
-def built(request, graph, plan, tmp_path_factory):
-    """A format's name, and the files that it wrote, the main one first."""
+def built(request, graph, brief, tmp_path_factory):
+    """A format's name, the folder that it wrote into, and the record of what it wrote."""
     fmt, _, version = request.param.partition(FAKE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -68,7 +72,13 @@ def built(request, graph, plan, tmp_path_factory):
             World(patch, version)
         if reason := backend(fmt).missing():
             pytest.skip(reason)
-        yield fmt, backend(fmt).build(graph, plan, tmp_path_factory.mktemp(fmt))
+        source, folder = graph, tmp_path_factory.mktemp(fmt)
+        if backend(fmt).source != "graph":
+            place, between = tmp_path_factory.mktemp(f"source of {fmt}"), backend(backend(fmt).source)
+            graph.pruner.loop = backend(fmt).loops
+            source = place / between.build(graph, brief, place, silent).main
+            graph.pruner.loop = True
+        yield fmt, folder, backend(fmt).build(source, brief, folder, silent)
 
 
 @pytest.fixture
@@ -80,11 +90,16 @@ def before(request, built):
     )
 
 
+def opened(built, brief, threads=None, device=None):
+    fmt, folder, build = built
+    of = backend(fmt)
+    return of.open(folder, build, brief, of.device(device), threads, of.Options())
+
+
 @pytest.fixture
-def session(built, names):
-    fmt, files = built
-    with backend(fmt).open(files[0], names, OpenOptions()) as opened:
-        yield opened
+def session(built, brief):
+    with opened(built, brief) as session:
+        yield session
 
 
 def pixels(batch, seed=0):
@@ -151,14 +166,16 @@ def test_eight_threads_at_once(session):
         assert_same(result, expected[turn % 8])
 
 
-def test_two_processes_at_once(built, before, names, session):
-    fmt, files = built
+def test_two_processes_at_once(built, before, brief, session):
+    fmt, folder, build = built
     code = before + (
         "import sys, numpy as np; from pathlib import Path; from vtp_export import rooms\n"
-        "from vtp_export.runtime.session import OpenOptions\n"
+        "from vtp_export.runtime.brief import Brief\n"
+        "from vtp_export.spec import BatchRange, Build, EngineRecord, FileRecord, TensorSpec\n"
         "x = np.random.default_rng(0).standard_normal((2, 3, 42, 42), dtype=np.float32)\n"
-        f"backend = rooms.load('backends', {fmt!r}).Backend()\n"
-        f"with backend.open(Path({str(files[0])!r}), {names!r}, OpenOptions(1)) as session:\n"
+        f"backend, brief, build = rooms.load('backends', {fmt!r}).Backend(), {brief!r}, {build!r}\n"
+        f"folder, device = Path({str(folder)!r}), backend.device(None)\n"
+        "with backend.open(folder, build, brief, device, 1, backend.Options()) as session:\n"
         "    for _ in range(5): kept = session.run({'pixel_values': x})['kept']\n"
         "print(kept.tolist())"
     )
@@ -170,7 +187,7 @@ def test_two_processes_at_once(built, before, names, session):
 
 def test_arrays_of_the_device_go_in_and_come_out(built, session):
     """On the CPU, through the code that serves a GPU: what torch holds is read in place, what comes out is shared."""
-    if "cpu" not in backend(built[0]).providers:
+    if "cpu" not in backend(built[0]).devices:
         pytest.skip("runs on no CPU; tests/backends/test_tensorrt.py gives it arrays of a fake GPU")
     given = torch.from_numpy(pixels(2)["pixel_values"])
     first = session.run_device({"pixel_values": given})
@@ -179,31 +196,29 @@ def test_arrays_of_the_device_go_in_and_come_out(built, session):
     assert_same({name: np.from_dlpack(value) for name, value in first.items()}, session.run(pixels(2)))
 
 
-def test_one_thread_gives_the_same(built, names, session):
-    fmt, files = built
-    with backend(fmt).open(files[0], names, OpenOptions(threads=1)) as single:
+def test_one_thread_gives_the_same(built, brief, session):
+    with opened(built, brief, threads=1) as single:
         assert_same(single.run(pixels(2)), session.run(pixels(2)))
 
 
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_a_provider_that_is_not_there_is_refused_in_one_sentence(built, names, provider):
-    fmt, files = built
-    if torch.cuda.is_available() or (fmt, provider) == ("tensorrt", "tensorrt"):
+def test_a_device_that_is_not_there_is_refused_in_one_sentence(built, brief):
+    if torch.cuda.is_available() or built[0] == "tensorrt":
         pytest.skip("there is a GPU, or a fake one")
     with pytest.raises(UnavailableError) as caught:
-        backend(fmt).open(files[0], names, OpenOptions(provider=provider))
+        opened(built, brief, device="cuda")
     assert "\n" not in str(caught.value)
 
 
-def test_a_provider_that_nobody_knows_is_refused():
-    with pytest.raises(UnknownNameError, match="no provider named 'cudaa'; did you mean 'cuda'"):
-        OpenOptions(provider="cudaa")
+@pytest.mark.parametrize("name", rooms.names("backends"))
+def test_a_device_that_the_format_has_not_is_refused(name):
+    with pytest.raises(UnavailableError, match=f"{name} runs on .*cuda.*, not on npu"):
+        backend(name).device("npu")
 
 
-def test_leaving_the_block_closes(built, names):
-    fmt, files = built
-    with backend(fmt).open(files[0], names, OpenOptions(1)) as session:
+def test_leaving_the_block_closes(built, brief):
+    with opened(built, brief, 1) as session:
         session.run(pixels(1))
+    session.close()  # nothing the second time
     with pytest.raises(ValueError, match="this session is closed"):
         session.run(pixels(1))
     with pytest.raises(ValueError, match="this session is closed"):
@@ -211,37 +226,65 @@ def test_leaving_the_block_closes(built, names):
 
 
 def test_the_files_are_those_in_the_folder_and_carry_the_identity(built):
-    _, files = built
-    assert all(path.name.startswith("model.") for path in files)
-    assert set(files) == set(files[0].parent.iterdir())
+    fmt, folder, build = built
+    assert (build.format, build.main) == (fmt, backend(fmt).main)
+    assert all(name.startswith("model.") for name in build.files)
+    assert set(build.files) == {path.name for path in folder.iterdir()}
+    assert all(record.bytes == (folder / name).stat().st_size for name, record in build.files.items())
     # Every format so far has a place for it, and none of them compresses that place.
-    assert IDENTITY.encode() in b"".join(path.read_bytes() for path in files)
+    assert IDENTITY.encode() in (folder / build.main).read_bytes()
 
 
-def test_the_example_inputs_are_not_stored(built, plan):
-    _, files = built
-    written = b"".join(path.read_bytes() for path in files)
-    assert example_inputs(plan, 2)[0].numpy().tobytes()[:64] not in written
+def test_a_file_of_another_manifest_is_refused(built, brief):
+    other = dataclasses.replace(brief, identity="f" * 64)
+    expected = f"{built[2].main} was made for another manifest (0123456789ab instead of ffffffffffff); export again"
+    with pytest.raises(ArtefactError, match=re.escape(expected)):
+        opened(built, other)
+
+
+def test_a_file_that_lacks_an_output_is_refused(built, brief):
+    more = dataclasses.replace(brief, outputs=(*brief.outputs, TensorSpec("entropy", "float32", ("b",))))
+    expected = r"the manifest promises .*entropy.*; export again"
+    with pytest.raises(ArtefactError, match=expected) as caught, opened(built, more) as session:
+        session.run(pixels(1))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", [TensorSpec("kept", "int64", ("b", 9)), TensorSpec("kept", "int32", ("b", 12))])
+def test_an_output_that_is_not_what_was_promised_is_refused(built, brief, spec):
+    others = tuple(spec if output.name == "kept" else output for output in brief.outputs)
+    expected = re.escape(f"the model returns 'kept' as int64 (2, 12), and the manifest promises {spec.dtype} (2, ")
+    with (
+        opened(built, dataclasses.replace(brief, outputs=others)) as session,
+        pytest.raises(ArtefactError, match=expected),
+    ):
+        session.run(pixels(2))
+
+
+def test_the_example_inputs_are_not_stored(built, brief):
+    _, folder, build = built
+    written = b"".join((folder / name).read_bytes() for name in build.files)
+    assert example_inputs(brief, 2)[0].numpy().tobytes()[:64] not in written
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 99, None], ids=["empty", "garbage", "cut off"])
-def test_a_file_that_the_runtime_refuses_is_one_sentence(built, names, tmp_path, content):
-    fmt, files = built
-    bad = tmp_path / files[0].name
-    bad.write_bytes(files[0].read_bytes()[:-200] if content is None else content)
+def test_a_file_that_the_runtime_refuses_is_one_sentence(built, brief, tmp_path, content):
+    fmt, folder, build = built
+    bad = tmp_path / build.main
+    bad.write_bytes((folder / build.main).read_bytes()[:-200] if content is None else content)
     with pytest.raises(ArtefactError, match=rf"refuses {bad.name}: ") as caught:
-        backend(fmt).open(bad, names, OpenOptions())
+        opened((fmt, tmp_path, build), brief)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", rooms.names("backends"))
-def test_what_is_missing_is_named_with_the_command_that_helps(name, names, tmp_path, monkeypatch):
+def test_what_is_missing_is_named_with_the_command_that_helps(name, brief, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     reason = backend(name).missing()
     assert reason is not None
     assert "is not installed: pip install 'vtp-export[" in reason
     with pytest.raises(UnavailableError, match="is not installed: pip install"):
-        backend(name).open(tmp_path / "model", names, OpenOptions())
+        opened((name, tmp_path, Build(name, "model", {"model": FileRecord(0, "")})), brief)
 
 
 @pytest.mark.parametrize("name", rooms.names("backends"))
@@ -251,3 +294,28 @@ def test_importing_costs_nothing(name):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
+
+
+# --- the contract itself --------------------------------------------------------------------------------------------
+
+
+def test_no_two_formats_are_tried_at_the_same_time():
+    ranks = [backend(name).rank for name in rooms.names("backends")]
+    assert len(set(ranks)) == len(ranks)
+
+
+@pytest.mark.parametrize("kind", [base.Backend, Session])
+def test_what_is_forgotten_is_said_before_anything_is_made(kind):
+    """A class with all but one of the abstract names cannot be instantiated, and the message names that one."""
+    for forgotten in sorted(kind.__abstractmethods__):
+        body = {name: lambda self, *args: None for name in kind.__abstractmethods__ - {forgotten}}
+        with pytest.raises(TypeError, match=rf"abstract .*{forgotten}"):
+            type("Half", (kind,), body)((), "cpu") if kind is Session else type("Half", (kind,), body)()
+
+
+@pytest.mark.parametrize("name", rooms.names("backends"))
+@pytest.mark.parametrize("kind", ["Options", "BuildOptions"])
+def test_options_are_frozen_and_have_defaults(name, kind):
+    options = getattr(backend(name), kind)
+    assert dataclasses.is_dataclass(options) and options.__dataclass_params__.frozen
+    options()

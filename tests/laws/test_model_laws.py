@@ -7,7 +7,7 @@ from vtp_export import rooms
 from vtp_export.errors import ModelError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import load_model
-from vtp_export.models.base import LoadedModel, n_candidates
+from vtp_export.models.base import LoadedModel
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 ALL = set(Tokens._fields) - {"hidden"}
@@ -98,7 +98,7 @@ def loaded(name):
 @pytest.fixture(scope="module")
 def asked(loaded):
     """Every signal that the family has."""
-    return ALL - APART if loaded.frontend.cls_candidate else ALL
+    return ALL - APART if loaded.frontend.candidates.cls else ALL
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,7 @@ def frontend(loaded, asked):
 
 @pytest.fixture(scope="module")
 def pixels(frontend):
-    size = frontend.image_size
-    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(5))
+    return torch.randn(2, 3, *frontend.image_size, generator=torch.Generator().manual_seed(5))
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +132,7 @@ def test_every_writer_belongs_to_a_file():
 
 
 def test_signals_have_the_declared_shapes_and_are_finite(frontend, tokens, asked):
-    n = n_candidates(frontend)
-    assert n == frontend.grid[0] * frontend.grid[1] + frontend.cls_candidate
+    n = frontend.candidates.n
     assert tokens.hidden.shape[:2] == (2, n)
     assert tokens.projected.shape == (2, n, frontend.width)
     for name in asked & {"saliency", "received", "early_saliency", "early_received", "following_saliency"}:
@@ -161,7 +159,7 @@ def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, token
 
 
 def test_a_signal_that_sets_cls_apart_is_refused_where_cls_is_a_candidate(loaded):
-    if loaded.frontend.cls_candidate:
+    if loaded.frontend.candidates.cls:
         for name in APART:
             with pytest.raises(ModelError, match=f"reads {name}, where CLS stands beside"):
                 loaded.frontend.serving({name})
@@ -177,7 +175,7 @@ def test_serving_more_leaves_the_model_as_it_is(loaded, frontend):
     names = [name for name, _ in loaded.module.named_parameters()]
     assert not [name for name in names if "following" in name]
     assert loaded.frontend.serving({"saliency"}) is loaded.frontend
-    if not loaded.frontend.cls_candidate:
+    if not loaded.frontend.candidates.cls:
         ours, theirs = dict(frontend.named_parameters()), dict(loaded.module.named_parameters())
         assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in names)
         assert {name.split(".")[1] for name in set(ours) - set(theirs)} == {"following"}
@@ -219,7 +217,7 @@ def test_projecting_and_gathering_commute(frontend, tokens):
 def test_saliency_is_attention_that_is_not_renormalised(frontend, tokens):
     assert (tokens.saliency >= 0).all()
     paid = tokens.saliency.sum(-1)
-    if frontend.cls_candidate:
+    if frontend.candidates.cls:
         torch.testing.assert_close(paid, torch.ones(2), **TOLERANCE)
     else:  # what CLS pays to itself is missing
         assert (paid > 0).all()
@@ -247,4 +245,4 @@ def test_the_record_names_the_family(name, loaded):
     assert loaded.record.family in rooms.names("models")
     assert len(loaded.record.weights_sha256) == 64
     assert loaded.record.weights_bytes == sum(4 * parameter.numel() for parameter in loaded.module.parameters())
-    assert loaded.preprocessing.crop == (loaded.frontend.image_size, loaded.frontend.image_size)
+    assert loaded.preprocessing.crop == loaded.frontend.image_size

@@ -8,20 +8,21 @@ import pytest
 import torch
 from torch import nn
 
+from tests.formats import open_built
 from vtp_export import rooms
 from vtp_export.backends._traced import exported_program
-from vtp_export.backends.base import Plan
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.noise import arithmetic_noise, signals_of
 from vtp_export.parity.witness import witness
 from vtp_export.pipeline.lint import lint
-from vtp_export.pruners.base import config_from_settings
-from vtp_export.runtime.session import OpenOptions
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.runtime.brief import Brief
+from vtp_export.settings import from_settings
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
-SIDE, WIDTH, PROJECTED = 8, 40, 32  # the narrower last: projected features are of full rank, as erank likes them
-N = SIDE * SIDE
+WIDTH, PROJECTED = 40, 32  # the narrower last: projected features are of full rank, as erank likes them
+CANDIDATES = Candidates((4, 16))  # no square: rows and columns are told apart
+N = CANDIDATES.n
 KINDS = 7
 IMAGES = 2 * KINDS
 MIX = {"low": 5.0, "high": 30.0}  # ends between which the images below lie
@@ -76,9 +77,9 @@ BOUND_TO_PLACES = {"none", "random", "dpp", "hiprune", "vscan", "holov", "vision
 def built(name, keep, settings):
     """A pruner with its file and its resolved settings."""
     room = rooms.load("pruners", name)
-    config = config_from_settings(room.Config, {"keep": keep, **settings})
+    config = from_settings(room.Config, {"keep": keep, **settings})
     config = room.resolve(config)[0] if hasattr(room, "resolve") else config
-    return room, room.Pruner(config, N), dataclasses.asdict(config)
+    return room, room.Pruner(config, CANDIDATES), dataclasses.asdict(config)
 
 
 def features_of(kind, generator):
@@ -174,7 +175,7 @@ def test_float64_is_the_reference_exactly(name, settings):
         for i in range(KINDS):
             measured = next((m[i] for m in (selection.erank, selection.attention_entropy) if m is not None), None)
             # The quadrature of the effective rank is not the subject here.
-            signals = signals_of(tokens, i)
+            signals = signals_of(tokens, i, CANDIDATES)
             signals = signals if measured is None else dataclasses.replace(signals, complexity=float(measured))
             outcome, count = select(signals, config), count_of(pruner, selection, i)
             assert np.array_equal(selection.kept[i, :count].numpy(), outcome.kept), f"keep {keep}, image {i}"
@@ -258,7 +259,7 @@ RUNS = [
 def unexplained(name, variant, i, found):
     """Why an image's outputs are neither the reference's choice nor explained by rounding, or None."""
     _, graph, config, tokens, _ = float32_run(name, variant)
-    select, signals = rooms.load("reference", name).select, signals_of(tokens, i)
+    select, signals = rooms.load("reference", name).select, signals_of(tokens, i, CANDIDATES)
     kept, expected = np.asarray(found[1][i, : int(found[2][i])]), select(signals, config)
     if np.array_equal(kept, expected.kept):
         return None
@@ -277,7 +278,7 @@ def test_float32_is_the_reference_up_to_what_rounding_explains(name, variant):
     select, overlaps = rooms.load("reference", name).select, []
     for i in range(IMAGES):
         kept = outputs[1][i, : int(outputs[2][i])].tolist()
-        expected = select(signals_of(tokens, i), config).kept.tolist()
+        expected = select(signals_of(tokens, i, CANDIDATES), config).kept.tolist()
         overlaps.append(len(set(kept) & set(expected)) / len(expected))
         assert getattr(room, "CHAOTIC", False) or unexplained(name, variant, i, outputs) is None
     assert np.mean(overlaps) >= (0.75 if getattr(room, "CHAOTIC", False) else 0.97)
@@ -293,14 +294,17 @@ LOOPS = [run for run in TO_EXPORT if hasattr(rooms.load("pruners", run.values[0]
 LINTED = ("tensorrt-10.3", "tensorrt-11.4")
 
 
-def plan_of(name, variant):
+def brief_of(name, variant):
     """What is exported, and its inputs."""
-    _, graph, _, tokens, _ = float32_run(name, variant)
+    _, graph, _, tokens, results = float32_run(name, variant)
     signals = {signal: getattr(tokens, signal) for signal in graph.names}
     inputs = tuple(TensorSpec(key, "float32", ("b", *value.shape[1:])) for key, value in signals.items())
     names = ("tokens", "kept", "num_kept", *graph.front.pruner.measures)
-    outputs = tuple(TensorSpec(output, "float32", ("b",)) for output in names)
-    return Plan(inputs, outputs, BatchRange(1, 2, IMAGES), ""), signals
+    outputs = tuple(
+        TensorSpec(output, str(value.dtype).removeprefix("torch."), ("b", *value.shape[1:]))
+        for output, value in zip(names, results, strict=True)
+    )
+    return Brief(inputs=inputs, outputs=outputs, batch=BatchRange(1, 2, IMAGES), identity="laws"), signals
 
 
 def lint_errors(path):
@@ -322,19 +326,18 @@ def kept_alike(name, variant, found):
 @pytest.mark.parametrize("fmt", ["onnx", "torchscript", "pt2"])
 def test_the_exported_file_does_what_eager_does(folder, monkeypatch, fmt, name, variant):
     _, graph, _, _, outputs = float32_run(name, variant)
-    plan, signals = plan_of(name, variant)
-    names = tuple(spec.name for spec in plan.outputs)
+    brief, signals = brief_of(name, variant)
+    names = tuple(spec.name for spec in brief.outputs)
     if fmt != "torchscript":  # one capture serves both of the formats that start from it
-        program = captured(name, variant, plan)
+        program = captured(name, variant, brief)
         monkeypatch.setattr(f"vtp_export.backends.{fmt}.exported_program", lambda *_: program)
-    backend, place = rooms.load("backends", fmt).Backend(), folder / f"{name}-{variant}-{fmt}"
+    place = folder / f"{name}-{variant}-{fmt}"
     place.mkdir()
-    path = backend.build(graph, plan, place)[0]
-    if fmt == "onnx":
-        assert lint_errors(path) == []
-    with backend.open(path, names, OpenOptions(1)) as session:
+    with open_built(place, fmt, graph, brief) as session:
         found = [session.run({key: value.numpy() for key, value in signals.items()})]
         found.append(session.run({key: value[3:4].numpy() for key, value in signals.items()}))
+    if fmt == "onnx":
+        assert lint_errors(place / "model.onnx") == []
     same = kept_alike(name, variant, found[0])
     for i in np.flatnonzero(same):
         for key, expected in zip(names, outputs, strict=True):
@@ -350,20 +353,20 @@ def test_the_exported_file_does_what_eager_does(folder, monkeypatch, fmt, name, 
 @pytest.mark.parametrize(("name", "variant"), LOOPS)
 def test_the_loop_free_file_does_the_same(folder, name, variant):
     graph = float32_run(name, variant)[1]
-    (plan, signals), place = plan_of(name, variant), folder / f"{name}-{variant}-loop-free"
+    (brief, signals), place = brief_of(name, variant), folder / f"{name}-{variant}-loop-free"
     place.mkdir()
     graph.front.pruner.loop = False
     try:
-        path = rooms.load("backends", "onnx").Backend().build(graph, plan, place)[0]
+        session = open_built(place, "onnx", graph, brief)
     finally:
         graph.front.pruner.loop = True
+    path = place / "model.onnx"
     assert lint_errors(path) == []
     assert not [finding for finding in lint(path, LINTED)[0].findings if finding.rule == "loop-operator"]
-    names = tuple(spec.name for spec in plan.outputs)
-    with rooms.load("backends", "onnx").Backend().open(path, names, OpenOptions(1)) as session:
+    with session:
         kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
 
 
 @functools.cache
-def captured(name, variant, plan):
-    return exported_program(float32_run(name, variant)[1], plan)
+def captured(name, variant, brief):
+    return exported_program(float32_run(name, variant)[1], brief)

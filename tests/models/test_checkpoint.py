@@ -88,7 +88,7 @@ def test_only_wanted_tensors_are_read(request, monkeypatch, layout):
 
 def test_a_damaged_shard_that_is_not_needed_does_no_harm(llava_copy):
     (llava_copy / LANGUAGE).write_bytes(b"garbage")
-    assert load_model(str(llava_copy)).frontend.grid == (4, 4)
+    assert load_model(str(llava_copy)).frontend.candidates.grid == (4, 4)
 
 
 # What is done to a good checkpoint, and what is then said. The pattern must match the message.

@@ -84,7 +84,7 @@ def computed_by_transformers(folder, pixels):
 def assert_same_numbers(folder, original):
     """`folder`, loaded by us, computes what `original` does in transformers."""
     loaded = load_model(str(folder))
-    size = loaded.frontend.image_size
+    size = loaded.frontend.image_size[0]
     pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(7))
     projected, hidden, row = computed_by_transformers(original, pixels)
     with torch.no_grad():
@@ -100,9 +100,7 @@ def assert_same_numbers(folder, original):
 def test_the_numbers_are_those_of_transformers(make_llava, name):
     folder = make_llava(**OPTIONS[name])
     loaded, tokens = assert_same_numbers(folder, folder)
-    side = loaded.frontend.grid[0]
-    assert loaded.frontend.grid == (side, side)
-    assert tokens.hidden.shape[1] == side * side + loaded.frontend.cls_candidate
+    assert tokens.hidden.shape[1] == loaded.frontend.candidates.n
     assert loaded.frontend.width == 48
 
 
@@ -142,7 +140,7 @@ def test_a_llava_without_a_tower_is_refused(single_llava, rename):
     rules = {"vision_tower.": "encoder.", "multi_modal_projector.": "multi_modal_projector.", "language_model.": "lm."}
     copied = rename(single_llava, rules, False)
     # Under whatever name, it is recognised by the tensor that only a CLIP tower has.
-    assert load_model(str(copied)).frontend.grid == (4, 4)
+    assert load_model(str(copied)).frontend.candidates.grid == (4, 4)
     rules["vision_tower."] = "siglip_"
     rules["vision_tower.embeddings.class_embedding"] = "siglip_embedding"
     rules = dict(sorted(rules.items(), key=lambda rule: -len(rule[0])))

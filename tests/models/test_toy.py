@@ -4,6 +4,7 @@ import torch
 
 from vtp_export.graphs.assembly import embedded_models, load_model
 from vtp_export.models import toy
+from vtp_export.spec import Candidates
 
 
 def test_it_needs_no_checkpoint():
@@ -16,9 +17,8 @@ def test_it_needs_no_checkpoint():
 
 def test_it_looks_like_llava():
     frontend = load_model("toy").frontend
-    assert frontend.image_size == 336
-    assert frontend.grid == (24, 24)
-    assert not frontend.cls_candidate
+    assert frontend.image_size == (336, 336)
+    assert frontend.candidates == Candidates((24, 24))
     assert load_model("toy").preprocessing.crop == (336, 336)
 
 

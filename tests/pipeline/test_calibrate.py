@@ -11,12 +11,13 @@ from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
+from vtp_export.json_records import to_json
 from vtp_export.pipeline import calibrate as room
 from vtp_export.pipeline.calibrate import CalibrateSpec, calibrate
 from vtp_export.pipeline.export import ExportSpec, export
 from vtp_export.reference.erank import effective_rank
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import calibration_from_json, to_json
+from vtp_export.spec import calibration_from_json
 
 LIMIT = 10
 

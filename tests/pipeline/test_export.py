@@ -15,7 +15,7 @@ from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import ExportSpec, export
 from vtp_export.runtime.front_end import load
-from vtp_export.spec import manifest_from_json
+from vtp_export.spec import Candidates, Layout, manifest_from_json
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD = "from vtp_export.cli import main; main()"
@@ -30,8 +30,11 @@ def test_the_manifest_tells_all(artefact, small_llava):
     assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
     assert manifest.outputs[0].shape == ("b", 8, 48)
     assert manifest.formats() == ["onnx", "torchscript"]
-    assert manifest.layout.grid == (6, 6)
-    assert {path.name for path in artefact.iterdir()} == {"manifest.json", *manifest.files}
+    assert manifest.layout == Layout(Candidates((6, 6)), (42, 42), keep=8, slots=8)
+    assert {path.name for path in artefact.iterdir()} == {
+        "manifest.json",
+        *(name for build in manifest.builds for name in build.files),
+    }
 
 
 def test_onnx_carries_the_identity(artefact):
@@ -81,7 +84,7 @@ def test_too_little_space_is_refused_before_the_work(small_llava, tmp_path, monk
 def test_a_backend_that_fails_leaves_nothing(small_llava, tmp_path, monkeypatch):
     from vtp_export.backends import torchscript
 
-    def fail(self, graph, plan, folder):
+    def fail(self, source, brief, folder, progress):
         (folder / "model.ts").write_text("half")
         raise ExportError("planted")
 

@@ -12,6 +12,7 @@ from onnx import TensorProto
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession
@@ -226,16 +227,19 @@ def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
     assert beside(Witness(0.0, 0.0, 0.0), Noise(0.1, 0.0), Noise(0.0, 1.0)) is None
 
 
-def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path):
+def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path, monkeypatch):
     """Int8 is so coarse on this model that nearly any choice is within its noise; the share of tokens still tells."""
     folder = tmp_path / "out"
     exported(small_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
     other = export(ExportSpec(str(small_llava), tmp_path / "other", pruner="random", settings={"keep": 8}))
     manifest = json.loads((folder / "manifest.json").read_text())
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
-    manifest["files"] = {name: dataclasses.asdict(record) for name, record in other.manifest.files.items()}
+    manifest["builds"] = [dataclasses.asdict(build) for build in other.manifest.builds]
     manifest["outputs"] = manifest["outputs"][:3]
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match=r"model\.onnx was made for another manifest"):
+        validate(ValidateSpec(folder, benchmark="shapes", limit=4))
+    monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)  # as if it had been forged
     compared = validate(ValidateSpec(folder, benchmark="shapes", limit=4)).comparisons[1]
     assert compared.identical == 0
     assert any("mean Jaccard index of the kept sets is" in failure for failure in compared.failures)

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from tests.formats import open_built
 from vtp_export import rooms
 from vtp_export.backends._traced import exported_program
-from vtp_export.backends.base import Plan
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import arithmetic_noise, signals_of
 from vtp_export.parity.witness import Noise, witness
-from vtp_export.pruners.base import config_from_settings
-from vtp_export.runtime.session import OpenOptions
-from vtp_export.spec import BatchRange, TensorSpec
+from vtp_export.runtime.brief import Brief
+from vtp_export.settings import from_settings
+from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 N, D = 40, 24
 KINDS = (
@@ -107,8 +107,8 @@ def built(setting: str, n: int = N, **more):
     """The pruner, its settings and its reference."""
     name, settings = SETTINGS[setting]
     room = rooms.load("pruners", name)
-    config = config_from_settings(room.Config, {**settings, **more})
-    return room.Pruner(config, n).eval(), vars(config), rooms.load("reference", name).select
+    config = from_settings(room.Config, {**settings, **more})
+    return room.Pruner(config, Candidates((1, n))).eval(), vars(config), rooms.load("reference", name).select
 
 
 def tokens_of(saliency, features, dtype=torch.float32) -> Tokens:
@@ -128,7 +128,7 @@ def expected(setting: str, count: int):
     for kinds, saliency, features in batches(count):
         tokens = tokens_of(saliency, features)
         for i, kind in enumerate(kinds):
-            signals = signals_of(tokens, i)
+            signals = signals_of(tokens, i, Candidates((1, N)))
             results.append((kind, one(tokens, i), signals, select(signals, settings).kept))
     return results
 
@@ -179,15 +179,16 @@ class PrunerAlone(nn.Module):
         return (self.pruner(Tokens(features, features, saliency)).kept,)
 
 
-def plan_of(pruner) -> Plan:
+def brief_of(pruner) -> Brief:
     inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("features", "float32", ("b", N, D)))
-    return Plan(inputs, (TensorSpec("kept", "int64", ("b", pruner.keep)),), BatchRange(1, 1, 8), "")
+    outputs = (TensorSpec("kept", "int64", ("b", pruner.keep)),)
+    return Brief(inputs=inputs, outputs=outputs, batch=BatchRange(1, 1, 8), identity="greedy")
 
 
 def captured_operators(setting: str, keep: int) -> list[str]:
     """All operators of the captured graph, those inside loops too."""
     pruner = built(setting, keep=keep)[0]
-    modules = exported_program(PrunerAlone(pruner), plan_of(pruner)).graph_module.modules()
+    modules = exported_program(PrunerAlone(pruner), brief_of(pruner)).graph_module.modules()
     return sorted(
         str(node.target)
         for module in modules
@@ -203,14 +204,13 @@ def test_one_loop_whatever_k_is_and_none_where_it_is_unrolled(setting, tmp_path)
     assert sum("while_loop" in operator for operator in small) == 1
     pruner = built(setting, keep=5)[0]
     pruner.loop = False
-    backend = rooms.load("backends", "onnx").Backend()
-    path = backend.build(PrunerAlone(pruner), plan_of(pruner), tmp_path)[0]
-    flat = [node.op_type for node in onnx.load(path).graph.node]
+    session = open_built(tmp_path, "onnx", PrunerAlone(pruner), brief_of(pruner))
+    flat = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert flat.count("Loop") == 0
     # Products are made before the rounds, not in them.
     assert flat.count("MatMul") == sum("matmul" in operator for operator in small)
     saliency, features = case("plain", np.random.default_rng(1))
-    with backend.open(path, ("kept",), OpenOptions(1)) as session:
+    with session:
         kept = session.run({"saliency": saliency[None], "features": features[None]})["kept"]
     assert kept.tolist() == pruner(tokens_of(saliency[None], features[None])).kept.tolist()
 
@@ -230,7 +230,7 @@ def test_one_image_of_full_size(setting):
     pruner, settings, select = built(setting, n, keep=16)
     saliency, features = case("smooth", np.random.default_rng(8), n, d)
     tokens = tokens_of(saliency[None], features[None], torch.float64)
-    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0), settings).kept.tolist()
+    assert pruner(tokens).kept[0].tolist() == select(signals_of(tokens, 0, Candidates((1, n))), settings).kept.tolist()
 
 
 @pytest.mark.parametrize("setting", sorted(SETTINGS))
@@ -268,4 +268,4 @@ def test_draws_differ_by_seed_and_a_smaller_one_is_part_of_a_larger():
 )
 def test_bad_settings_are_refused_by_name(name, settings, words):
     with pytest.raises(SpecError, match=words):
-        config_from_settings(rooms.load("pruners", name).Config, settings)
+        from_settings(rooms.load("pruners", name).Config, settings)

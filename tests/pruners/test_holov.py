@@ -4,13 +4,14 @@ import torch
 
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pruners.holov import Config, Pruner
+from vtp_export.spec import Candidates
 
 N, RUN = 40, 8
 
 
 def kept_by_run(saliency, features, **settings) -> list[int]:
     """How many tokens each of five runs of 8 keeps."""
-    pruner = Pruner(Config(keep=20, chunks=5, **settings), N)
+    pruner = Pruner(Config(keep=20, chunks=5, **settings), Candidates((1, N)))
     kept = pruner(Tokens(features[None], features[None], saliency[None])).kept[0]
     assert len(kept.unique()) == 20
     return torch.bincount(kept // RUN, minlength=5).tolist()

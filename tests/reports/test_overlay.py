@@ -8,9 +8,9 @@ from PIL import Image
 from vtp_export.errors import SpecError
 from vtp_export.reports.overlay import EDGE, contact_sheet, overlay
 from vtp_export.runtime.preprocess import clip_preprocessing
-from vtp_export.spec import Layout
+from vtp_export.spec import Candidates, Layout
 
-GRID = Layout(grid=(4, 4), cls_candidate=False, n_tokens=16, keep=2)
+GRID = Layout(Candidates((4, 4)), (28, 28), keep=2, slots=2)
 PREP = clip_preprocessing(56)
 RED = (220, 60, 40)
 
@@ -79,7 +79,7 @@ def test_regions_are_outlined_once() -> None:
 
 def test_cls_is_no_patch_and_empty_slots_are_ignored() -> None:
     photo = Image.new("RGB", (512, 512), RED)
-    with_cls = dataclasses.replace(GRID, cls_candidate=True, n_tokens=17)
+    with_cls = dataclasses.replace(GRID, candidates=Candidates((4, 4), cls=True))
     assert lit_cells(overlay(photo, np.array([0, 1, 16, -1]), with_cls, PREP), (0, 0, 1, 1)) == [0, 15]
     assert lit_cells(overlay(photo, np.array([0, 15, -1, -1]), GRID, PREP), (0, 0, 1, 1)) == [0, 15]
     assert lit_cells(overlay(photo, np.array([-1, -1]), GRID, PREP), (0, 0, 1, 1)) == []

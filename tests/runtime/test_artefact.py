@@ -16,9 +16,11 @@ import pytest
 
 import vtp_export
 from vtp_export.errors import ArtefactError
+from vtp_export.json_records import to_json
 from vtp_export.runtime import artefact, replacing
 from vtp_export.runtime.artefact import (
     Artefact,
+    add_build,
     open_artefact,
     record_files,
     record_validation,
@@ -27,6 +29,8 @@ from vtp_export.runtime.artefact import (
 )
 from vtp_export.spec import (
     BatchRange,
+    Build,
+    Candidates,
     FileRecord,
     Layout,
     Manifest,
@@ -35,24 +39,29 @@ from vtp_export.spec import (
     Preprocessing,
     PrunerRecord,
     TensorSpec,
-    to_json,
 )
 
 IMPORTABLE = {**os.environ, "PYTHONPATH": str(Path(vtp_export.__file__).parents[1])}
 
 
-def manifest(files: dict[str, FileRecord] | None = None) -> Manifest:
+def of(fmt: str, main: str, **sizes: int) -> Build:
+    """A build whose files are of those sizes, and empty where none are given."""
+    names = [main, *sizes]
+    return Build(fmt, main, {name: FileRecord(sizes.get(name, 1), "0" * 64) for name in names})
+
+
+def manifest(*builds: Build) -> Manifest:
     return Manifest(
         model=ModelRecord("tiny", None, "llava", "0" * 64, 8),
         pruner=PrunerRecord("none", {"keep": 4}, {}),
-        layout=Layout((2, 2), False, 4, 4),
+        layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
         inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
         outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)),),
         preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         precision=PrecisionRecord(),
         batch=BatchRange(1, 1, 2),
         versions={"vtp_export": "0"},
-        files=files or {},
+        builds=builds,
     )
 
 
@@ -60,9 +69,9 @@ def fill(folder: Path, marker: bytes = b"weights") -> None:
     (folder / "model.onnx").write_bytes(b"graph")
     (folder / "model.onnx.data").write_bytes(marker)
     (folder / "model.ts").write_bytes(b"script")
-    files = record_files(folder, "onnx", [folder / "model.onnx", folder / "model.onnx.data"])
-    files |= record_files(folder, "torchscript", [Path("model.ts")])
-    write_manifest(folder, manifest(files))
+    onnx = Build("onnx", "model.onnx", record_files(folder, [folder / "model.onnx", folder / "model.onnx.data"]))
+    script = Build("torchscript", "model.ts", record_files(folder, [Path("model.ts")]))
+    write_manifest(folder, manifest(onnx, script))
 
 
 @pytest.fixture
@@ -95,10 +104,11 @@ def left_beside(out: Path) -> list[str]:
 
 def test_round_trip(made: Artefact) -> None:
     made.verify()
-    made.verify("onnx")
-    assert made.model_file("onnx") == made.folder / "model.onnx"
-    assert made.model_file("torchscript") == made.folder / "model.ts"
-    assert made.manifest.files["model.onnx"] == FileRecord("onnx", 5, hashlib.sha256(b"graph").hexdigest())
+    (onnx,), (script,) = made.builds("onnx"), made.builds("torchscript")
+    made.verify(onnx)
+    assert (onnx.main, script.main, made.manifest.formats()) == ("model.onnx", "model.ts", ["onnx", "torchscript"])
+    assert onnx.files["model.onnx"] == FileRecord(5, hashlib.sha256(b"graph").hexdigest())
+    assert onnx.size == 5 + len(b"weights")
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "manifest.json",
         "model.onnx",
@@ -108,30 +118,24 @@ def test_round_trip(made: Artefact) -> None:
     assert left_beside(made.folder) == []
 
 
-def test_the_main_file_is_never_a_companion(tmp_path: Path) -> None:
-    names = ("graph.onnx", "model.a.data", "model.onnx", "sub/model.onnx")
-    (tmp_path / "sub").mkdir()
-    for name in names:
-        (tmp_path / name).write_bytes(b"x")
-    files = record_files(tmp_path, "onnx", map(Path, names))
-    assert sorted(files) == sorted(names)
-    assert Artefact(tmp_path, manifest(files)).model_file("onnx") == tmp_path / "model.onnx"
-    del files["model.onnx"]
-    with pytest.raises(ArtefactError, match=r"has no 'model\.\*' for 'onnx'"):
-        Artefact(tmp_path, manifest(files)).model_file("onnx")
+def test_a_main_file_that_is_not_there_is_refused(made: Artefact) -> None:
+    text = (made.folder / "manifest.json").read_text()
+    (made.folder / "manifest.json").write_text(text.replace('"main": "model.ts"', '"main": "model.t"'))
+    with pytest.raises(ArtefactError, match=r"torchscript opens 'model\.t', which is not among its files: model\.ts"):
+        open_artefact(made.folder)
 
 
 def test_changed_byte_is_found(made: Artefact) -> None:
     (made.folder / "model.onnx.data").write_bytes(b"weightz")
     with pytest.raises(ArtefactError, match=r"model\.onnx\.data' is damaged: its SHA-256.*export it again"):
         made.verify()
-    made.verify("torchscript")
+    made.verify(*made.builds("torchscript"))
 
 
 def test_changed_last_byte_of_a_large_file_is_found(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(bytes(3 * artefact.CHUNK_BYTES + 1))
-    opened = Artefact(tmp_path, manifest(record_files(tmp_path, "onnx", [path])))
+    opened = Artefact(tmp_path, manifest(Build("onnx", "model.onnx", record_files(tmp_path, [path]))))
     opened.verify()
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -143,16 +147,15 @@ def test_changed_last_byte_of_a_large_file_is_found(tmp_path: Path) -> None:
 def test_truncated_and_missing_files_are_found(made: Artefact) -> None:
     (made.folder / "model.onnx").write_bytes(b"gra")
     with pytest.raises(ArtefactError, match=r"model\.onnx' has 3 bytes, not 5"):
-        made.verify("onnx")
+        made.verify(*made.builds("onnx"))
     (made.folder / "model.onnx").unlink()
     with pytest.raises(ArtefactError, match=r"model\.onnx' is missing"):
         made.verify()
 
 
 def test_absent_format_lists_those_present(made: Artefact) -> None:
-    for ask in (made.model_file, made.verify):
-        with pytest.raises(ArtefactError, match="no format 'tensorrt'; it has: onnx, torchscript"):
-            ask("tensorrt")
+    with pytest.raises(ArtefactError, match="no format 'tensorrt'; it has: onnx, torchscript"):
+        made.builds("tensorrt")
 
 
 def test_artefact_without_files_does_not_pass(tmp_path: Path) -> None:
@@ -176,7 +179,14 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="is not JSON"):
         open_artefact(tmp_path)
     path.write_text(json.dumps(json.loads(to_json(manifest())) | {"schema": 99}))
-    with pytest.raises(ArtefactError, match="schema 99 and this version reads schema 1"):
+    with pytest.raises(
+        ArtefactError, match="schema 99 and schema 2 is read here: not made by this version; export again"
+    ):
+        open_artefact(tmp_path)
+    path.write_text(json.dumps(json.loads(to_json(manifest())) | {"schema": 1}))
+    with pytest.raises(
+        ArtefactError, match="schema 1 and schema 2 is read here: made by an earlier version; export ag"
+    ):
         open_artefact(tmp_path)
     path.write_text(json.dumps(json.loads(to_json(manifest())) | {"colour": "red"}))
     with pytest.raises(ArtefactError, match="unknown key 'colour'"):
@@ -191,8 +201,7 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     "name", ["../secret", "/etc/passwd", "a/../../b", "", ".", "a//b", "a\\b", "C:x", "a\0", "manifest.json"]
 )
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
-    record = FileRecord("onnx", 1, "0" * 64)
-    (tmp_path / "manifest.json").write_text(to_json(manifest({name: record})))
+    (tmp_path / "manifest.json").write_text(to_json(manifest(of("onnx", name))))
     with pytest.raises(ArtefactError, match="not a plain name inside it"):
         open_artefact(tmp_path)
 
@@ -204,10 +213,9 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
     (folder / "sub" / "model.ts").write_text("x")
     (folder / "model.onnx").symlink_to(tmp_path / "secret")
     (folder / "model.ts").symlink_to("sub/model.ts")
-    record = FileRecord("onnx", 1, "0" * 64)
-    (folder / "manifest.json").write_text(to_json(manifest({"model.ts": record, "sub/model.ts": record})))
+    (folder / "manifest.json").write_text(to_json(manifest(of("onnx", "model.ts", **{"sub/model.ts": 1}))))
     open_artefact(folder)
-    (folder / "manifest.json").write_text(to_json(manifest({"model.onnx": record})))
+    (folder / "manifest.json").write_text(to_json(manifest(of("onnx", "model.onnx"))))
     with pytest.raises(ArtefactError, match="leads out of the artefact"):
         open_artefact(folder)
 
@@ -217,9 +225,9 @@ def test_record_files_refuses_outsiders(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("x")
     for outside in (tmp_path / "model.onnx", Path("../model.onnx")):
         with pytest.raises(ArtefactError, match="not a plain name inside"):
-            record_files(tmp_path / "in", "onnx", [outside])
+            record_files(tmp_path / "in", [outside])
     with pytest.raises(ArtefactError, match="cannot record"):
-        record_files(tmp_path, "onnx", [Path("absent")])
+        record_files(tmp_path, [Path("absent")])
 
 
 # The manifest
@@ -272,6 +280,48 @@ def test_failed_manifest_leaves_the_old_one(made: Artefact, monkeypatch: pytest.
         record_validation(made.folder, "onnx", {})
     assert (made.folder / "manifest.json").read_bytes() == before
     assert not list(made.folder.glob(".manifest*"))
+
+
+# Adding a build
+
+
+def written(place: Path, fmt: str, *names: str, content: bytes = b"new") -> Build:
+    for name in names:
+        (place / name).write_bytes(content)
+    return Build(fmt, names[0], record_files(place, [Path(name) for name in names]))
+
+
+def test_a_build_is_added_and_replaced(made: Artefact) -> None:
+    record_validation(made.folder, "onnx", {"cosine": 1.0})
+    first = add_build(made.folder, lambda place: written(place, "tensorrt", "model.a.plan", "model.a.json"))
+    add_build(made.folder, lambda place: written(place, "tensorrt", "model.b.plan"))
+    record_validation(made.folder, "tensorrt", {"cosine": 1.0})
+    again = add_build(made.folder, lambda place: written(place, "tensorrt", "model.a.plan", content=b"newer"))
+    opened = open_artefact(made.folder)
+    opened.verify()
+    assert {build.main: build for build in opened.builds("tensorrt")}["model.a.plan"] == again != first
+    assert [build.main for build in opened.builds("tensorrt")] == ["model.b.plan", "model.a.plan"]
+    assert set(opened.manifest.validation) == {"onnx"}
+    assert opened.manifest.identity() == made.manifest.identity()
+
+
+def test_a_build_does_not_replace_a_file_of_another_format(made: Artefact) -> None:
+    with pytest.raises(ArtefactError, match=r"tensorrt would replace 'model\.ts', which belongs to torchscript"):
+        add_build(made.folder, lambda place: written(place, "tensorrt", "model.a.plan", "model.ts"))
+    made.verify()
+    assert (made.folder / "model.ts").read_bytes() == b"script"
+    assert open_artefact(made.folder).manifest == made.manifest
+
+
+def test_a_build_that_fails_leaves_the_artefact_alone(made: Artefact) -> None:
+    def fail(place: Path) -> Build:
+        written(place, "tensorrt", "model.a.plan")
+        raise KeyboardInterrupt
+
+    before = sorted(made.folder.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        add_build(made.folder, fail)
+    assert sorted(made.folder.iterdir()) == before
 
 
 # Writing
@@ -454,6 +504,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from vtp_export.errors import ArtefactError
+from vtp_export.json_records import to_json
 from vtp_export.runtime.artefact import writing
 try:
     with writing(Path(sys.argv[1]), force=False) as folder:
@@ -526,7 +577,8 @@ def test_a_reader_never_misses_the_folder(made: Artefact) -> None:
             except ArtefactError as error:
                 wrong.append(str(error))
                 return
-            if set(opened.manifest.files) != {"model.onnx", "model.onnx.data", "model.ts"}:
+            names = {name for build in opened.manifest.builds for name in build.files}
+            if names != {"model.onnx", "model.onnx.data", "model.ts"}:
                 wrong.append("half a manifest")
 
     readers = [threading.Thread(target=read) for _ in range(2)]

@@ -363,6 +363,7 @@ BEHAVIOURS = {
     "IProgressMonitor": {"__init__": lambda this: None},
     "Runtime": {"__init__": _keep("logger"), "deserialize_cuda_engine": deserialize},
     "ICudaEngine": {
+        "name": lambda this: this._plan["name"],
         "num_io_tensors": lambda this: len(this._io),
         "get_tensor_name": lambda this, index: this._io[index].name,
         "get_tensor_mode": tensor_mode,

@@ -24,11 +24,10 @@ import numpy as np
 
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.runtime.libraries import needed, not_loadable
-from vtp_export.runtime.session import PROVIDERS
 
-NAMES = dict(
-    zip(PROVIDERS, ("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"), strict=True)
-)
+NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+"""ONNX Runtime's names of the providers that are used here."""
+
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 PRODUCTS = ("MatMul", "Gemm", "Conv", "Attention", "Einsum")
 """Parts of the names of operators that a device was asked for."""
@@ -205,7 +204,7 @@ def check(session: Any, provider: str) -> tuple[str, ...]:
     products = {op: n for op, n in strayed.items() if any(part in op for part in PRODUCTS)}
     if products or not here:
         told = _told(products) if products else f"all {total} nodes"
-        raise UnavailableError(f"{name} leaves {told} to the CPU; choose --provider cpu, or another runtime")
+        raise UnavailableError(f"{name} leaves {told} to the CPU; choose the device cpu, or another format")
     if not strayed:
         return ()
     return (f"{name} runs {here} of {total} nodes; on the CPU: {_told(strayed)}",)

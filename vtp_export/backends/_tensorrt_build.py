@@ -5,46 +5,31 @@ asked for and 11 does anyway.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtp_export.backends.base import Plan
 from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
+from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.replacing import locked
 
-Progress = Callable[[str, int, int], None]
-"""What is being done, steps done, steps in all."""
 
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How to build.
-
-    workspace_gb: most device memory that a kernel may use for itself; None leaves it to TensorRT.
-    progress: told of every phase of the build.
-    """
-
-    workspace_gb: float | None = None
-    progress: Progress = lambda text, done, total: None
-
-
-def build_plan(onnx: Path, plan: Plan, options: BuildOptions) -> tuple[bytes, str]:
+def build_plan(onnx: Path, brief: Brief, workspace_gb: float | None, progress: Progress) -> tuple[bytes, str]:
     """Parse and build.
 
     Args:
         onnx: the file; weights beside it are found from its path.
-        plan: its batch becomes the optimisation profile, its identity the engine's name.
-        options: see there.
+        brief: its batch becomes the optimisation profile, its identity the engine's name.
+        workspace_gb: most device memory that a kernel may use for itself; None leaves it to TensorRT.
+        progress: told of every phase of the build.
 
     Returns:
         The plan, and the engine inspector's report as JSON.
 
     Raises:
         ExportError: the parser refuses a node, or no engine could be built; relays TensorRT's words.
-        BaseException: what `options.progress` raised, a KeyboardInterrupt among them; the build was stopped.
+        BaseException: what `progress` raised, a KeyboardInterrupt among them; the build was stopped.
     """
     import tensorrt as trt
 
@@ -53,17 +38,17 @@ def build_plan(onnx: Path, plan: Plan, options: BuildOptions) -> tuple[bytes, st
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # 1 in 10.3 and 0 in 11: never write the number
     network = builder.create_network(flags)
     _parse(trt.OnnxParser(network, log), onnx, log)
-    network.name = plan.identity  # after the parser, which may name it too; the metadata of the file do not come along
+    network.name = brief.identity  # after the parser, which may name it too; the metadata of the file do not come along
     config = builder.create_builder_config()
     # The erank branch needs float32 products, and TF32 rounds their inputs to ten bits; half precision is in the graph.
     config.clear_flag(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    monitor = config.progress_monitor = _monitor(options.progress)
-    if options.workspace_gb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gb * 2**30))
+    monitor = config.progress_monitor = _monitor(progress)
+    if workspace_gb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(workspace_gb * 2**30))
     profile = builder.create_optimization_profile()
-    for spec in plan.inputs:
-        sizes = (plan.batch.min, plan.batch.opt, plan.batch.max)
+    for spec in brief.inputs:
+        sizes = (brief.batch.min, brief.batch.opt, brief.batch.max)
         profile.set_shape(spec.name, *(tuple(size if axis == "b" else axis for axis in spec.shape) for size in sizes))
     config.add_optimization_profile(profile)
     cache = cache_file(trt.__version__)
@@ -76,7 +61,7 @@ def build_plan(onnx: Path, plan: Plan, options: BuildOptions) -> tuple[bytes, st
     try:
         _merge_cache(config, cache)
     except (OSError, ArtefactError) as error:  # not worth a build that took ten minutes
-        options.progress(f"timings of kernels are not kept: {error}", 0, 0)
+        progress(f"timings of kernels are not kept: {error}", 0, 0)
     return bytes(built), _inspected(bytes(built), log)
 
 

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from vtp_export.backends._tensorrt_build import logger
+from vtp_export.backends.base import refuse_other_identity, refuse_other_outputs
 from vtp_export.errors import ArtefactError, ImageError, UnavailableError
+from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.cuda import Buffer, Graph, Stream, device
 from vtp_export.runtime.dlpack import CUDA, DeviceArray, borrowed
 from vtp_export.runtime.session import Arrays, Session
+from vtp_export.spec import Build
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -41,36 +44,40 @@ class TensorrtSession(Session):
     """An engine with one execution context. Runs take turns: a context does one thing at a time.
 
     Args:
-        path: the plan; its digest and what it was built on have been checked.
-        outputs: names in order.
+        folder: of the artefact.
+        build: its digests and what it was built on have been checked.
+        brief: what was promised.
         cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on. Each
             batch size takes the memory of a context of its own.
 
     Raises:
-        ArtefactError: TensorRT refuses the plan; relays its words.
+        ArtefactError: TensorRT refuses the plan; relays its words. Or the plan is of another manifest.
         UnavailableError: the device has not enough memory.
     """
 
-    def __init__(self, path: Path, outputs: tuple[str, ...], cuda_graphs: bool = False) -> None:
+    def __init__(self, folder: Path, build: Build, brief: Brief, cuda_graphs: bool) -> None:
+        super().__init__(brief.outputs, "cuda")
         import tensorrt as trt
 
         self._log = logger()
         self._runtime = trt.Runtime(self._log)  # must outlive the engine
-        engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        engine = self._runtime.deserialize_cuda_engine((folder / build.main).read_bytes())
         if engine is None:
-            raise ArtefactError(f"TensorRT refuses {path.name}: {self._log.last() or 'it gave no reason'}")
-        self._engine, self._outputs, self._lock = engine, outputs, threading.Lock()
-        self._device, self._stream = device(), Stream()
+            raise ArtefactError(f"TensorRT refuses {build.main}: {self._log.last() or 'it gave no reason'}")
+        refuse_other_identity(engine.name, brief, build)
+        self._names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        refuse_other_outputs(self._names, brief, build)
+        self._engine, self._lock = engine, threading.Lock()
+        self._number, self._stream = device(), Stream()
         self._buffers: list[Buffer] = []
         # A context that was captured must not be changed afterwards, so with graphs each shape has one of its own.
         self._cuda_graphs, self._captured = cuda_graphs, dict[Shapes, _Work]()
-        self._closed = False
         try:
             self._plain = _Work(self._new_context())
             self._tensors = self._allocated(trt, self._plain.context)
             self._set_addresses(self._plain.context)
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
 
     def _new_context(self) -> Any:
@@ -81,13 +88,12 @@ class TensorrtSession(Session):
 
     def _allocated(self, trt: Any, context: Any) -> dict[str, _Tensor]:
         engine = self._engine
-        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        inputs = [name for name in self._names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         for name in inputs:
             largest = engine.get_tensor_profile_shape(name, 0)[2]
             context.set_input_shape(name, tuple(largest))
         found = {}
-        for name in names:
+        for name in self._names:
             dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
             buffer = Buffer(math.prod(tuple(context.get_tensor_shape(name))) * dtype.itemsize)
             self._buffers.append(buffer)
@@ -98,72 +104,56 @@ class TensorrtSession(Session):
         for tensor in self._tensors.values():
             context.set_tensor_address(tensor.name, tensor.buffer.pointer)
 
-    def __enter__(self) -> "TensorrtSession":
-        """Itself."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Free the device's memory."""
+    def _close(self) -> None:
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                for work in self._captured.values():
-                    if work.graph is not None:
-                        work.graph.destroy()
-                for buffer in self._buffers:
-                    buffer.free()
-                self._stream.destroy()
-                self._captured, self._plain = {}, _Work(None)
-                self._engine = self._runtime = None
+            for work in self._captured.values():
+                if work.graph is not None:
+                    work.graph.destroy()
+            for buffer in self._buffers:
+                buffer.free()
+            self._stream.destroy()
+            self._captured, self._plain = {}, _Work(None)
+            self._engine = self._runtime = None
 
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """See `Session`."""
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        with self._turn({name: array.shape for name, array in arrays.items()}) as work:
-            for name, array in arrays.items():
+    def _run(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        with self._turn({name: array.shape for name, array in whole.items()}) as work:
+            for name, array in whole.items():
                 self._stream.upload(array, self._tensors[name].buffer.pointer)
             self._execute(work)
-            shapes = {name: tuple(work.context.get_tensor_shape(name)) for name in self._outputs}
+            shapes = {spec.name: tuple(work.context.get_tensor_shape(spec.name)) for spec in self.outputs}
             results = {name: np.empty(shape, self._tensors[name].dtype) for name, shape in shapes.items()}
             for name, result in results.items():
                 self._stream.download(self._tensors[name].buffer.pointer, result)
             self._stream.wait()
         return results
 
-    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, DeviceArray]:
-        """The same, without leaving the device.
-
-        Args:
-            inputs: tensors on this GPU, of any library that has DLPack.
-
-        Returns:
-            Arrays by name that any such library takes over, `torch.from_dlpack(found["tokens"])`, owning their memory.
+    def _run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs are `DeviceArray`s.
 
         Raises:
-            ImageError: a tensor is not on the GPU, or not in C order, or of another dtype.
+            ImageError: a tensor is not on this GPU, or not in C order, or of another dtype.
         """
-        with self._views(inputs) as views, self._turn({n: view.shape for n, view in views.items()}) as work:
+        with self._views(arrays) as views, self._turn({n: view.shape for n, view in views.items()}) as work:
             for name, view in views.items():
                 self._stream.move(view.pointer, self._tensors[name].buffer.pointer, view.nbytes)
             self._execute(work)
             results = {}
-            for name in self._outputs:
-                shape, tensor = tuple(work.context.get_tensor_shape(name)), self._tensors[name]
-                mine = Buffer(math.prod(shape) * tensor.dtype.itemsize)
-                self._stream.move(tensor.buffer.pointer, mine.pointer, mine.nbytes)
-                results[name] = DeviceArray(mine.pointer, shape, tensor.dtype, (CUDA, self._device), mine)
+            for spec in self.outputs:
+                shape, tensor = tuple(work.context.get_tensor_shape(spec.name)), self._tensors[spec.name]
+                copy = Buffer(math.prod(shape) * tensor.dtype.itemsize)
+                self._stream.move(tensor.buffer.pointer, copy.pointer, copy.nbytes)
+                results[spec.name] = DeviceArray(copy.pointer, shape, tensor.dtype, (CUDA, self._number), copy)
             self._stream.wait()
         return results
 
     @contextmanager
-    def _views(self, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        if self._closed:
-            raise ValueError("this session is closed")  # its stream is no more, and must not be waited for
+    def _views(self, arrays: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         with ExitStack() as stack:
-            views = {n: stack.enter_context(borrowed(tensor, self._stream.handle)) for n, tensor in inputs.items()}
+            views = {n: stack.enter_context(borrowed(tensor, self._stream.handle)) for n, tensor in arrays.items()}
             for name, view in views.items():
-                if view.device != (CUDA, self._device):
-                    right = f"it must be on the GPU of this session, {(CUDA, self._device)}"
+                if view.device != (CUDA, self._number):
+                    right = f"it must be on the GPU of this session, {(CUDA, self._number)}"
                     raise ImageError(f"{name} lies on DLPack's device {view.device}; {right}")
                 if view.dtype != self._tensors[name].dtype:
                     raise ImageError(f"{name} is {view.dtype}; it must be {self._tensors[name].dtype}")
@@ -173,8 +163,7 @@ class TensorrtSession(Session):
     def _turn(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[_Work]:
         """The device to oneself, and a context with these input shapes."""
         with self._lock:
-            if self._closed:
-                raise ValueError("this session is closed")
+            self._refuse_closed()  # it may have been closed while this run waited for its turn
             yield self._work_of(shapes)
 
     def _work_of(self, shapes: dict[str, tuple[int, ...]]) -> _Work:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtp_export.backends.base import Plan
 from vtp_export.errors import ImageError, UnavailableError
-from vtp_export.runtime.session import Arrays, OpenOptions, Session
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Arrays, Session
+from vtp_export.spec import TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,34 +25,28 @@ def missing_torch() -> str | None:
     return None
 
 
-def prepare(options: OpenOptions, missing: str | None) -> str:
+def prepare(device: str, threads: int | None) -> None:
     """Set torch up for a session.
 
     Args:
-        options: of `Backend.open`.
-        missing: what `Backend.missing` said.
-
-    Returns:
-        The name of the device: "cpu" or "cuda".
+        device: "cpu" or "cuda".
+        threads: see `Backend.open`.
 
     Raises:
         UnavailableError: torch, or a device of the kind that was asked for, is not there.
     """
-    if missing is not None:
-        raise UnavailableError(missing)
-    if options.where == "tensorrt":
-        raise UnavailableError("torch runs this format, on cpu or cuda; TensorRT takes the formats onnx and tensorrt")
+    if reason := missing_torch():
+        raise UnavailableError(reason)
     import torch
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    if options.where == "cuda":
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "cuda":
         if reason := _why_no_cuda():
             raise UnavailableError(reason)
         # 10 bits of mantissa are too few for effective rank and distances, and torch allows them in convolutions.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-    return options.where
 
 
 def _why_no_cuda() -> str | None:
@@ -66,14 +61,14 @@ def _why_no_cuda() -> str | None:
     return None
 
 
-def example_inputs(plan: Plan, batch: int) -> "tuple[Tensor, ...]":
+def example_inputs(brief: Brief, batch: int) -> "tuple[Tensor, ...]":
     """Random inputs of the declared shapes; their values do not enter the exported file."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     return tuple(
         torch.randn([batch if axis == "b" else axis for axis in spec.shape], generator=generator)  # type: ignore[misc]
-        for spec in plan.inputs
+        for spec in brief.inputs
     )
 
 
@@ -94,44 +89,37 @@ def ensure_room(graph: "nn.Module", folder: Path) -> None:
 class TorchSession(Session):
     """Run a callable of tensors on a device as a session."""
 
-    def __init__(self, call: Callable[..., Any], outputs: tuple[str, ...], device: str) -> None:
+    def __init__(self, call: Callable[..., Any], outputs: tuple[TensorSpec, ...], device: str) -> None:
+        super().__init__(outputs, device)
         self._call: Callable[..., Any] | None = call
-        self._outputs = outputs
-        self._device = device
 
-    def __enter__(self) -> "TorchSession":
-        """Itself."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Drop the model."""
+    def _close(self) -> None:
         self._call = None
 
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """See `Session.run`."""
+    def _run(self, arrays: Arrays) -> dict[str, np.ndarray]:
         import torch
 
         # Copies both ways: the caller may change its arrays, and the results must outlive the next run.
-        tensors = [torch.from_numpy(np.array(array)).to(self._device) for array in inputs.values()]
+        tensors = [torch.from_numpy(np.array(array)).to(self.device) for array in arrays.values()]
         return {name: result.cpu().numpy().copy() for name, result in self._results(tensors).items()}
 
-    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Session`; the outputs are tensors."""
+    def _run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs are tensors."""
         import torch.utils.dlpack
 
-        tensors = [torch.utils.dlpack.from_dlpack(array) for array in inputs.values()]
-        for name, tensor in zip(inputs, tensors, strict=True):
-            if tensor.device.type != self._device:
-                raise ImageError(f"'{name}' is on {tensor.device.type} and this session runs on {self._device}")
+        tensors = [torch.utils.dlpack.from_dlpack(array) for array in arrays.values()]
+        for name, tensor in zip(arrays, tensors, strict=True):
+            if tensor.device.type != self.device:
+                raise ImageError(f"'{name}' is on {tensor.device.type} and this session runs on {self.device}")
         results = {name: result.clone() for name, result in self._results(tensors).items()}
-        if self._device == "cuda":
+        if self.device == "cuda":
             torch.cuda.synchronize()
         return results
 
     def _results(self, tensors: "list[Tensor]") -> "dict[str, Tensor]":
         import torch
 
-        if self._call is None:
-            raise ValueError("this session is closed")
+        call = self._call
+        assert call is not None
         with torch.inference_mode():
-            return dict(zip(self._outputs, self._call(*tensors), strict=True))
+            return self.named(call(*tensors))

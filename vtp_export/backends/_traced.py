@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vtp_export.backends._torch import example_inputs
-from vtp_export.backends.base import Plan
 from vtp_export.errors import ExportError
+from vtp_export.runtime.brief import Brief
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
 
-def exported_program(graph: "nn.Module", plan: Plan) -> "ExportedProgram":
+def exported_program(graph: "nn.Module", brief: Brief) -> "ExportedProgram":
     """Capture the graph with a dynamic batch axis.
 
     Raises:
@@ -23,14 +23,14 @@ def exported_program(graph: "nn.Module", plan: Plan) -> "ExportedProgram":
     """
     import torch
 
-    lowest, highest = plan.batch.min, plan.batch.max
+    lowest, highest = brief.batch.min, brief.batch.max
     # A batch fixed at one number is a constant of the graph, and needs no dynamic axis.
     axis = {0: torch.export.Dim("batch", min=lowest, max=highest)} if highest > lowest else None
     size = min(max(lowest, 2), highest)  # 2 rather than 1, which torch.export would take for a constant
     try:
         with torch_warnings_contained(), torch.no_grad():
             return torch.export.export(
-                graph, example_inputs(plan, size), dynamic_shapes=tuple(axis for _ in plan.inputs), strict=False
+                graph, example_inputs(brief, size), dynamic_shapes=tuple(axis for _ in brief.inputs), strict=False
             )
     except Exception as error:  # torch raises many kinds here, none of them documented
         raise ExportError(f"torch.export cannot follow the graph: {str(error).strip().splitlines()[0]}") from error

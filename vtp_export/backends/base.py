@@ -1,95 +1,164 @@
-"""The contract of a backend file: a graph becomes a file, a file becomes a session.
+"""The contract of a backend file: a graph, or another format's file, becomes a build; a build becomes a session.
 
 A file `backends/FORMAT.py` defines `class Backend(base.Backend)`. Importing it must cost nothing: its libraries are
-imported inside the methods. `build()` may import torch; `open()` may not, unless the format cannot be run without it.
+imported inside the methods. `build()` from a graph may import torch; nothing else may, unless the format cannot be run
+without it.
 
 Laws, checked for every file: the artefact agrees with eager for every pruner; outputs of one run survive the next;
-batch b equals b single images; leaving the `with` block closes; `missing()` names what to install; a provider that is
-not there is refused.
+batch b equals b single images; leaving the `with` block closes; `missing()` names what to install; a device that is
+not there is refused; no two formats have the same rank.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, ClassVar, Literal
 
-from vtp_export.runtime.artefact import Artefact
-from vtp_export.runtime.session import PROVIDERS, OpenOptions, Session
-from vtp_export.spec import BatchRange, EngineRecord, TensorSpec
+from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.progress import Progress
+from vtp_export.runtime.artefact import record_files
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Session
+from vtp_export.spec import Build, EngineRecord
 
-if TYPE_CHECKING:
-    from torch import nn
+IDENTITY = "vtp_export.manifest"
+"""Under this name a main file carries the identity of its manifest, where the format has a place for names."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a backend must know of a graph besides the graph.
-
-    identity: digest of the manifest, to be carried in the file where the format has a place for it.
-    """
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    batch: BatchRange
-    identity: str
+class NoOptions:
+    """For a format that has none."""
 
 
-class Backend(Protocol):
-    """One artefact format."""
+class Backend(ABC):
+    """One artefact format. A class that lacks any of the abstract names below cannot be used."""
 
-    loop_free: bool = False
-    """Whether graphs for this format never have the loop operator: the rounds of greedy methods are unrolled."""
+    loops: ClassVar[bool] = True
+    """Whether its graphs may have the loop operator; without, the rounds of greedy methods are unrolled."""
 
-    usual: str = "cpu"
-    """The provider that runs such a file where none is named."""
+    int8: ClassVar[tuple[str, ...]] = ()
+    """Forms of int8 that a graph for this format may hold: "dynamic", "static" (see `graphs.int8`), the usual first."""
 
-    int8: tuple[str, ...] = ()
-    """Forms of int8 that a graph for this format may hold: "dynamic", "static" (`precision.int8`), the usual first."""
+    Options: ClassVar[type[Any]] = NoOptions
+    """Frozen dataclass of what can be set when a build is opened; every field has a default."""
 
-    providers: tuple[str, ...] = PROVIDERS
-    """What can run such a file at all, whether or not this machine has it."""
+    BuildOptions: ClassVar[type[Any]] = NoOptions
+    """Frozen dataclass of what can be set when it is built; every field has a default."""
 
+    @property
+    @abstractmethod
+    def devices(self) -> tuple[str, ...]:
+        """Where it can run at all, "cpu" or "cuda", whether or not this machine has it; the usual first."""
+
+    @property
+    @abstractmethod
+    def rank(self) -> int:
+        """Formats are tried in ascending order where none is named."""
+
+    @property
+    @abstractmethod
+    def source(self) -> Literal["graph", "onnx", "pt2"]:
+        """What it is built from: the graph itself, or the main file of another format, which takes no torch."""
+
+    @property
+    @abstractmethod
+    def main(self) -> str:
+        """Name of the main file that is built on this machine.
+
+        Raises:
+            UnavailableError: the name depends on a device that is not there.
+        """
+
+    @abstractmethod
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
-        ...
 
-    def build(self, graph: "nn.Module", plan: Plan, folder: Path) -> list[Path]:
-        """Write `model.*` into `folder`.
+    @abstractmethod
+    def build(self, source: Any, brief: Brief, folder: Path, progress: Progress) -> Build:
+        """Write `main`, and what belongs to it, into `folder`.
+
+        Args:
+            source: an `nn.Module` where `source` is "graph", else the path of that format's main file.
+            brief: what was promised.
+            folder: of the artefact, or a fresh one inside of it.
+            progress: told of every long step.
 
         Returns:
-            Every file written, the main one first.
+            See `built`.
 
         Raises:
-            ExportError: the graph cannot be turned into this format.
+            ExportError: the source cannot be turned into this format.
+            UnavailableError: what it takes is not installed.
         """
-        ...
 
-    def engines(self, files: Sequence[Path]) -> dict[str, EngineRecord]:
-        """What files that were just built were compiled on, by name; empty where they run anywhere."""
-        return {}
+    def unfit(self, build: Build) -> str | None:
+        """Why a build that was compiled elsewhere cannot run on this machine, or None; reads no file.
 
-    def file(self, artefact: Artefact, fmt: str) -> Path:
-        """The main file to open here, chosen by what the manifest says; reads no other file.
+        Raises:
+            UnavailableError: the machine has no such device.
+        """
+        return None
+
+    @abstractmethod
+    def open(self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: Any) -> Session:
+        """Load a build. The caller has verified its digests.
 
         Args:
-            artefact: with at least one file of the format.
-            fmt: the format's name.
+            folder: of the artefact.
+            build: one of this format, that is not `unfit`.
+            brief: what was promised.
+            device: one of `devices`. It is an order: where it cannot run, opening fails and never falls back.
+            threads: CPU threads of one run, or None for the runtime's own choice.
+            options: an `Options`.
 
         Raises:
-            ArtefactError: none of its files was compiled for this machine; says what to build.
+            UnavailableError: the runtime is not installed, or cannot run on the device.
+            ArtefactError: the runtime refuses the file, or the file is of another manifest.
         """
-        return artefact.model_file(fmt)
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
-        """Load the main file. The caller has verified its digest.
+    @property
+    def format(self) -> str:
+        """Its name, which is that of its file."""
+        return type(self).__module__.rpartition(".")[2]
 
-        Args:
-            path: the main file.
-            outputs: names in order.
-            options: see `OpenOptions`.
+    def built(self, folder: Path, *beside: str, engine: EngineRecord | None = None) -> Build:
+        """The record of what has been written into `folder`: `main`, and the files beside it."""
+        return Build(
+            self.format, self.main, record_files(folder, [Path(name) for name in (self.main, *beside)]), engine
+        )
+
+    def device(self, asked: str | None) -> str:
+        """The device that was asked for, or the usual one.
 
         Raises:
-            UnavailableError: the runtime is not installed, or cannot run on the provider.
-            ArtefactError: the runtime refuses the file.
+            UnavailableError: this format does not run there.
         """
-        ...
+        if asked is not None and asked not in self.devices:
+            raise UnavailableError(f"{self.format} runs on {' or '.join(self.devices)}, not on {asked}")
+        return asked or self.devices[0]
+
+
+def refuse_other_outputs(found: Collection[str], brief: Brief, build: Build) -> None:
+    """See that a file returns what was promised.
+
+    Raises:
+        ArtefactError: an output is missing.
+    """
+    if absent := [spec.name for spec in brief.outputs if spec.name not in found]:
+        raise ArtefactError(
+            f"{build.main} returns {', '.join(found)}, and the manifest promises {', '.join(absent)} too; export again"
+        )
+
+
+def refuse_other_identity(found: str | None, brief: Brief, build: Build) -> None:
+    """See that a file was made for the manifest that tells of it.
+
+    Raises:
+        ArtefactError: it was not.
+    """
+    if found != brief.identity:
+        raise ArtefactError(
+            f"{build.main} was made for another manifest ({(found or 'it names none')[:12]} instead of "
+            f"{brief.identity[:12]}); export again"
+        )

@@ -5,6 +5,7 @@ Standard operators of opset 20 and IR 10 only, no fused operators of one vendor:
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ import numpy as np
 from vtp_export.backends import base
 from vtp_export.backends._providers import check, providers, why_unavailable
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
-from vtp_export.errors import ArtefactError, ExportError, ImageError, UnavailableError
-from vtp_export.runtime.session import Arrays, OpenOptions, Session
+from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
+from vtp_export.progress import Progress
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Arrays, Session
+from vtp_export.spec import Build, TensorSpec
 
 if TYPE_CHECKING:
     from onnxruntime import OrtValue
@@ -25,13 +29,26 @@ IR_VERSION = 10  # runtimes of 2024 and before refuse a higher one
 EXTERNAL_ABOVE = 256 * 2**20
 """Weights above this many bytes go to a file of their own: protobuf ends at 2 GB, and a mapped file loads lazily."""
 
-IDENTITY_KEY = "vtp_export.manifest"
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the file is run.
+
+    tensorrt: on cuda, through ONNX Runtime's TensorRT provider, which builds engines at the first runs and keeps them.
+    """
+
+    tensorrt: bool = False
 
 
 class Backend(base.Backend):
     """`model.onnx`, with `model.onnx.data` beside it when the weights are large."""
 
+    devices = ("cpu", "cuda")
+    rank = 20
+    source = "graph"
+    main = "model.onnx"
     int8 = ("dynamic", "static")
+    Options = RunOptions
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
@@ -39,15 +56,14 @@ class Backend(base.Backend):
             return "onnxruntime is not installed: pip install 'vtp-export[onnxruntime]' (or [onnxruntime-gpu])"
         return None
 
-    def build(self, graph: "nn.Module", plan: base.Plan, folder: Path) -> list[Path]:
+    def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
         """Export with the dynamo exporter."""
         import torch
 
         from vtp_export.backends._translations import translations
 
-        path = folder / "model.onnx"
-        program = exported_program(graph, plan)
-        names = [spec.name for spec in plan.inputs], [spec.name for spec in plan.outputs]
+        program = exported_program(source, brief)
+        names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
         try:
             with torch_warnings_contained():
                 onnx_program = torch.onnx.export(
@@ -64,81 +80,79 @@ class Backend(base.Backend):
         assert onnx_program is not None
         model = onnx_program.model
         model.ir_version = IR_VERSION
-        model.metadata_props[IDENTITY_KEY] = plan.identity
-        external = sum(tensor.nbytes for tensor in graph.state_dict().values()) > EXTERNAL_ABOVE
-        onnx_program.save(path, external_data=external)
-        return sorted(folder.glob("model.onnx*"), key=lambda file: len(file.name))
+        model.metadata_props[base.IDENTITY] = brief.identity
+        external = sum(tensor.nbytes for tensor in source.state_dict().values()) > EXTERNAL_ABOVE
+        onnx_program.save(folder / self.main, external_data=external)
+        return self.built(folder, *([f"{self.main}.data"] if external else []))
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
+    def open(
+        self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: RunOptions
+    ) -> Session:
         """Load into ONNX Runtime, on the CPU or through the CUDA or TensorRT provider."""
         if reason := self.missing():
             raise UnavailableError(reason)
-        if options.where != "cpu" and (reason := why_unavailable(options.where)):
+        if options.tensorrt and device != "cuda":
+            raise SpecError(f"the option tensorrt is for the device cuda, and the device is {device}")
+        provider = "tensorrt" if options.tensorrt else device
+        if provider != "cpu" and (reason := why_unavailable(provider)):
             raise UnavailableError(reason)
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if options.threads is not None:
-            settings.intra_op_num_threads = options.threads
-        chosen = providers(options.where, path)
+        if threads is not None:
+            settings.intra_op_num_threads = threads
+        path = folder / build.main
+        chosen = providers(provider, path)
         try:
             session = onnxruntime.InferenceSession(str(path), settings, providers=chosen, enable_fallback=0)
         except Exception as error:  # its exceptions share no base class but Exception
             told = str(error).strip().splitlines()[0]
-            if options.where == "cpu":
+            if provider == "cpu":
                 raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
-            raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {options.where}: {told}") from error
-        return OnnxSession(session, outputs, options.where, check(session, options.where))
+            raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {provider}: {told}") from error
+        base.refuse_other_identity(session.get_modelmeta().custom_metadata_map.get(base.IDENTITY), brief, build)
+        base.refuse_other_outputs([output.name for output in session.get_outputs()], brief, build)
+        return OnnxSession(session, brief.outputs, device, check(session, provider))
 
 
 class OnnxSession(Session):
     """An ONNX Runtime session."""
 
-    def __init__(self, session: Any, outputs: tuple[str, ...], provider: str, notes: tuple[str, ...]) -> None:
+    def __init__(self, session: Any, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...]) -> None:
+        super().__init__(outputs, device, notes)
         self._session = session
-        self._outputs = outputs
-        self._device = "cpu" if provider == "cpu" else "cuda"
-        self.notes = notes
 
-    def __enter__(self) -> "OnnxSession":
-        """Itself."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Drop the runtime's session."""
+    def _close(self) -> None:
         self._session = None
 
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """See `Session`."""
+    def _run(self, arrays: Arrays) -> dict[str, np.ndarray]:
         from onnxruntime import OrtValue
 
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        values = {name: OrtValue.ortvalue_from_numpy(array, self._device, 0) for name, array in arrays.items()}
-        return dict(zip(self._outputs, self._bound(values).copy_outputs_to_cpu(), strict=True))
+        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        values = {name: OrtValue.ortvalue_from_numpy(array, self.device, 0) for name, array in whole.items()}
+        return self.named(self._bound(values).copy_outputs_to_cpu())
 
-    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Session`; the outputs are `onnxruntime.OrtValue`s."""
+    def _run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs are `onnxruntime.OrtValue`s."""
         from onnxruntime import OrtValue
 
         if not hasattr(OrtValue, "from_dlpack"):
             raise UnavailableError("this onnxruntime has no DLPack; install a newer one, or use run")
-        values = {name: OrtValue.from_dlpack(array) for name, array in inputs.items()}
+        values = {name: OrtValue.from_dlpack(array) for name, array in arrays.items()}
         for name, value in values.items():
-            if value.device_name() != self._device:
-                raise ImageError(f"'{name}' is on {value.device_name()} and this session runs on {self._device}")
-        return dict(zip(self._outputs, self._bound(values).get_outputs(), strict=True))
+            if value.device_name() != self.device:
+                raise ImageError(f"'{name}' is on {value.device_name()} and this session runs on {self.device}")
+        return self.named(self._bound(values).get_outputs())
 
     def _bound(self, values: "Mapping[str, OrtValue]") -> Any:
         """A binding that has run: its outputs are new memory on the device. One for each run: threads share nothing."""
-        if self._session is None:
-            raise ValueError("this session is closed")
         binding = self._session.io_binding()
         for name, value in values.items():
             binding.bind_ortvalue_input(name, value)
-        for name in self._outputs:
-            binding.bind_output(name, self._device, 0)
+        for spec in self.outputs:
+            binding.bind_output(spec.name, self.device, 0)
         binding.synchronize_inputs()  # with the default stream, on which other libraries work
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()

@@ -7,7 +7,10 @@ from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch, prepare
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError
-from vtp_export.runtime.session import OpenOptions, Session
+from vtp_export.progress import Progress
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Session
+from vtp_export.spec import Build
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,35 +19,41 @@ if TYPE_CHECKING:
 class Backend(base.Backend):
     """`model.pt2`."""
 
-    providers = ("cpu", "cuda")
+    devices = ("cpu", "cuda")
+    rank = 30
+    source = "graph"
+    main = "model.pt2"
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
         return missing_torch()
 
-    def build(self, graph: "nn.Module", plan: base.Plan, folder: Path) -> list[Path]:
+    def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
         """Export with a dynamic batch."""
         import torch
 
-        path = folder / "model.pt2"
-        program = exported_program(graph, plan)
+        program = exported_program(source, brief)
         program.example_inputs = None  # megabytes of random pixels that nobody asks for
-        ensure_room(graph, folder)
+        ensure_room(source, folder)
         with torch_warnings_contained():
-            torch.export.save(program, path, extra_files={"manifest_identity": plan.identity})
-        return [path]
+            torch.export.save(program, folder / self.main, extra_files={base.IDENTITY: brief.identity})
+        return self.built(folder)
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
+    def open(
+        self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.NoOptions
+    ) -> Session:
         """Load onto the CPU or a CUDA device."""
-        device = prepare(options, self.missing())
+        prepare(device, threads)
         import torch
         from torch.export.passes import move_to_device_pass
 
+        written = {base.IDENTITY: ""}
         try:
             with torch_warnings_contained():
-                program = torch.export.load(path)
+                program = torch.export.load(folder / build.main, extra_files=written)
         except Exception as error:  # of several modules, BadZipFile among them; none documented
-            raise ArtefactError(f"torch.export refuses {path.name}: {str(error).splitlines()[0]}") from error
+            raise ArtefactError(f"torch.export refuses {build.main}: {str(error).splitlines()[0]}") from error
+        base.refuse_other_identity(written[base.IDENTITY], brief, build)
         if device != "cpu":
             program = move_to_device_pass(program, device)
-        return TorchSession(program.module(), outputs, device)
+        return TorchSession(program.module(), brief.outputs, device)

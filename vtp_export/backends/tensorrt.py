@@ -5,22 +5,44 @@ Written against the documented API of both majors and exercised through a fake o
 
 import importlib.util
 import platform
-import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtp_export.backends import base
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import SpecError, UnavailableError
+from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
-from vtp_export.runtime.artefact import Artefact
-from vtp_export.runtime.session import OpenOptions, Session
-from vtp_export.spec import EngineRecord
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Session
+from vtp_export.spec import Build, EngineRecord
 
-if TYPE_CHECKING:
-    from torch import nn
 
-    from vtp_export.backends._tensorrt_build import BuildOptions
+@dataclass(frozen=True)
+class PlanOptions:
+    """How a plan is built.
+
+    workspace_gb: most device memory that one kernel may use for itself, in GB; None leaves it to TensorRT.
+
+    Raises:
+        SpecError: the workspace is no number above 0.
+    """
+
+    workspace_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.workspace_gb is not None and not self.workspace_gb > 0:
+            raise SpecError(f"workspace_gb is {self.workspace_gb}; it must be a number of gigabytes above 0")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a plan is run.
+
+    cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on.
+    """
+
+    cuda_graphs: bool = False
 
 
 def here() -> EngineRecord:
@@ -47,29 +69,21 @@ def _library() -> Any:
     return tensorrt
 
 
-def plan_name(record: EngineRecord) -> str:
-    """One file for each kind of GPU: `model.sm87.plan`."""
-    return f"model.sm{(record.compute_capability or '').replace('.', '')}.plan"
-
-
-def why_not(record: EngineRecord, mine: EngineRecord) -> str | None:
-    """What keeps a plan from running on this machine, or None: checked before TensorRT sees a byte of it."""
-    if record.runtime != mine.runtime:
-        return f"it was built by TensorRT {record.runtime}, and here is {mine.runtime}"
-    if record.compute_capability != mine.compute_capability:
-        built, found = record.compute_capability, mine.compute_capability
-        return f"it was built for compute capability {built} ({record.device}), and here is {found} ({mine.device})"
-    if record.platform != mine.platform:
-        return f"it was built on {record.platform}, and here is {mine.platform}"
-    return None
-
-
 class Backend(base.Backend):
     """`model.smNN.plan`, and beside it `model.smNN.layers.json`, what TensorRT's inspector says of it."""
 
-    loop_free, usual = True, "tensorrt"
+    devices = ("cuda",)
+    rank = 10  # whoever built a plan for this very device wants it used
+    source = "onnx"
+    loops = False
     int8 = ("static",)
-    providers = ("tensorrt",)
+    Options = RunOptions
+    BuildOptions = PlanOptions
+
+    @property
+    def main(self) -> str:
+        """One file for each kind of GPU: `model.sm87.plan`."""
+        return f"model.sm{cuda.compute_capability().replace('.', '')}.plan"
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
@@ -80,60 +94,41 @@ class Backend(base.Backend):
             )
         return cuda.missing()
 
-    def build(self, graph: "nn.Module", plan: base.Plan, folder: Path) -> list[Path]:
-        """By way of a neutral ONNX file that is not kept."""
-        from vtp_export.backends import onnx
+    def build(self, source: Path, brief: Brief, folder: Path, progress: Progress) -> Build:
+        """From an ONNX file, for the GPU of this machine."""
+        from vtp_export.backends._tensorrt_build import build_plan
 
         if reason := self.missing():
             raise UnavailableError(reason)
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            file = onnx.Backend().build(graph, plan, Path(place))[0]
-            return self.build_from(file, plan, folder)
-
-    def build_from(
-        self, onnx: Path, plan: base.Plan, folder: Path, options: "BuildOptions | None" = None
-    ) -> list[Path]:
-        """From an ONNX file; needs no torch.
-
-        Raises:
-            ExportError: the parser refuses a node, or no engine could be built.
-            UnavailableError: no GPU.
-        """
-        from vtp_export.backends._tensorrt_build import BuildOptions, build_plan
-
-        main = folder / plan_name(here())
-        built, layers = build_plan(onnx, plan, options or BuildOptions())
-        main.write_bytes(built)
+        options, engine = brief.options or PlanOptions(), here()
+        plan, layers = build_plan(source, brief, options.workspace_gb, progress)
+        main = folder / self.main
+        main.write_bytes(plan)
         report = main.with_suffix(".layers.json")
         report.write_text(layers, encoding="utf-8")
-        return [main, report]
+        return self.built(folder, report.name, engine=engine)
 
-    def engines(self, files: Sequence[Path]) -> dict[str, EngineRecord]:
-        """See `base.Backend`."""
-        return {file.name: here() for file in files if file.suffix == ".plan"}
+    def unfit(self, build: Build) -> str | None:
+        """Another version of TensorRT, another kind of GPU, another platform, or unknown which."""
+        made, mine = build.engine, here()
+        if made is None:
+            return "the manifest does not say what it was built on"
+        if made.runtime != mine.runtime:
+            return f"it was built by TensorRT {made.runtime}, and here is {mine.runtime}"
+        if made.compute_capability != mine.compute_capability:
+            capability = f"compute capability {made.compute_capability} ({made.device})"
+            return f"it was built for {capability}, and here is {mine.compute_capability} ({mine.device})"
+        if made.platform != mine.platform:
+            return f"it was built on {made.platform}, and here is {mine.platform}"
+        return None
 
-    def file(self, artefact: Artefact, fmt: str) -> Path:
-        """The plan for this GPU."""
-        mine, again = here(), f"build it here: vtp-export plan {artefact.folder}"
-        records = artefact.manifest.engines
-        plans = [name for name in sorted(artefact.manifest.files) if name.endswith(".plan")]
-        reasons = []
-        for name in plans:
-            if name not in records:
-                raise ArtefactError(f"the manifest does not say what {name} was built on; {again}")
-            reason = why_not(records[name], mine)
-            if reason is None:
-                return artefact.folder / name
-            reasons.append(f"{name}: {reason}")
-        raise ArtefactError(f"no plan of '{artefact.folder}' is for this machine ({'; '.join(reasons)}); {again}")
-
-    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
+    def open(
+        self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: RunOptions
+    ) -> Session:
         """Onto the GPU; threads have no meaning there."""
         from vtp_export.backends._tensorrt_run import TensorrtSession
 
-        if options.provider in ("cpu", "cuda"):
-            raise UnavailableError(f"a TensorRT plan runs on TensorRT, not on {options.provider}; use the format onnx")
         if reason := self.missing():
             raise UnavailableError(reason)
         _library()
-        return TensorrtSession(path, outputs, options.cuda_graphs)
+        return TensorrtSession(folder, build, brief, options.cuda_graphs)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, example_inputs, missing_torch, prepare
 from vtp_export.errors import ArtefactError, ExportError
-from vtp_export.runtime.session import OpenOptions, Session
+from vtp_export.progress import Progress
+from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.session import Session
+from vtp_export.spec import Build
 
 if TYPE_CHECKING:
     import torch
@@ -23,39 +26,45 @@ if TYPE_CHECKING:
 class Backend(base.Backend):
     """`model.ts`."""
 
-    providers = ("cpu", "cuda")
+    devices = ("cpu", "cuda")
+    rank = 40
+    source = "graph"
+    main = "model.ts"
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
         return missing_torch()
 
-    def build(self, graph: "nn.Module", plan: base.Plan, folder: Path) -> list[Path]:
+    def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
         """Trace at batch 2, so that no axis is mistaken for a constant 1."""
         import torch
 
-        path = folder / "model.ts"
         try:
             with _deprecation_contained(), torch.inference_mode():
-                traced = torch.jit.trace(graph, example_inputs(plan, 2), check_trace=False)
-                ensure_room(graph, folder)
-                torch.jit.save(traced, path, _extra_files={"manifest_identity": plan.identity})
+                traced = torch.jit.trace(source, example_inputs(brief, 2), check_trace=False)
+                ensure_room(source, folder)
+                torch.jit.save(traced, folder / self.main, _extra_files={base.IDENTITY: brief.identity})
         except (RuntimeError, TypeError) as error:
             raise ExportError(f"torch.jit.trace refused the graph: {error}") from error
-        return [path]
+        return self.built(folder)
 
-    def open(self, path: Path, outputs: tuple[str, ...], options: OpenOptions) -> Session:
+    def open(
+        self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.NoOptions
+    ) -> Session:
         """Load onto the CPU or a CUDA device."""
-        device = prepare(options, self.missing())
+        prepare(device, threads)
         import torch
 
+        written: dict[str, Any] = {base.IDENTITY: b""}  # torch.jit reads it as bytes
         try:
             with _deprecation_contained():
-                module = torch.jit.load(path, map_location=device)
+                module = torch.jit.load(folder / build.main, map_location=device, _extra_files=written)
         except (RuntimeError, ValueError) as error:
-            raise ArtefactError(f"torch.jit refuses {path.name}: {str(error).splitlines()[0]}") from error
+            raise ArtefactError(f"torch.jit refuses {build.main}: {str(error).splitlines()[0]}") from error
+        base.refuse_other_identity(written[base.IDENTITY].decode(), brief, build)
         if device != "cpu":
             move_constants(module, device)
-        return TorchSession(module.eval(), outputs, device)
+        return TorchSession(module.eval(), brief.outputs, device)
 
 
 def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:

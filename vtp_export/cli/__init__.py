@@ -17,7 +17,7 @@ COMMANDS = {
     "Make and prove": (making.export, judging.validate),
     "Use": (using.run, using.bench),
     "Choose a method": (judging.compare, making.calibrate),
-    "Boards and servers": (making.plan, looking.inspect, looking.lint, looking.doctor, serving.triton),
+    "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton),
     "What is on offer": (looking.list_,),
 }
 """Every command, by the panel of `--help` it stands in, in the order in which people read them."""
@@ -25,6 +25,9 @@ COMMANDS = {
 for panel, functions in COMMANDS.items():
     for function in functions:
         app.command(function.__name__.removesuffix("_"), rich_help_panel=panel)(command(function))
+
+
+app.command("plan", rich_help_panel="Boards and servers", help="The same as build.")(command(making.build))
 
 
 def main() -> None:

@@ -51,8 +51,8 @@ def starting(names: list[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-def settings_of(texts: list[str] | None) -> dict[str, str]:
-    """Read the KEY=VALUE words of `--set`.
+def settings_of(texts: list[str] | None, option: str = "--set") -> dict[str, str]:
+    """Read the KEY=VALUE words of an option.
 
     Raises:
         SpecError: another form, or a key that is there twice.
@@ -61,9 +61,9 @@ def settings_of(texts: list[str] | None) -> dict[str, str]:
     for text in texts or ():
         key, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not key:
-            raise SpecError(f"--set takes KEY=VALUE, and '{text}' is not that")
+            raise SpecError(f"{option} takes KEY=VALUE, and '{text}' is not that")
         if key in settings:
-            raise SpecError(f"--set {key} is there twice, as '{settings[key]}' and '{value}'; it must be there once")
+            raise SpecError(f"{option} {key} is there twice, as '{settings[key]}' and '{value}'; it must be there once")
         settings[key] = value
     return settings
 
@@ -84,11 +84,14 @@ Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag on the
 Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
 Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write an HTML report with pictures here.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already, at once or not at all.")]
-Provider = Annotated[
-    Literal["cpu", "cuda", "tensorrt"] | None,
+Device = Annotated[
+    Literal["cpu", "cuda"] | None,
     typer.Option(
-        help="What runs it, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU."
+        help="Where it runs, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU."
     ),
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the format. Repeatable.")
 ]
 
 

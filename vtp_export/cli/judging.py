@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Calibration, Folder, Formats, Limit, Model, Provider, Report, Revision
+from vtp_export.cli._app import Calibration, Device, Folder, Formats, Limit, Model, Report, Revision
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def validate(
         bool, typer.Option("--answers", help="Let the language model answer the benchmark's questions from both.")
     ] = False,
     report: Report = None,
-    provider: Provider = None,
+    device: Device = None,
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
@@ -38,7 +38,7 @@ def validate(
     from vtp_export.pipeline.validate import validate as run_validate
     from vtp_export.reports.page import PAGE
 
-    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, provider, report)
+    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, device, report)
     result = run_validate(spec, progress)
     page = None if report is None else report / PAGE
 

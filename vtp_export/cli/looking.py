@@ -28,13 +28,14 @@ def _show_inspection(result: "Inspection") -> None:
     from vtp_export import terminal
 
     m = result.manifest
+    rows, columns = m.layout.candidates.grid
     terminal.show_pairs(
         str(result.folder),
         {
             "model": f"{m.model.id} ({m.model.family}), weights {m.model.weights_sha256[:16]}...",
             "pruner": f"{m.pruner.name} " + " ".join(f"{k}={v}" for k, v in m.pruner.settings.items()),
             "calibrated": "; ".join(f"{k}: {v}" for k, v in m.pruner.origins.items()) or None,
-            "tokens": f"{m.layout.keep} of {m.layout.n_tokens}, grid {m.layout.grid[0]} x {m.layout.grid[1]}",
+            "tokens": f"{m.layout.budget} of {m.layout.candidates.n}, grid {rows} x {columns}",
             "inputs": ", ".join(f"{s.name} {s.dtype} {list(s.shape)}" for s in m.inputs),
             "outputs": ", ".join(f"{s.name} {s.dtype} {list(s.shape)}" for s in m.outputs),
             "precision": _precision(m.precision),
@@ -42,7 +43,7 @@ def _show_inspection(result: "Inspection") -> None:
             "built by": ", ".join(f"{k} {v}" for k, v in m.versions.items()),
         },
     )
-    files = [(n, f.format, f.bytes / 1e6, f.sha256[:16]) for n, f in sorted(m.files.items())]
+    files = [(n, b.format, f.bytes / 1e6, f.sha256[:16]) for b in m.builds for n, f in b.files.items()]
     terminal.show_table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files)
     terminal.show_table("formats", ("format", "runs here"), [(k, v or "yes") for k, v in result.obstacles.items()])
     for fmt, values in m.validation.items():

@@ -12,6 +12,7 @@ from vtp_export.cli._app import (
     Formats,
     Limit,
     Model,
+    Options,
     Revision,
     Settings,
     name_option,
@@ -65,6 +66,7 @@ def export(
             metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
         ),
     ] = None,
+    options: Options = None,
     revision: Revision = None,
     force: Force = False,
 ) -> Result:
@@ -87,7 +89,10 @@ def export(
     built = tuple(formats or ["onnx"])
     narrowing = PrecisionSpec(precision, activations, calibration_images, float32_blocks=float32_blocks)
     limits = _batch(batch)
-    spec = ExportSpec(model, out, pruner, chosen, built, limits, revision, force, calibration, loop_free, narrowing)
+    own = settings_of(options, "--option")
+    spec = ExportSpec(
+        model, out, pruner, chosen, built, limits, revision, force, calibration, loop_free, narrowing, own
+    )
     report = run_export(spec, progress)
     for note in report.notes:
         progress.note(note)
@@ -97,10 +102,10 @@ def export(
 def _show_export(report: "ExportReport") -> None:
     from vtp_export import terminal
 
-    rows = [(n, f"{report.build_seconds[n]:.1f}", f"{size / 1e6:.1f}") for n, size in report.bytes_on_disk.items()]
+    rows = [(b.format, f"{report.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in report.manifest.builds]
     terminal.show_table(f"{report.folder}", ("format", "seconds", "MB"), rows)
     layout = report.manifest.layout
-    terminal.say(f"keeps {layout.keep} of {layout.n_tokens} visual tokens with {report.manifest.pruner.name}")
+    terminal.say(f"keeps {layout.budget} of {layout.candidates.n} visual tokens with {report.manifest.pruner.name}")
     terminal.say(f"next: vtp-export validate {report.folder}")
 
 
@@ -112,34 +117,36 @@ def _batch(text: str) -> tuple[int, int, int]:
     return low, usual, high
 
 
-def plan(
+def build(
     progress: "Listener",
     folder: Folder,
-    workspace: Annotated[
-        float | None,
-        typer.Option(metavar="GB", help="Most device memory that one kernel may use for itself."),
-    ] = None,
+    fmt: Annotated[
+        str, name_option("backends", "--format", "-f", words="One that is made from another format's file.")
+    ] = "tensorrt",
+    options: Options = None,
     force: Force = False,
 ) -> Result:
-    """Build a TensorRT plan on this machine from an artefact's ONNX file, and add it to the artefact. Needs no torch.
+    """Build a format on this machine from a file of the artefact, and add it to the artefact. Needs no torch.
 
-    A plan runs only on the TensorRT version, the compute capability and the platform that built it, so build it on the
-    board. For TensorRT, export with --loop-free, and run lint before.
+    A TensorRT plan runs only on the TensorRT version, the compute capability and the platform that built it, so build
+    it on the board. For TensorRT, export with --loop-free, and run lint before. `vtp-export plan` is the same command.
 
-    Example:
-        vtp-export plan llava64
+    Examples:
+        vtp-export build llava64
+
+        vtp-export build llava64 --format tensorrt --option workspace_gb=2
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.plan import PlanSpec
-    from vtp_export.pipeline.plan import plan as run_plan
+    from vtp_export.pipeline.build import BuildSpec
+    from vtp_export.pipeline.build import build as run_build
 
-    report = run_plan(PlanSpec(folder, workspace, force), progress)
-    built = report.engine
-    sentence = (
-        f"{report.file}: {report.bytes / 1e6:.1f} MB in {report.seconds:.0f} s, for TensorRT {built.runtime}, compute "
-        f"capability {built.compute_capability} ({built.device}), {built.platform}\nnext: vtp-export bench {folder}"
-    )
-    return Result(vars(report), lambda: terminal.say(sentence))
+    report = run_build(BuildSpec(folder, fmt, dict(settings_of(options, "--option")), force), progress)
+    built, engine = report.build, report.build.engine
+    sentence = f"{built.main}: {built.size / 1e6:.1f} MB in {report.seconds:.0f} s"
+    if engine is not None:
+        gpu = f"compute capability {engine.compute_capability}, " if engine.compute_capability else ""
+        sentence += f", for {built.format} {engine.runtime}, {gpu}{engine.device}, {engine.platform}"
+    return Result(vars(report), lambda: terminal.say(f"{sentence}\nnext: vtp-export bench {folder}"))
 
 
 def calibrate(

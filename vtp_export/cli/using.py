@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Folder, Formats, Provider, name_option
+from vtp_export.cli._app import Device, Folder, Formats, Options, name_option, settings_of
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -41,14 +41,16 @@ def run(
     overlay: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each photo here, kept patches lit, the rest dimmed.")
     ] = None,
-    provider: Provider = None,
+    device: Device = None,
+    options: Options = None,
 ) -> Result:
     """Run images through an artefact. Needs no torch for ONNX."""
     from vtp_export import terminal
     from vtp_export.pipeline.run import RunSpec
     from vtp_export.pipeline.run import run as run_images
 
-    results = run_images(RunSpec(folder, tuple(images), fmt, out, overlay, provider), progress)
+    chosen = settings_of(options, "--option")
+    results = run_images(RunSpec(folder, tuple(images), fmt, out, overlay, device, options=chosen), progress)
     columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
     rows = [tuple(vars(result).values()) for result in results]
     return Result({"images": results}, lambda: terminal.show_table(str(folder), columns, rows))
@@ -62,14 +64,14 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Timed runs of each.")] = 10,
     threads: Annotated[int | None, typer.Option(help="CPU threads of one run.")] = None,
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="Time this model's eager front end too.")] = None,
-    provider: Provider = None,
+    device: Device = None,
 ) -> Result:
     """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
     from vtp_export import terminal
     from vtp_export.pipeline.bench import BenchSpec
     from vtp_export.pipeline.bench import bench as run_bench
 
-    spec = BenchSpec(tuple(folders), tuple(formats or ()), tuple(batch or [1]), rounds, against, threads, provider)
+    spec = BenchSpec(tuple(folders), tuple(formats or ()), tuple(batch or [1]), rounds, against, threads, device)
     timings = run_bench(spec, progress)
     columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first")
     rows = [tuple(vars(timing).values()) for timing in timings]

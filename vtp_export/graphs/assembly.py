@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vtp_export import rooms
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.models.base import LoadedModel, n_candidates
-from vtp_export.pruners.base import config_from_settings
+from vtp_export.models.base import LoadedModel
+from vtp_export.settings import from_settings
 from vtp_export.spec import CalibrationRecord, Layout, PrunerRecord, calibration_from_json
 
 if TYPE_CHECKING:
@@ -117,17 +117,19 @@ def assemble(
         UnknownNameError: no such pruner or setting.
         SpecError: a setting out of range.
     """
-    n_tokens = n_candidates(model.frontend)
+    candidates = model.frontend.candidates
     room = rooms.load("pruners", pruner)
-    config = config_from_settings(room.Config, dict(settings))
+    config = from_settings(room.Config, dict(settings))
     notes = []
-    if pruner != "none" and config.keep >= n_tokens:
-        notes.append(f"keep is {config.keep} and the model has {n_tokens} visual tokens: nothing is pruned")
+    if pruner != "none" and config.keep >= candidates.n:
+        notes.append(f"keep is {config.keep} and the model has {candidates.n} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
     config, origins = room.resolve(config, calibration) if hasattr(room, "resolve") else (config, {})
-    module = room.Pruner(config, n_tokens)
+    module = room.Pruner(config, candidates)
     graph = PrunedFrontend(model.frontend, module, room.NEEDS, room.STAGE)
     graph.requires_grad_(False).eval()
-    layout = Layout(tuple(model.frontend.grid), model.frontend.cls_candidate, n_tokens, module.keep)
+    layout = Layout(
+        candidates, model.frontend.image_size, candidates.n if pruner == "none" else config.keep, module.keep
+    )
     return Assembly(graph, PrunerRecord(pruner, dataclasses.asdict(config), origins), layout, tuple(notes))

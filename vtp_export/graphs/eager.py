@@ -1,15 +1,17 @@
 """A graph as torch runs it, without a file: a session like that of any format."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vtp_export.backends._torch import TorchSession
+from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.pruned import PrunedFrontend, output_specs
 from vtp_export.runtime.output import Kept, Output
 
 
@@ -27,16 +29,23 @@ class EagerSession(TorchSession):
     Args:
         graph: left as it is; copied where it has to be moved or converted.
         device: "cpu" or "cuda".
-        dtype: of weights and pixels; None for those that the graph has, and float32 pixels.
+        dtype: of weights and pixels; None for those that the graph has, and float32 pixels. Outputs have those of the
+            contract.
     """
 
     def __init__(self, graph: PrunedFrontend, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
+        prepare(device)
         if device != "cpu" or dtype is not None:
             graph = copy.deepcopy(graph).to(device, dtype)
         self.graph = graph
         self._dtype = dtype or torch.float32
-        names = ("tokens", "kept", "num_kept", *graph.pruner.measures)
-        super().__init__(lambda pixels: graph(pixels.to(self._dtype)), names, device)
+        narrow = "float32" if graph.tokens_dtype is None else str(graph.tokens_dtype).removeprefix("torch.")
+        outputs = output_specs(graph.frontend, graph.pruner, narrow)
+        super().__init__(lambda pixels: self._promised(graph(pixels.to(self._dtype))), outputs, device)
+
+    def _promised(self, results: Sequence[Tensor]) -> list[Tensor]:
+        """In the dtypes of the outputs, whatever the graph computes in."""
+        return [result.to(getattr(torch, spec.dtype)) for result, spec in zip(results, self.outputs, strict=True)]
 
     def __call__(self, pixels: np.ndarray) -> Output:
         """Run on (b, 3, h, w) float32 pixels."""
@@ -50,14 +59,14 @@ class EagerSession(TorchSession):
             pixels: as in a call.
             needs: which signals; None for those that the pruner reads.
         """
-        images = torch.from_numpy(pixels).to(self._device, self._dtype)
+        images = torch.from_numpy(pixels).to(self.device, self._dtype)
         return self.graph.frontend.encode(images, self.graph.needs if needs is None else needs)
 
     @torch.inference_mode()
     def finish(self, tokens: Tokens) -> Output:
         """The second half: prune, project and lay out what `encode` gave."""
-        values = self.graph.finish(tokens, self.graph.pruner(tokens))
-        return Output.of({name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)})
+        results = self._promised(self.graph.finish(tokens, self.graph.pruner(tokens)))
+        return Output.of({name: result.cpu().numpy() for name, result in self.named(results).items()})
 
     @torch.inference_mode()
     def mixed(self, tokens: Tokens, kept: np.ndarray, mix: np.ndarray) -> np.ndarray:

@@ -88,8 +88,7 @@ def _chosen(features: Tensor, selection: Selection) -> Tensor:
 
 def input_specs(frontend: Frontend) -> tuple[TensorSpec, ...]:
     """What the graph takes."""
-    size = frontend.image_size
-    return (TensorSpec("pixel_values", "float32", ("b", 3, size, size)),)
+    return (TensorSpec("pixel_values", "float32", ("b", 3, *frontend.image_size)),)
 
 
 def output_specs(frontend: Frontend, pruner: Pruner, tokens_dtype: str = "float32") -> tuple[TensorSpec, ...]:

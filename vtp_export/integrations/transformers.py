@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ModelError, UnavailableError
+from vtp_export.functional.devices import dtype_of, prepare
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
@@ -26,13 +27,20 @@ class Answerer:
     Args:
         source: folder or hub id of a `LlavaForConditionalGeneration`.
         revision: commit, branch or tag on the hub.
+        device: "cpu" or "cuda"; an order, as everywhere.
+        dtype: what it computes with, one of `functional.devices.DTYPES`.
 
     Raises:
-        UnavailableError: transformers is not installed.
+        UnknownNameError: no such device or dtype.
+        UnavailableError: transformers is not installed, or there is no such device here.
         ModelError: the checkpoint has no language model that Transformers can load.
     """
 
-    def __init__(self, source: str, revision: str | None = None) -> None:
+    def __init__(
+        self, source: str, revision: str | None = None, *, device: str = "cpu", dtype: str = "float32"
+    ) -> None:
+        kind = dtype_of(dtype)
+        prepare(device)
         try:
             import transformers
         except ImportError as error:
@@ -41,7 +49,7 @@ class Answerer:
             with _quiet(transformers):
                 at = {} if revision is None else {"revision": revision}
                 loader: Any = transformers.LlavaForConditionalGeneration
-                self._model = loader.from_pretrained(source, dtype=torch.float32, **at).eval()
+                self._model = loader.from_pretrained(source, dtype=kind, **at).to(device).eval()
                 self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
         except Exception as error:  # whatever a strange config.json makes of Transformers' own checks
             first = str(error).strip().splitlines()[0]
@@ -65,7 +73,7 @@ class Answerer:
         """
         split = [self._split(prompt) for prompt in prompts]
         answers: dict[int, Decoded] = {}
-        visual = torch.from_numpy(np.ascontiguousarray(tokens))[None].to(self._model.dtype)
+        visual = torch.from_numpy(np.ascontiguousarray(tokens))[None].to(self._model.device, self._model.dtype)
         for before in dict.fromkeys(before for before, _ in split):
             prefix = torch.cat([self._embed([before]), visual], dim=1)
             cache = self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values
@@ -92,7 +100,7 @@ class Answerer:
         return tuple(ids[:place]), tuple(ids[place + 1 :])
 
     def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        embedded: Tensor = self._model.get_input_embeddings()(torch.tensor(ids))
+        embedded: Tensor = self._model.get_input_embeddings()(torch.tensor(ids, device=self._model.device))
         return embedded
 
     def _decode(self, cache: Any, suffixes: Sequence[tuple[int, ...]], longest: int) -> list[Decoded]:

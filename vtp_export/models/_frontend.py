@@ -9,6 +9,7 @@ from vtp_export.errors import ModelError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.tokens import Tokens
 from vtp_export.models._clip import FOLLOWING, ClipConfig, ClipTower, activation
+from vtp_export.spec import Candidates
 
 APART = FOLLOWING | {"cls", "keys"}
 """Signals in which CLS stands beside the candidates, and so cannot be one of them."""
@@ -52,10 +53,9 @@ class ClipFrontend(nn.Module):
         with_following: bool = False,
     ) -> None:
         super().__init__()
-        self.image_size = config.image_size
+        self.image_size = (config.image_size, config.image_size)
         side = config.image_size // config.patch_size
-        self.grid = (side, side)
-        self.cls_candidate = keep_cls
+        self.candidates = Candidates((side, side), keep_cls)
         self.tower = ClipTower(config, states, with_following)
         self.projector = projector
         width = config.hidden_size * len(self.tower.states)
@@ -69,7 +69,7 @@ class ClipFrontend(nn.Module):
             ModelError: CLS is a candidate and a signal sets it apart, or there is no layer after the last one read.
         """
         apart = sorted(APART.intersection(needs))
-        if self.cls_candidate and apart:
+        if self.candidates.cls and apart:
             raise ModelError(
                 f"the pruner reads {', '.join(apart)}, where CLS stands beside the candidates, and this model keeps "
                 "CLS among them (vision_feature_select_strategy 'full'); choose another pruner"
@@ -84,14 +84,14 @@ class ClipFrontend(nn.Module):
             )
         weights = {f"following.{name}": tensor.float() for name, tensor in self.fetch_following().items()}
         with torch.device("meta"):
-            served = ClipFrontend(config, states, self.cls_candidate, self.projector, with_following=True)
+            served = ClipFrontend(config, states, self.candidates.cls, self.projector, with_following=True)
         served.tower.load_state_dict({**self.tower.state_dict(), **weights}, assign=True)
         return served.requires_grad_(False).eval()
 
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`."""
         features, read = self.tower(pixel_values, needs)
-        first = 0 if self.cls_candidate else 1
+        first = 0 if self.candidates.cls else 1
         hidden = features[:, first:]
         rows = {name: signal[:, first:] for name, signal in read.items() if not name.endswith("keys")}
         return Tokens(

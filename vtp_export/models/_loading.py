@@ -44,7 +44,9 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> Loade
     )
     frontend.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     frontend.fetch_following = functools.partial(_following, frontend.tower, checkpoint, prefixes["tower."])
-    return LoadedModel(frontend.requires_grad_(False).eval(), record, _preprocessing(checkpoint, frontend.image_size))
+    return LoadedModel(
+        frontend.requires_grad_(False).eval(), record, _preprocessing(checkpoint, frontend.tower.config.image_size)
+    )
 
 
 def _following(tower: ClipTower, checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:

@@ -15,20 +15,17 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from vtp_export.functional.tokens import Tokens
-from vtp_export.spec import ModelRecord, Preprocessing
+from vtp_export.spec import Candidates, ModelRecord, Preprocessing
 
 
 class Frontend(Protocol):
     """A vision tower and its projector, as the graph uses them."""
 
-    image_size: int
+    image_size: tuple[int, int]
     """Height and width of `pixel_values`."""
 
-    grid: tuple[int, int]
-    """Rows and columns of patches."""
-
-    cls_candidate: bool
-    """Whether CLS is candidate 0."""
+    candidates: Candidates
+    """The tokens that a pruner chooses from."""
 
     width: int
     """Channels d of a projected token."""
@@ -67,8 +64,3 @@ class LoadedModel:
     def frontend(self) -> Frontend:
         """`module`, seen through the contract."""
         return self.module  # type: ignore[return-value]
-
-
-def n_candidates(frontend: Frontend) -> int:
-    """How many tokens a pruner chooses from."""
-    return frontend.grid[0] * frontend.grid[1] + int(frontend.cls_candidate)

@@ -48,9 +48,13 @@ class Judge:
     settings: Settings
     chaotic: bool
 
+    def signals(self, tokens: Tokens) -> Signals:
+        """What the reference sees of an image."""
+        return signals_of(tokens, 0, self.eager.graph.frontend.candidates)
+
     def case(self, image: str, seen: Seen) -> Case:
         """Ask the reference."""
-        return Case(image, seen, self.select(signals_of(seen.tokens), self.settings))
+        return Case(image, seen, self.select(self.signals(seen.tokens), self.settings))
 
     def hold_graph(self, tally: Tally, case: Case) -> None:
         """Hold what the graph made of an image against the reference."""
@@ -108,11 +112,11 @@ class Judge:
             )
             if near is not None:
                 start = near()
-                first = begun(signals=signals_of(start))
+                first = begun(signals=self.signals(start))
                 way = deviation(case.seen.tokens, start)
                 if first is not None and (whole := beside(first, way, tally.noise)) is not None:
                     return whole
-            return begun(signals=signals_of(case.seen.tokens))
+            return begun(signals=self.signals(case.seen.tokens))
 
         return search
 
@@ -125,7 +129,7 @@ class Judge:
             astray = len(home & set(outcome.kept.tolist())) <= len(home & set(kept.tolist()))
             return dataclasses.replace(outcome, kept=kept) if astray else outcome
 
-        return lambda: witness(select, self.settings, signals_of(case.seen.tokens), kept, tally.noise, [])
+        return lambda: witness(select, self.settings, self.signals(case.seen.tokens), kept, tally.noise, [])
 
 
 def judge_of(eager: EagerSession, pruner: PrunerRecord) -> Judge:

@@ -16,15 +16,17 @@ from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.witness import Noise
 from vtp_export.reference.base import Signals
+from vtp_export.spec import Candidates
 
 
-def signals_of(tokens: Tokens, image: int = 0) -> Signals:
+def signals_of(tokens: Tokens, image: int, candidates: Candidates) -> Signals:
     """One image's signals as float64 arrays."""
 
     def array(values: Tensor | None) -> np.ndarray | None:
         return None if values is None else values[image].double().cpu().numpy()
 
-    return Signals(**{name: array(signal) for name, signal in tokens._asdict().items()})  # type: ignore[arg-type]
+    arrays = {name: array(signal) for name, signal in tokens._asdict().items()}
+    return Signals(candidates=candidates, **arrays)  # type: ignore[arg-type]
 
 
 def tower_noise(eager: EagerSession, pixels: np.ndarray, twin: EagerSession | None = None) -> Noise:

@@ -25,7 +25,7 @@ class BenchSpec:
     rounds: timed runs of each.
     against: a model whose eager, unpruned front end is timed beside them, or None.
     threads: CPU threads of one run, or None for the runtime's choice.
-    provider: what runs the artefacts; copies to and from a device are part of the time.
+    device: what runs the artefacts; copies to and from a device are part of the time.
     """
 
     folders: tuple[Path, ...]
@@ -34,7 +34,7 @@ class BenchSpec:
     rounds: int = 10
     against: str | None = None
     threads: int | None = None
-    provider: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
     if spec.rounds < 1 or not spec.batches or min(spec.batches) < 1:
         raise SpecError(f"rounds is {spec.rounds} and batch is {list(spec.batches)}; all must be at least 1")
     with contextlib.ExitStack() as stack:
-        sizes: set[int] = set()
+        sizes: set[tuple[int, int]] = set()
         contenders: Contenders = {}
-        on = "" if spec.provider in (None, "cpu") else f" on {spec.provider}"
+        on = "" if spec.device in (None, "cpu") else f" on {spec.device}"
         for folder in spec.folders:
-            for fmt in spec.formats or _runnable(folder, spec.provider):
+            for fmt in spec.formats or _runnable(folder, spec.device):
                 progress(f"opening {folder} ({fmt})")
-                session = stack.enter_context(load(folder, fmt, spec.threads, spec.provider))
+                session = stack.enter_context(load(folder, fmt, device=spec.device, threads=spec.threads))
                 for note in session.notes:
                     progress(note)
                 contenders[f"{folder} {fmt}{on}"] = session.run
-                sizes.add(int(session.manifest.inputs[0].shape[-1]))
+                sizes.add(session.manifest.layout.image_size)
         if spec.against is not None:
             progress(f"loading {spec.against}")
             call, size = _eager(spec.against)
@@ -83,18 +83,18 @@ def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
             raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
         rows: list[Timing] = []
         for batch in spec.batches:
-            pixels = np.random.default_rng(0).standard_normal((batch, 3, *[max(sizes)] * 2), dtype=np.float32)
+            pixels = np.random.default_rng(0).standard_normal((batch, 3, *max(sizes)), dtype=np.float32)
             rows += _timings(contenders, pixels, spec.rounds, progress)
         return rows
 
 
-def _runnable(folder: Path, provider: str | None) -> list[str]:
+def _runnable(folder: Path, device: str | None) -> list[str]:
     artefact = open_artefact(folder)
     formats = artefact.manifest.formats()
-    return [fmt for fmt in formats if obstacle(artefact, fmt, provider) is None] or formats
+    return [fmt for fmt in formats if obstacle(artefact, fmt, device) is None] or formats
 
 
-def _eager(model: str) -> tuple[Run, int]:
+def _eager(model: str) -> tuple[Run, tuple[int, int]]:
     from vtp_export.graphs.assembly import assemble, load_model
     from vtp_export.graphs.eager import EagerSession
 

@@ -63,6 +63,6 @@ def _picture(artefact: Path, examples: list[Example], target: Path, progress: Pr
     for what, i in (("simple", int(np.argmin(eranks))), ("crowded", int(np.argmax(eranks)))):
         lit = overlay(examples[i].image, results[i].kept, layout, preprocessing)
         scene = examples[i].image.resize(lit.size)
-        rows.append([(f"{what}, erank {eranks[i]:.1f}", scene), (f"the {layout.keep} tokens kept", lit)])
+        rows.append([(f"{what}, erank {eranks[i]:.1f}", scene), (f"the {results[i].num_kept} tokens kept", lit)])
     contact_sheet(rows).save(target)
     return target

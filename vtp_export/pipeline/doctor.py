@@ -12,7 +12,6 @@ from vtp_export.pipeline.inspect import Inspection, inspect
 from vtp_export.runtime import machine
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
-from vtp_export.runtime.session import PROVIDERS
 
 ROOM_BYTES = 2e9
 TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
@@ -169,7 +168,7 @@ def onnxruntime(sources: Sources) -> Iterable[Finding]:
     if not _importable("onnxruntime"):
         yield Finding("ONNX Runtime on cpu", None, "for the format onnx: pip install 'vtp-export[onnxruntime]'")
         return
-    for provider in PROVIDERS:
+    for provider in _providers.NAMES:
         built = _providers.NAMES[provider] in _available()
         verdict = _providers.try_out(provider) or RUNS
         yield Finding(f"ONNX Runtime on {provider}", _linked(provider) if built else None, verdict)

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,15 +13,17 @@ from typing import Any
 
 import vtp_export
 from vtp_export import rooms
-from vtp_export.backends.base import Backend, Plan
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.backends.base import Backend
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model
-from vtp_export.graphs.pruned import input_specs, output_specs
+from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, PrecisionSpec, lower
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.artefact import record_files, write_manifest, writing
-from vtp_export.spec import BatchRange, Manifest
+from vtp_export.runtime.artefact import write_manifest, writing
+from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.settings import from_settings
+from vtp_export.spec import BatchRange, Build, Manifest
 
 RECORDED = ("torch", "onnx", "onnxscript", "safetensors", "numpy", "pillow")
 """Packages whose versions the manifest carries."""
@@ -36,6 +39,7 @@ class ExportSpec:
     calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
     loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
     precision: what the graph computes with.
+    options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
     """
 
     model: str
@@ -49,16 +53,16 @@ class ExportSpec:
     calibration: Path | None = None
     loop_free: bool = False
     precision: PrecisionSpec = field(default_factory=PrecisionSpec)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: seconds and bytes by format, and notes for the user."""
+    """What was written, seconds by format, and notes for the user."""
 
     folder: Path
     manifest: Manifest
     build_seconds: dict[str, float]
-    bytes_on_disk: dict[str, int]
     total_seconds: float
     notes: tuple[str, ...]
 
@@ -73,8 +77,12 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
     backends = {name: rooms.load("backends", name).Backend() for name in spec.formats}
     if not backends:
         raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
+    for backend in backends.values():
+        if backend.source != "graph" and (reason := backend.missing()):
+            raise UnavailableError(reason)  # built last, so it is asked first
     batch = _batch_range(spec.batch)
     precision = _with_activations(spec.precision, backends)
+    options = _options(spec.options, backends)
     with writing(spec.out, spec.force) as folder:
         progress(f"loading the front end of {spec.model}")
         model = load_model(spec.model, spec.revision)
@@ -83,22 +91,29 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
         _check_space(folder, model, len(backends))
         narrow = lower(assembly.graph, precision, model.preprocessing, progress)
         manifest = _manifest(model, assembly, narrow, batch)
-        plan = Plan(manifest.inputs, manifest.outputs, batch, manifest.identity())
-        seconds, files, engines = {}, {}, {}
+        seconds, builds = {}, []
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            narrow.graph.pruner.loop = not (spec.loop_free or backend.loop_free)
-            paths = backend.build(narrow.graph, plan, folder)
-            files.update(record_files(folder, name, paths))
-            engines.update(backend.engines(paths))
+            narrow.graph.pruner.loop = backend.loops and not spec.loop_free
+            builds.append(_built(backend, narrow.graph, brief_of(manifest, options[name]), folder, progress))
             seconds[name] = time.perf_counter() - began
-        manifest = dataclasses.replace(manifest, files=files, engines=engines)
+        manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
     notes = assembly.notes + narrow.notes
-    sizes = {name: sum(file.bytes for file in files.values() if file.format == name) for name in backends}
-    return ExportReport(spec.out, manifest, seconds, sizes, time.perf_counter() - started, notes)
+    return ExportReport(spec.out, manifest, seconds, time.perf_counter() - started, notes)
+
+
+def _built(backend: Backend, graph: PrunedFrontend, brief: Brief, folder: Path, progress: Progress) -> Build:
+    """Build from the graph, or from another format's file that is made for it and not kept."""
+    if backend.source == "graph":
+        return backend.build(graph, brief, folder, progress)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        between: Backend = rooms.load("backends", backend.source).Backend()
+        plain = dataclasses.replace(brief, options=None)
+        source = between.build(graph, plain, Path(place), progress)
+        return backend.build(Path(place) / source.main, brief, folder, progress)
 
 
 def _batch_range(batch: tuple[int, int, int]) -> BatchRange:
@@ -106,6 +121,16 @@ def _batch_range(batch: tuple[int, int, int]) -> BatchRange:
     if not 1 <= low <= usual <= high:
         raise SpecError(f"batch is {low}:{usual}:{high}; it must be MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX")
     return BatchRange(low, usual, high)
+
+
+def _options(given: Mapping[str, Any], backends: Mapping[str, Backend]) -> dict[str, Any]:
+    """The `BuildOptions` of each format."""
+    known = {name: [field.name for field in dataclasses.fields(b.BuildOptions)] for name, b in backends.items()}
+    choices = sorted({key for keys in known.values() for key in keys})
+    if unknown := [key for key in given if key not in choices]:
+        raise UnknownNameError(f"option of building {' or '.join(backends)}", unknown[0], choices)
+    own = {name: {key: given[key] for key in keys if key in given} for name, keys in known.items()}
+    return {name: from_settings(b.BuildOptions, own[name], "option") for name, b in backends.items()}
 
 
 def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:

@@ -75,9 +75,9 @@ def _place(finding: Finding) -> str:
 def _file(path: Path) -> Path:
     if path.is_dir():
         artefact = open_artefact(path)
-        file = artefact.model_file("onnx")
-        artefact.verify("onnx")
-        return file
+        build = artefact.builds("onnx")[0]
+        artefact.verify(build)
+        return artefact.folder / build.main
     if not path.is_file():
         raise ArtefactError(f"no file '{path}'; name an artefact folder or an .onnx file")
     return path

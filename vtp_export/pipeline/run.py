@@ -1,6 +1,6 @@
 """`vtp-export run`: images through an artefact, to an `.npz` file and to overlays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,19 @@ from vtp_export.runtime.preprocess import pixel_values, read_image
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What to run, and on which provider; `out` receives the arrays, `overlays` one picture per image."""
+    """What to run, and where; `out` receives the arrays, `overlays` one picture per image.
+
+    options: of the format, see `Options` of its backend.
+    """
 
     folder: Path
     images: tuple[Path, ...]
     fmt: str | None = None
     out: Path | None = None
     overlays: Path | None = None
-    provider: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def run(spec: RunSpec, progress: Progress = silent) -> list[ImageResult]:
     if not spec.images:
         raise ImageError("no image was named; give at least one file")
     photos = [read_image(path) for path in spec.images]
-    with load(spec.folder, spec.fmt, provider=spec.provider) as artefact:
+    with load(spec.folder, spec.fmt, device=spec.device, threads=spec.threads, options=spec.options) as artefact:
         for note in artefact.notes:
             progress(note)
         outputs: list[Output] = []

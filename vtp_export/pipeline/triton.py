@@ -63,7 +63,8 @@ def triton(spec: TritonSpec, progress: Progress = silent) -> list[ServedModel]:
     written = []
     for done, fmt in enumerate(formats):
         progress(f"verifying and copying {fmt}", done, len(formats))
-        artefact.verify(fmt)
+        for build in artefact.builds(fmt):
+            artefact.verify(build)
         out = spec.repository / f"{base}-{fmt}"
         with replacing(out, spec.force, _why_not_replaceable) as partial:
             _fill(artefact, fmt, texts[fmt], partial)
@@ -72,15 +73,14 @@ def triton(spec: TritonSpec, progress: Progress = silent) -> list[ServedModel]:
 
 
 def _config(artefact: Artefact, fmt: str, name: str, spec: TritonSpec) -> str:
-    engines = artefact.manifest.engines
-    plans = {str(engines[n].compute_capability): n for n in _served(artefact, fmt) if n in engines}
+    plans = {str(build.engine.compute_capability): build.main for build in artefact.builds(fmt) if build.engine}
     return config(artefact.manifest, fmt, plans, Serving(name, not spec.cpu, spec.queue_delay_us))
 
 
 def _served(artefact: Artefact, fmt: str) -> list[str]:
     """Files that Triton needs, not those for the reader."""
-    files = artefact.manifest.files
-    return [name for name, record in sorted(files.items()) if record.format == fmt and not name.endswith(".json")]
+    names = {name for build in artefact.builds(fmt) for name in build.files}
+    return sorted(name for name in names if not name.endswith(".json"))
 
 
 def _fill(artefact: Artefact, fmt: str, text: str, folder: Path) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtp_export import rooms
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Example, batched
 from vtp_export.errors import ArtefactError
@@ -47,7 +46,7 @@ class ValidateSpec:
     limit: number of images, or None for all.
     reference: the model, where it is no longer where the manifest says.
     answers: also let the language model answer the benchmark's questions.
-    provider: what runs the artefact; the graph that it is held against always runs on the CPU.
+    device: what runs the artefact; the graph that it is held against always runs on the CPU.
     report: folder of a page with the numbers and with overlays, or None.
     """
 
@@ -57,7 +56,7 @@ class ValidateSpec:
     limit: int | None = None
     reference: str | None = None
     answers: bool = False
-    provider: str | None = None
+    device: str | None = None
     report: Path | None = None
 
 
@@ -75,15 +74,15 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
     trial = _trial(manifest, eager, examples)
     with contextlib.ExitStack() as stack:
         sessions = {
-            fmt: stack.enter_context(load(spec.folder, fmt, provider=spec.provider))
+            fmt: stack.enter_context(load(spec.folder, fmt, device=spec.device))
             for fmt in spec.formats or manifest.formats()
         }
-        _judge_examples(trial, manifest, examples, sessions, spec.provider, progress)
+        _judge_examples(trial, manifest, examples, sessions, spec.device, progress)
         answers = _answers(spec, manifest, eager, examples, sessions, progress) if spec.answers else ()
         report = ValidationReport(str(spec.folder), spec.benchmark, tuple(trial.done()), answers)
         if spec.report is not None:
             write_validation(report, next(iter(sessions.values())), examples, spec.report, progress)
-    _record(spec, report, list(sessions))
+    _record(spec, report, {fmt: session.device for fmt, session in sessions.items()})
     return report
 
 
@@ -111,10 +110,10 @@ def _judge_examples(
     manifest: Manifest,
     examples: Sequence[Example],
     sessions: Mapping[str, PrunedArtefact],
-    provider: str | None,
+    device: str | None,
     progress: Progress,
 ) -> None:
-    where = "" if provider in (None, "cpu") else f" on {provider}"
+    where = "" if device in (None, "cpu") else f" on {device}"
     done = 0
     for batch in batched(examples, max(manifest.batch.min, min(BATCH, manifest.batch.max))):
         progress("comparing", done, len(examples))
@@ -146,13 +145,13 @@ def _answers(
     )
 
 
-def _record(spec: ValidateSpec, report: ValidationReport, formats: Sequence[str]) -> None:
+def _record(spec: ValidateSpec, report: ValidationReport, devices: Mapping[str, str]) -> None:
     """Write the few numbers of every format into the manifest."""
     against_reference, *comparisons = report.comparisons
-    for i, (fmt, comparison) in enumerate(zip(formats, comparisons, strict=True)):
+    for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
         values = {
             **_recorded(comparison, spec, against_reference),
-            "provider": spec.provider or rooms.load("backends", fmt).Backend.usual,
+            "device": device,
             **(_answers_recorded(report.answers[i]) if report.answers else {}),
         }
         record_validation(spec.folder, fmt, values)

@@ -19,6 +19,7 @@ from vtp_export.functional.ranking import descending_rank
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEIGHBOURS = 32
 
@@ -123,9 +124,9 @@ def _quantile(values: Tensor, rank: Tensor, q: float) -> Tensor:
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
 
 
-def check_width(config: MergeConfig, n_tokens: int, widest: int) -> int:
+def check_width(config: MergeConfig, candidates: Candidates, widest: int) -> int:
     """Width of the outputs: the budget, or the most that adaptive counts can reach."""
-    keep = check_keep(config.keep, n_tokens)
+    keep = check_keep(config.keep, candidates)
     return widest if config.count == "adaptive" else keep
 
 

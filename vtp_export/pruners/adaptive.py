@@ -40,7 +40,7 @@ from vtp_export.functional.similarity import cosine_distance, spectral_gram
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners.base import check_keep
-from vtp_export.spec import CalibrationRecord
+from vtp_export.spec import CalibrationRecord, Candidates
 
 NEEDS = ("projected", "saliency")
 STAGE = "projected"
@@ -115,12 +115,12 @@ class Pruner(nn.Module):
 
     loop = True  # False for targets without a loop operator: the rounds unroll
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.config = config
-        self.budget = check_keep(config.keep, n_tokens)
+        self.budget = check_keep(config.keep, candidates)
         adaptive = config.count == "adaptive"
-        self.keep = min(n_tokens, math.floor(self.budget * config.ceiling)) if adaptive else self.budget
+        self.keep = min(candidates.n, math.floor(self.budget * config.ceiling)) if adaptive else self.budget
         used = "erank" if config.complexity == "erank" else "attention_entropy"
         self.measures: tuple[str, ...] = (used,) if config.uses_complexity else ()
 

@@ -9,7 +9,7 @@ A file `pruners/NAME.py` defines
 - `CHAOTIC = True` where rounding of the last place can change a large part of the selection: such a method is compared
   token by token in float64 only;
 - `Config`: a frozen dataclass whose fields all have defaults, `keep` first;
-- `Pruner(config, n_tokens)`: an `nn.Module` with the attributes of `Pruner` below;
+- `Pruner(config, candidates)`: an `nn.Module` with the attributes of `Pruner` below;
 - `resolve(config, calibration=None) -> (config, origins)`, only where a setting has a calibrated default: settles it,
   from the `spec.CalibrationRecord` if there is one, and says for the manifest where the number comes from.
 
@@ -18,12 +18,11 @@ unless tokens are merged; a batch gives what its images give alone; the same inp
 the file of the same name in `reference/`, in float64 exactly; every backend agrees with it.
 """
 
-import dataclasses
-import math
-from typing import Any, Protocol
+from typing import Protocol
 
-from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.spec import Candidates
 
 
 class Pruner(Protocol):
@@ -45,62 +44,26 @@ class Pruner(Protocol):
         ...
 
 
-def check_keep(keep: int, n_tokens: int) -> int:
+def check_keep(keep: int, candidates: Candidates) -> int:
     """Refuse a budget below 1 and cut one above n down to n.
 
     Raises:
         SpecError: keep < 1.
     """
     if keep < 1:
-        raise SpecError(f"keep is {keep}; it must be between 1 and {n_tokens}, the number of visual tokens")
-    return min(keep, n_tokens)
+        raise SpecError(f"keep is {keep}; it must be between 1 and {candidates.n}, the number of visual tokens")
+    return min(keep, candidates.n)
 
 
-def grid_side(n_tokens: int, method: str) -> int:
-    """Rows and columns of a square grid of patches.
-
-    Raises:
-        SpecError: the candidates form no square.
-    """
-    side = math.isqrt(n_tokens)
-    if side * side != n_tokens:
-        raise SpecError(f"{method} looks at neighbours in a square grid of patches, and {n_tokens} candidates are none")
-    return side
-
-
-def config_from_settings(kind: type[Any], settings: dict[str, Any]) -> Any:
-    """Build a pruner's `Config` from "key=value" texts or values, checked against its fields.
+def grid_of(candidates: Candidates, method: str) -> tuple[int, int]:
+    """Rows and columns, for a method that asks who is whose neighbour.
 
     Raises:
-        UnknownNameError: no such setting; names the nearest.
-        SpecError: a value of the wrong type.
+        SpecError: CLS is a candidate, which has no neighbours.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in settings:
-        if name not in fields:
-            raise UnknownNameError("setting", name, sorted(fields))
-    kinds = {name: getattr(field.type, "__name__", str(field.type)) for name, field in fields.items()}
-    return kind(**{name: _parsed(name, kinds[name], value) for name, value in settings.items()})
-
-
-def _parsed(name: str, kind: str, value: Any) -> Any:
-    """Read text as the field's annotated type; pass other values through the same check."""
-    text = str(value).strip()
-    options = [option.strip() for option in kind.split("|")]
-    if "None" in options and text.lower() in ("none", ""):
-        return None
-    if "bool" in options:
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        raise SpecError(f"setting {name} is '{text}'; it must be true or false")
-    for option, convert in (("int", int), ("float", float)):
-        if option in options:
-            try:
-                return convert(text)
-            except ValueError:
-                raise SpecError(f"setting {name} is '{text}'; it must be {_article(option)}") from None
-    return text
-
-
-def _article(option: str) -> str:
-    return "a whole number" if option == "int" else "a number"
+    if candidates.cls:
+        raise SpecError(
+            f"{method} looks at neighbours in the picture, and this model keeps CLS among the candidates "
+            "(vision_feature_select_strategy 'full'); choose another pruner"
+        )
+    return candidates.grid

@@ -38,6 +38,7 @@ from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("saliency", "projected")
 STAGE = "hidden"
@@ -70,15 +71,15 @@ class Pruner(nn.Module):
     attentive: Tensor
     """(m + 1,) how many tokens are attentive, by how many are to come of them."""
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.config = config
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.measures = config.measures
         self.needs = config.needs(["saliency"])
         most = config.counts(self.keep)[-1]
         # No more attentive tokens than leave one for every centre.
-        attentive = [min(math.floor(m * config.spread), n_tokens - self.keep + m) for m in range(most + 1)]
+        attentive = [min(math.floor(m * config.spread), candidates.n - self.keep + m) for m in range(most + 1)]
         self.register_buffer("attentive", torch.tensor(attentive), persistent=False)
         self.widest = attentive[-1]
         self.rounds = max(wide - m for m, wide in enumerate(attentive))

@@ -28,6 +28,7 @@ from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("projected",)
 STAGE = "projected"
@@ -58,9 +59,9 @@ class Pruner(nn.Module):
 
     measures: tuple[str, ...] = ()
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.pivots = min(config.pivots, self.keep)
 
     def forward(self, tokens: Tokens) -> Selection:

@@ -28,6 +28,7 @@ from vtp_export.functional.ranking import positions
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("projected",)
 STAGE = "projected"
@@ -46,9 +47,9 @@ class Pruner(nn.Module):
     measures: tuple[str, ...] = ()
     loop = True  # False for targets without a loop operator: the rounds unroll
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d)."""

@@ -19,6 +19,7 @@ from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("saliency",)
 STAGE = "hidden"
@@ -36,9 +37,9 @@ class Pruner(nn.Module):
 
     measures: tuple[str, ...] = ()
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `saliency` (b, n)."""

@@ -29,6 +29,7 @@ from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("projected", "saliency")
 STAGE = "projected"
@@ -49,10 +50,10 @@ class Pruner(nn.Module):
 
     loop = True  # False for targets without a loop operator: the rounds unroll
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.config = config
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.measures = config.measures
         self.rounds = self.keep - config.counts(self.keep)[0]
 

@@ -27,6 +27,7 @@ from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("projected", "saliency")
 STAGE = "projected"
@@ -61,11 +62,11 @@ class Pruner(nn.Module):
     measures: tuple[str, ...] = ()
     loop = True  # False for targets without a loop operator: the rounds unroll
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.config = config
         self.needs = NEEDS if config.start == "saliency" else ("projected",)
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d), starting by `saliency` (b, n)."""

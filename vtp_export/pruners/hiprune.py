@@ -3,8 +3,8 @@
 Attention received is the mean over heads and over all queries, CLS among them.
 
 1. Anchors: the round(keep * alpha / 5) tokens that receive most in the middle layer (the 9th of 24; in towers of
-   another depth the layer at three eighths). With each of them its four neighbours, in the release's indices: i - 1, i
-   + 1, i - side, i + side, cut to the grid, so that a neighbour of a row's end is in the next row.
+   another depth the layer at three eighths). With each of them its four neighbours, in the release's indices: i - 1,
+   i + 1, i - columns, i + columns, cut to the grid, so that a neighbour of a row's end is in the next row.
 2. The rest of the budget: the tokens that receive most in the select layer.
 
 Source: Liu et al., "HiPrune: Training-Free Visual Token Pruning via Hierarchical Attention in Vision-Language Models"
@@ -28,7 +28,8 @@ from vtp_export.errors import SpecError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep, grid_side
+from vtp_export.pruners.base import check_keep, grid_of
+from vtp_export.spec import Candidates
 
 NEEDS = ("received", "early_received")
 STAGE = "hidden"
@@ -58,12 +59,13 @@ class Pruner(nn.Module):
     neighbours: Tensor
     """(n, n) row i is True at i and its neighbours."""
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.anchors = min(round(self.keep * config.alpha / 5), self.keep // 5)
-        side, place = grid_side(n_tokens, "hiprune"), torch.arange(n_tokens)
-        around = torch.stack([place + step for step in (0, -1, 1, -side, side)]).clamp(0, n_tokens - 1)
+        _, columns = grid_of(candidates, "hiprune")
+        place = torch.arange(candidates.n)
+        around = torch.stack([place + step for step in (0, -1, 1, -columns, columns)]).clamp(0, candidates.n - 1)
         neighbours = (around.T[:, :, None] == place).any(1)
         self.register_buffer("neighbours", neighbours, persistent=False)
 

@@ -39,6 +39,7 @@ from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("projected", "saliency")
 STAGE = "projected"
@@ -81,12 +82,12 @@ class Pruner(nn.Module):
     is_token: Tensor
     cell_of: Tensor
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.beta = config.beta
-        self.keep = check_keep(config.keep, n_tokens)
-        self.chunks = min(config.chunks, n_tokens)
-        sizes = torch.tensor([(n_tokens + self.chunks - 1 - chunk) // self.chunks for chunk in range(self.chunks)])
+        self.keep = check_keep(config.keep, candidates)
+        self.chunks = min(config.chunks, candidates.n)
+        sizes = torch.tensor([(candidates.n + self.chunks - 1 - chunk) // self.chunks for chunk in range(self.chunks)])
         is_token = torch.arange(int(sizes.max())) < sizes[:, None]
         starts = sizes.cumsum(0) - sizes
         where_from = torch.where(is_token, starts[:, None] + torch.arange(is_token.shape[1]), 0)

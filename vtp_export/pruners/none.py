@@ -15,6 +15,7 @@ from torch import nn
 
 from vtp_export.functional.ranking import everything
 from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.spec import Candidates
 
 NEEDS: tuple[str, ...] = ()
 STAGE = "hidden"
@@ -32,9 +33,9 @@ class Pruner(nn.Module):
 
     measures: tuple[str, ...] = ()
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = n_tokens
+        self.keep = candidates.n
 
     def forward(self, tokens: Tokens) -> Selection:
         """All positions, ascending."""

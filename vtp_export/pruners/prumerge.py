@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from vtp_export.pruners._prumerge import MergeConfig, MergePruner, check_width, most_outliers, outliers
+from vtp_export.spec import Candidates
 
 NEEDS = ("following_saliency", "following_keys")
 STAGE = "hidden"
@@ -39,8 +40,8 @@ class Config(MergeConfig):
 class Pruner(MergePruner):
     """The most attended, merged."""
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
-        super().__init__(config, check_width(config, n_tokens, max(most_outliers(n_tokens), 1) + 1), self._picks)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, check_width(config, candidates, max(most_outliers(candidates.n), 1) + 1), self._picks)
 
     def _picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         count = outliers(attention, rank) if self.adaptive else torch.full_like(rank[:, 0], self.keep - 1).long()

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from vtp_export.functional.sizes import static_size
 from vtp_export.pruners._prumerge import MergeConfig, MergePruner, check_width, outliers
+from vtp_export.spec import Candidates
 
 NEEDS = ("following_saliency", "following_keys")
 STAGE = "hidden"
@@ -47,12 +48,12 @@ class Pruner(MergePruner):
     sampled: Tensor
     """(n - top,) whether the i-th token that attention has not picked is sampled under a fixed budget."""
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
-        super().__init__(config, check_width(config, n_tokens, n_tokens + 1), self._picks)
-        strides = [1, *(max(1, int(int(1 / (m / n_tokens)) / 3)) for m in range(1, n_tokens + 1))]
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, check_width(config, candidates, candidates.n + 1), self._picks)
+        strides = [1, *(max(1, int(int(1 / (m / candidates.n)) / 3)) for m in range(1, candidates.n + 1))]
         self.register_buffer("stride", torch.tensor(strides), persistent=False)
         self.top = (self.keep - 1 + 2) // 4
-        left, sample = n_tokens - self.top, self.keep - 1 - self.top
+        left, sample = candidates.n - self.top, self.keep - 1 - self.top
         sampled = torch.zeros(left, dtype=torch.bool)
         sampled[[i * left // sample for i in range(sample)]] = True
         self.register_buffer("sampled", sampled, persistent=False)

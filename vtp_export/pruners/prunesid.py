@@ -40,6 +40,7 @@ from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("saliency", "cls")
 STAGE = "hidden"
@@ -69,11 +70,11 @@ class Pruner(nn.Module):
     start: Tensor
     """(n, g) where the iteration begins."""
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.groups = max(1, self.keep // 4)
-        start = np.random.default_rng(0).standard_normal((n_tokens, self.groups))
+        start = np.random.default_rng(0).standard_normal((candidates.n, self.groups))
         self.register_buffer("start", torch.from_numpy(start), persistent=False)
 
     def forward(self, tokens: Tokens) -> Selection:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS: tuple[str, ...] = ()
 STAGE = "hidden"
@@ -52,10 +53,10 @@ class Pruner(nn.Module):
     measures: tuple[str, ...] = ()
     drawn: Tensor
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
-        order = np.argsort(_keys(config.seed, n_tokens))  # the keys are distinct: mix is a bijection
+        self.keep = check_keep(config.keep, candidates)
+        order = np.argsort(_keys(config.seed, candidates.n))  # the keys are distinct: mix is a bijection
         self.register_buffer("drawn", torch.from_numpy(np.sort(order[: self.keep])), persistent=False)
 
     def forward(self, tokens: Tokens) -> Selection:

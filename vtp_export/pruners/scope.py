@@ -33,6 +33,7 @@ from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("saliency",)
 STAGE = "hidden"
@@ -61,10 +62,10 @@ class Pruner(nn.Module):
     measures: tuple[str, ...] = ()
     loop = True  # False for targets without a loop operator: the rounds unroll
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.alpha = config.alpha
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `hidden` (b, n, dv) and `saliency` (b, n)."""

@@ -35,6 +35,7 @@ from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("saliency", "keys", "cls")
 STAGE = "hidden"
@@ -68,13 +69,13 @@ class Pruner(nn.Module):
     targets: Tensor
     others: Tensor
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         share = (self.keep * SHARE[0] + SHARE[1] // 2) // SHARE[1]
         self.contextual = share if config.contextual is None else min(config.contextual, self.keep - 1)
         self.dominant = self.keep - self.contextual - 1  # CLS is the one more
-        remaining = n_tokens - self.dominant
+        remaining = candidates.n - self.dominant
         step = max(1, remaining // max(self.contextual, 1))
         targets = torch.arange(self.contextual) * step
         others = torch.tensor([i for i in range(remaining) if i not in targets.tolist()], dtype=torch.int64)

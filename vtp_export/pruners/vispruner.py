@@ -35,6 +35,7 @@ from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
 from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
 from vtp_export.pruners.base import check_keep
+from vtp_export.spec import Candidates
 
 NEEDS = ("saliency", "projected")
 STAGE = "hidden"
@@ -55,15 +56,15 @@ class Pruner(nn.Module):
 
     loop = True  # False for targets without a loop operator: the rounds unroll
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
         self.config = config
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.measures = config.measures
         self.needs, self.stage = config.needs(["saliency"]), config.stage
         counts = config.counts(self.keep)
-        self.longest = n_tokens - counts[0]
-        self.rounds = max(rounds_of(n_tokens - count, self.keep - count) for count in counts)
+        self.longest = candidates.n - counts[0]
+        self.rounds = max(rounds_of(candidates.n - count, self.keep - count) for count in counts)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `saliency` (b, n) and `hidden` (b, n, dv)."""

@@ -28,7 +28,8 @@ from vtp_export.functional.merging import mixture, nearest_chosen, rank_within
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep, grid_side
+from vtp_export.pruners.base import check_keep, grid_of
+from vtp_export.spec import Candidates
 
 NEEDS = ("projected", "saliency", "early_saliency")
 STAGE = "projected"
@@ -51,13 +52,12 @@ class Pruner(nn.Module):
     same_window: Tensor
     """(n, n) whether two patches are of one window."""
 
-    def __init__(self, config: Config, n_tokens: int) -> None:
+    def __init__(self, config: Config, candidates: Candidates) -> None:
         super().__init__()
-        self.keep = check_keep(config.keep, n_tokens)
+        self.keep = check_keep(config.keep, candidates)
         self.local = self.keep // 2 // WINDOWS**2
-        side = grid_side(n_tokens, "vscan")
-        part = torch.arange(side) * WINDOWS // side
-        window = (part[:, None] * WINDOWS + part).flatten()
+        down, across = (torch.arange(size) * WINDOWS // size for size in grid_of(candidates, "vscan"))
+        window = (down[:, None] * WINDOWS + across).flatten()
         self.register_buffer("same_window", window[:, None] == window, persistent=False)
 
     def forward(self, tokens: Tokens) -> Selection:

@@ -9,18 +9,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtp_export.spec import Candidates
+
 Settings = Mapping[str, bool | int | float | str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Signals:
     """What a pruner may look at, for one image.
 
+    candidates: which place in the picture each position is.
     The fields of `Tokens` without the batch axis, None where the method does not ask for it: hidden (n, dv),
     projected (n, d), cls (1, dv), keys (n + 1, dh) and following_keys (n + 1, dv) with CLS first; the others (n,).
     complexity: replaces the measured complexity of the image when it is known, or None to measure it.
     """
 
+    candidates: Candidates
     hidden: np.ndarray
     projected: np.ndarray | None = None
     saliency: np.ndarray | None = None
@@ -36,7 +40,7 @@ class Signals:
     @property
     def n(self) -> int:
         """How many candidates."""
-        return int(self.hidden.shape[0])
+        return self.candidates.n
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """VScan's first stage, literally."""
 
-import math
-
 import numpy as np
 
 from vtp_export.reference._similarity import cosines, first_largest
@@ -13,10 +11,10 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     assert signals.saliency is not None and signals.early_saliency is not None and signals.projected is not None
     n, early = signals.n, signals.early_saliency
     keep = min(int(settings["keep"] or 0), n)
-    side = math.isqrt(n)
+    rows, columns = signals.candidates.grid
     members: dict[tuple[int, int], list[int]] = {}
     for i in range(n):
-        members.setdefault((i // side * 4 // side, i % side * 4 // side), []).append(i)
+        members.setdefault((i // columns * 4 // rows, i % columns * 4 // columns), []).append(i)
     chosen: set[int] = set()
     for window in members.values():
         chosen |= set(sorted(window, key=lambda i: (-early[i], i))[: keep // 2 // 16])

@@ -38,7 +38,8 @@ def overlay(photo: Image.Image, kept: npt.NDArray[np.integer], layout: Layout, p
 
     Example:
         >>> from vtp_export.runtime.preprocess import clip_preprocessing
-        >>> layout = Layout(grid=(2, 2), cls_candidate=False, n_tokens=4, keep=1)
+        >>> from vtp_export.spec import Candidates
+        >>> layout = Layout(Candidates((2, 2)), (28, 28), keep=1, slots=1)
         >>> overlay(Image.new("RGB", (64, 48)), np.array([3]), layout, clip_preprocessing(28)).size
         (512, 384)
     """
@@ -47,8 +48,8 @@ def overlay(photo: Image.Image, kept: npt.NDArray[np.integer], layout: Layout, p
     scale = min(max(max(photo.size), SMALLEST), LARGEST) / max(photo.size)
     width, height = (max(1, round(length * scale)) for length in photo.size)
     canvas = rgb_from_image(photo).resize((width, height), Image.Resampling.LANCZOS)
-    column = _patch_of_pixel(width, photo.width, (box[0], box[2]), layout.grid[1])
-    row = _patch_of_pixel(height, photo.height, (box[1], box[3]), layout.grid[0])
+    column = _patch_of_pixel(width, photo.width, (box[0], box[2]), layout.candidates.grid[1])
+    row = _patch_of_pixel(height, photo.height, (box[1], box[3]), layout.candidates.grid[0])
     seen = (row >= 0)[:, None] & (column >= 0)[None, :]  # (h, w)
     lit = seen & lit_patches[row[:, None], column[None, :]]
     picture = Image.fromarray(_shade(np.asarray(canvas), seen, lit))
@@ -96,9 +97,9 @@ def contact_sheet(rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Im
 
 def _patch_mask(kept: npt.NDArray[np.integer], layout: Layout) -> npt.NDArray[np.bool_]:
     """Which patches were kept: `(rows, columns)`."""
-    rows, columns = layout.grid
+    rows, columns = layout.candidates.grid
     positions = np.asarray(kept).reshape(-1)
-    first = 1 if layout.cls_candidate else 0
+    first = int(layout.candidates.cls)
     wrong = positions[(positions < -1) | (positions >= rows * columns + first)]
     if wrong.size:
         raise SpecError(f"the kept position {wrong[0]} is not among this layout's {rows * columns + first} candidates")

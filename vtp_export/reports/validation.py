@@ -56,8 +56,8 @@ def write_validation(
         "rows": rows,
         "failures": failures,
         "pruner": f"{manifest.pruner.name} ({settings})",
-        "keep": manifest.layout.keep,
-        "n_tokens": manifest.layout.n_tokens,
+        "budget": manifest.layout.budget,
+        "n_tokens": manifest.layout.candidates.n,
         "model": manifest.model.id,
     }
     return write_page(folder, "validation.html.j2", told, pictures)

@@ -1,21 +1,22 @@
 """Open, verify and write the folder that an export makes. Standard library only.
 
-`manifest.json` says what was promised, and the size and SHA-256 of every other file. Each format has one main
-file named `model.*` and whatever that needs beside it.
+`manifest.json` says what was promised, and what was built: for each build the file that a runtime opens, and the size
+and SHA-256 of that and of all files beside it.
 """
 
 import dataclasses
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.json_records import to_json
 from vtp_export.runtime.replacing import abandoned, locked, replacing, write_atomically
-from vtp_export.spec import EngineRecord, FileRecord, Manifest, Scalar, manifest_from_json, to_json
+from vtp_export.spec import Build, FileRecord, Manifest, Scalar, manifest_from_json
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
@@ -30,38 +31,33 @@ class Artefact:
     folder: Path
     manifest: Manifest
 
-    def verify(self, fmt: str | None = None) -> None:
-        """Check that the files are those that were written.
-
-        Args:
-            fmt: check this format's files only; None checks all.
-
-        Raises:
-            ArtefactError: no such format, or a file is missing, or has another size or other bytes.
-        """
-        names = sorted(self.manifest.files) if fmt is None else self._names_of(fmt)
-        if not names:
-            raise ArtefactError(f"the artefact '{self.folder}' records no files; export it again")
-        for name in names:
-            _verify_file(self.folder, name, self.manifest.files[name])
-
-    def model_file(self, fmt: str) -> Path:
-        """The file that a runtime opens for a format: `model.onnx`, `model.ts`, `model.pt2`, ...
+    def builds(self, fmt: str) -> tuple[Build, ...]:
+        """The builds of a format, at least one.
 
         Raises:
             ArtefactError: the artefact has no such format; the message lists those it has.
         """
-        for name in self._names_of(fmt):
-            if "/" not in name and name.startswith("model.") and not name.endswith((".data", ".json")):
-                return self.folder / name
-        raise ArtefactError(f"the artefact '{self.folder}' has no 'model.*' for '{fmt}'; export it again")
-
-    def _names_of(self, fmt: str) -> list[str]:
-        names = sorted(name for name, record in self.manifest.files.items() if record.format == fmt)
-        if not names:
+        builds = tuple(build for build in self.manifest.builds if build.format == fmt)
+        if not builds:
             present = ", ".join(self.manifest.formats()) or "none"
             raise ArtefactError(f"the artefact '{self.folder}' has no format '{fmt}'; it has: {present}")
-        return names
+        return builds
+
+    def verify(self, build: Build | None = None) -> None:
+        """Check that the files are those that were written.
+
+        Args:
+            build: check this build's files only; None checks all.
+
+        Raises:
+            ArtefactError: nothing was built, or a file is missing, or has another size or other bytes.
+        """
+        builds = self.manifest.builds if build is None else (build,)
+        if not builds:
+            raise ArtefactError(f"the artefact '{self.folder}' records no files; export it again")
+        records = {(name, record) for each in builds for name, record in each.files.items()}  # builds may share files
+        for name, record in sorted(records, key=lambda pair: pair[0]):
+            _verify_file(self.folder, name, record)
 
 
 def open_artefact(folder: Path) -> Artefact:
@@ -90,8 +86,9 @@ def open_artefact(folder: Path) -> Artefact:
         raise ArtefactError(f"the manifest '{path}' cannot be read: {error}") from error
     except SpecError as error:
         raise ArtefactError(f"the manifest '{path}' cannot be used: {error}") from error
-    for name in manifest.files:
-        _refuse_escape(folder, name)
+    for build in manifest.builds:
+        for name in build.files:
+            _refuse_escape(folder, name)
     return Artefact(folder, manifest)
 
 
@@ -119,12 +116,11 @@ def writing(out: Path, force: bool) -> Iterator[Path]:
         yield partial
 
 
-def record_files(folder: Path, fmt: str, paths: Iterable[Path]) -> dict[str, FileRecord]:
+def record_files(folder: Path, paths: Iterable[Path]) -> dict[str, FileRecord]:
     """Measure files for the manifest.
 
     Args:
         folder: the artefact's folder.
-        fmt: the format they belong to.
         paths: files inside `folder`, absolute or relative to it.
 
     Returns:
@@ -139,7 +135,7 @@ def record_files(folder: Path, fmt: str, paths: Iterable[Path]) -> dict[str, Fil
         name = full.relative_to(folder).as_posix() if full.is_relative_to(folder) else str(path)
         _refuse_escape(folder, name)
         try:
-            records[name] = FileRecord(format=fmt, bytes=full.stat().st_size, sha256=_sha256(full))
+            records[name] = FileRecord(full.stat().st_size, _sha256(full))
         except OSError as error:
             raise ArtefactError(f"cannot record '{full}': {error.strerror}") from error
     return dict(sorted(records.items()))
@@ -165,28 +161,30 @@ def record_validation(folder: Path, fmt: str, values: Mapping[str, Scalar]) -> N
         ArtefactError: no artefact there, no such format in it, or the folder cannot be written.
     """
     folder = Path(folder)
-    open_artefact(folder).model_file(fmt)
+    open_artefact(folder).builds(fmt)
     with locked(folder):  # two validations at once must not lose one another's numbers
         manifest = open_artefact(folder).manifest
         validation = {**manifest.validation, fmt: dict(values)}
         write_manifest(folder, dataclasses.replace(manifest, validation=validation))
 
 
-@contextmanager
-def extending(folder: Path, fmt: str) -> Iterator[tuple[Path, dict[str, EngineRecord]]]:
-    """Add files of a format to an artefact; a process that is killed meanwhile leaves the artefact as it was.
+def add_build(folder: Path, make: Callable[[Path], Build]) -> Build:
+    """Add a build to an artefact; a process that is killed meanwhile leaves the artefact as it was.
 
-    Yields a fresh folder for the files, and a dictionary for what each was compiled on. When the block ends well they
-    move into the artefact. The folder lies inside of the artefact, which may be a mount of its own; one that a killed
-    process left is removed by the next. Files of the same names are withdrawn before they are replaced, and so is what
-    validation measured for the format: at no instant does the manifest tell of other bytes than those that are there.
+    The files are made in a fresh folder inside of the artefact, which may be a mount of its own, and move up when they
+    are whole; a folder that a killed process left is removed by the next. A build with the same main file is withdrawn
+    before its files are replaced, and so is what validation measured for the format: at no instant does the manifest
+    tell of other bytes than those that are there.
+
+    Args:
+        folder: the artefact.
+        make: writes files into the folder that it is given, and returns their record.
 
     Raises:
-        ArtefactError: no artefact there, or it cannot be written.
+        ArtefactError: no artefact there, it cannot be written, or a file of another format has the name of a new one.
     """
     folder = Path(folder)
     open_artefact(folder)
-    engines: dict[str, EngineRecord] = {}
     try:
         for left in folder.glob(f"{ADDING}*"):
             if abandoned(left):
@@ -196,31 +194,32 @@ def extending(folder: Path, fmt: str) -> Iterator[tuple[Path, dict[str, EngineRe
         raise ArtefactError(f"cannot write '{folder}': {error.strerror}") from error
     try:
         with locked(place):
-            yield place, engines
+            build = make(place)
             with locked(folder):
-                _take_in(folder, place, fmt, engines)
+                _take_in(folder, place, build)
+        return build
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _take_in(folder: Path, place: Path, fmt: str, engines: Mapping[str, EngineRecord]) -> None:
-    manifest, new = open_artefact(folder).manifest, sorted(path.name for path in place.iterdir())
-    records = record_files(place, fmt, [Path(name) for name in new])
+def _take_in(folder: Path, place: Path, build: Build) -> None:
+    manifest = open_artefact(folder).manifest
+    for other in manifest.builds:
+        if other.format != build.format and (shared := sorted(set(other.files) & set(build.files))):
+            raise ArtefactError(f"{build.format} would replace '{shared[0]}', which belongs to {other.format}")
     before = dataclasses.replace(
         manifest,
-        files={name: record for name, record in manifest.files.items() if name not in new},
-        engines={name: record for name, record in manifest.engines.items() if name not in new},
-        validation={name: values for name, values in manifest.validation.items() if name != fmt},
+        builds=tuple(other for other in manifest.builds if not set(other.files) & set(build.files)),
+        validation={name: values for name, values in manifest.validation.items() if name != build.format},
     )
     if before != manifest:
         write_manifest(folder, before)
-    try:
-        for name in new:
+    for name in sorted(build.files):
+        try:
             (place / name).replace(folder / name)
-    except OSError as error:
-        raise ArtefactError(f"cannot write '{folder / name}': {error.strerror}") from error
-    known, built = {**before.files, **records}, {**before.engines, **engines}
-    write_manifest(folder, dataclasses.replace(before, files=known, engines=built))
+        except OSError as error:
+            raise ArtefactError(f"cannot write '{folder / name}': {error.strerror}") from error
+    write_manifest(folder, dataclasses.replace(before, builds=(*before.builds, build)))
 
 
 def _why_not_replaceable(out: Path) -> str | None:

@@ -1,27 +1,24 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.errors import UnavailableError, VtpError
+from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
-from vtp_export.runtime.session import OpenOptions, Session
-from vtp_export.spec import Manifest
+from vtp_export.runtime.session import Session
+from vtp_export.settings import from_settings
+from vtp_export.spec import Build, Manifest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-PREFERENCE = ("tensorrt", "onnx", "pt2", "torchscript")
-"""Formats in the order in which they are tried when none is named.
-
-A plan first: whoever built it for this very device wants it used. One that was built for another is passed over.
-"""
 
 
 class PrunedArtefact:
@@ -65,7 +62,7 @@ class PrunedArtefact:
         return output if len(output) == real else output.mapped(lambda array: array[:real])
 
     def run_device(self, pixels: Any) -> dict[str, Any]:
-        """Run on pixels that are on the provider's device already, and leave the outputs there.
+        """Run on pixels that are on the session's device already, and leave the outputs there.
 
         Args:
             pixels: (b, 3, h, w) float32, contiguous, with `__dlpack__`: a CUDA tensor, an `OrtValue` ... Its values are
@@ -82,13 +79,18 @@ class PrunedArtefact:
         return self._session.run_device({self.manifest.inputs[0].name: pixels})
 
     @property
+    def device(self) -> str:
+        """Where it runs, for example "cpu"."""
+        return self._session.device
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how it runs."""
         return self._session.notes
 
     def close(self) -> None:
         """Free the runtime's memory."""
-        self._session.__exit__(None, None, None)
+        self._session.close()
 
     def __enter__(self) -> "PrunedArtefact":
         """Itself."""
@@ -102,35 +104,38 @@ class PrunedArtefact:
 def load(
     folder: str | Path,
     fmt: str | None = None,
+    *,
+    device: str | None = None,
     threads: int | None = None,
-    provider: str | None = None,
-    cuda_graphs: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> PrunedArtefact:
-    """Verify an artefact's digests and open it.
+    """Open an artefact, after its files were verified.
 
     Args:
         folder: the artefact.
         fmt: one of its formats, or None for the first that this machine can run.
+        device: where it runs, "cpu" or "cuda", or None for the format's usual. Never another in its place.
         threads: CPU threads of one run, or None for the runtime's choice.
-        provider: what runs it: "cpu", "cuda" or "tensorrt". Never another in its place.
-        cuda_graphs: see `OpenOptions`.
+        options: of the format, see `Options` of its backend; values or texts.
 
     Raises:
-        UnknownNameError: no such provider.
+        UnknownNameError: no format runs on such a device, or the format has no such option.
         ArtefactError: absent, damaged, or of another schema; or it lacks the format.
-        UnavailableError: the runtime for the format is not installed, or has no such provider.
+        UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    options = OpenOptions(threads, provider, cuda_graphs)
     artefact = open_artefact(Path(folder))
-    name = fmt or _runnable_format(artefact, provider)
+    _refuse_unknown(device)
+    name = fmt or _runnable_format(artefact, device)
+    builds = artefact.builds(name)
     backend = rooms.load("backends", name).Backend()
-    artefact.model_file(name)
+    where = backend.device(device)
+    chosen = from_settings(backend.Options, options or {}, f"option of {name}")
     if reason := backend.missing():
         raise UnavailableError(reason)
-    artefact.verify(name)
-    path = backend.file(artefact, name)
-    outputs = tuple(spec.name for spec in artefact.manifest.outputs)
-    return PrunedArtefact(artefact, name, backend.open(path, outputs, options))
+    build = _fitting(artefact, builds)
+    artefact.verify(build)
+    session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
+    return PrunedArtefact(artefact, name, session)
 
 
 def _shape(array: Any) -> tuple[int, ...]:
@@ -139,27 +144,46 @@ def _shape(array: Any) -> tuple[int, ...]:
     return tuple(shape() if callable(shape) else shape)
 
 
-def obstacle(artefact: Artefact, fmt: str, provider: str | None = None) -> str | None:
-    """Why a format of an artefact cannot run here, or not on a provider, or None. No file of it is read."""
+def obstacle(artefact: Artefact, fmt: str, device: str | None = None) -> str | None:
+    """Why a format of an artefact cannot run here, or not on a device, or None. No file of it is read."""
     if fmt not in rooms.names("backends"):
         return f"no backend named '{fmt}'"
     backend = rooms.load("backends", fmt).Backend()
-    if provider is not None and provider not in backend.providers:
-        return f"{fmt} does not run on {provider}"
+    if device is not None and device not in backend.devices:
+        return f"{fmt} does not run on {device}"
     if reason := backend.missing():
         return str(reason)
     try:
-        backend.file(artefact, fmt)
+        _fitting(artefact, artefact.builds(fmt))
     except VtpError as error:
         return str(error)
     return None
 
 
-def _runnable_format(artefact: Artefact, provider: str | None) -> str:
+def _fitting(artefact: Artefact, builds: Sequence[Build]) -> Build:
+    """The first of a format's builds that was made for this machine, or for any."""
+    fmt = builds[0].format
+    backend, reasons = rooms.load("backends", fmt).Backend(), []
+    for build in builds:
+        reason = backend.unfit(build)
+        if reason is None:
+            return build
+        reasons.append(f"{build.main}: {reason}")
+    again = f"build it here: vtp-export build {artefact.folder} --format {fmt}"
+    raise ArtefactError(f"no {fmt} of '{artefact.folder}' is for this machine ({'; '.join(reasons)}); {again}")
+
+
+def _refuse_unknown(device: str | None) -> None:
+    known = {name for fmt in rooms.names("backends") for name in rooms.load("backends", fmt).Backend.devices}
+    if device is not None and device not in known:
+        raise UnknownNameError("device", device, sorted(known))
+
+
+def _runnable_format(artefact: Artefact, device: str | None) -> str:
     present = artefact.manifest.formats()
     reasons = []
-    for name in sorted(present, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)):
-        reason = obstacle(artefact, name, provider)
+    for name in sorted(present, key=_rank):
+        reason = obstacle(artefact, name, device)
         if reason is None:
             return name
         reasons.append(reason)
@@ -167,3 +191,9 @@ def _runnable_format(artefact: Artefact, provider: str | None) -> str:
         f"none of the formats of {artefact.folder} ({', '.join(present) or 'it has none'}) can run here: "
         + "; ".join(reasons)
     )
+
+
+def _rank(fmt: str) -> float:
+    """Formats that this version does not know come last."""
+    known = fmt in rooms.names("backends")
+    return rooms.load("backends", fmt).Backend.rank if known else math.inf

@@ -1,79 +1,110 @@
-"""An opened file of an artefact, of whatever format, and how it is to be run."""
+"""An opened model, of whatever format: what every backend's, and the eager graph's, sessions have in common."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from vtp_export.errors import UnavailableError, UnknownNameError
+from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.spec import TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 
-PROVIDERS = ("cpu", "cuda", "tensorrt")
 
+class Session(ABC):
+    """A loaded model. Leaving the `with` block frees it. Safe to use from several threads at once.
 
-@dataclass(frozen=True)
-class OpenOptions:
-    """How a file is to be run.
-
-    threads: CPU threads of one run, or None for the runtime's own choice.
-    provider: one of `PROVIDERS`, or None for the format's usual: the GPU for a TensorRT plan, else the CPU. It is an
-        order: a backend that cannot run there refuses, and never falls back.
-
-    cuda_graphs: of a TensorRT plan: capture the work of each batch size at its second run. Nothing elsewhere.
-
-    Raises:
-        UnknownNameError: there is no such provider.
+    Args:
+        outputs: what every run returns, in order.
+        device: where it runs, for example "cpu".
+        notes: what the user should know of how it runs, a sentence each.
     """
 
-    threads: int | None = None
-    provider: str | None = None
-    cuda_graphs: bool = False
+    def __init__(self, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...] = ()) -> None:
+        self.outputs, self.device, self.notes = outputs, device, notes
+        self._closed = False
 
-    def __post_init__(self) -> None:
-        if self.where not in PROVIDERS:
-            raise UnknownNameError("provider", self.where, PROVIDERS)
-
-    @property
-    def where(self) -> str:
-        """The provider, for a format whose usual is the CPU."""
-        return "cpu" if self.provider is None else self.provider
-
-
-class Session(Protocol):
-    """A loaded file. Leaving the `with` block frees it. Safe to use from several threads at once."""
-
-    notes: tuple[str, ...] = ()
-    """What the user should know of how it runs, a sentence each."""
-
-    def __enter__(self) -> "Session":
-        """Itself."""
-        ...
-
-    def __exit__(self, *exc: object) -> None:
-        """Free the runtime's memory."""
-        ...
-
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Outputs by name, in the order of the manifest, in memory that the caller owns.
+    def run(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """Outputs by name, in order, in memory that the caller owns.
 
         Args:
-            inputs: arrays by name, checked against the manifest by the caller.
+            arrays: inputs by name, checked against the manifest by the caller.
+
+        Raises:
+            ValueError: the session is closed.
+            ArtefactError: the model returns other outputs than were promised.
         """
-        ...
+        self._refuse_closed()
+        results = self._run(arrays)
+        batch = len(next(iter(arrays.values())))
+        for spec in self.outputs:
+            shape = tuple(batch if axis == "b" else axis for axis in spec.shape)
+            array = results[spec.name]
+            if array.shape != shape or array.dtype != spec.dtype:
+                raise ArtefactError(
+                    f"the model returns '{spec.name}' as {array.dtype} {array.shape}, and the manifest promises "
+                    f"{spec.dtype} {shape}; export again"
+                )
+        return results
 
-    def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """As `run`, with arrays that stay on the provider's device.
+    def run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """As `run`, with arrays that stay on the session's device.
 
         Args:
-            inputs: contiguous arrays with `__dlpack__` on that device; they are not copied. Work that makes them must
-                be finished, or be queued on the device's default stream.
+            arrays: contiguous, with `__dlpack__`, on that device; they are not copied. Work that makes them must be
+                finished, or be queued on the device's default stream.
 
         Returns:
             Objects with `__dlpack__` and `__dlpack_device__`, finished; their memory is not used again.
 
         Raises:
+            ValueError: the session is closed.
             UnavailableError: this format, or the version of its runtime, has no such way.
         """
+        self._refuse_closed()
+        return self._run_device(arrays)
+
+    def close(self) -> None:
+        """Free the runtime's memory; nothing the second time."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self) -> "Session":
+        """Itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()
+
+    @abstractmethod
+    def _run(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """See `run`; `named` gives outputs their names where the runtime knows none."""
+
+    def _run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """See `run_device`."""
         raise UnavailableError("this format returns NumPy arrays only; use run")
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Free the runtime's memory. Called once."""
+
+    def named(self, results: Sequence[Any]) -> dict[str, Any]:
+        """Results by the names of the outputs.
+
+        Raises:
+            ArtefactError: there are more or fewer than were promised.
+        """
+        names = [spec.name for spec in self.outputs]
+        if len(results) != len(names):
+            raise ArtefactError(
+                f"the model returns {len(results)} outputs, and the manifest promises {len(names)} "
+                f"({', '.join(names)}); export again"
+            )
+        return dict(zip(names, results, strict=True))
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ValueError("this session is closed")

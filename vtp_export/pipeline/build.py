@@ -1,0 +1,77 @@
+"""`vtp-export build`: add a format to an artefact on this machine, from a file that it holds already. Without torch."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vtp_export import rooms
+from vtp_export.backends.base import Backend
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError
+from vtp_export.progress import Progress, silent
+from vtp_export.runtime.artefact import add_build, open_artefact
+from vtp_export.runtime.brief import brief_of
+from vtp_export.settings import from_settings
+from vtp_export.spec import Build
+
+FORMAT = "tensorrt"
+"""What is built where no format is named."""
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """What to build.
+
+    options: of the format, see `BuildOptions` of its backend; values or texts.
+    force: replace a build with the same main file.
+    """
+
+    folder: Path
+    format: str = FORMAT
+    options: dict[str, Any] = field(default_factory=dict)
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was built, and how long it took."""
+
+    build: Build
+    seconds: float
+
+
+def buildable() -> list[str]:
+    """Formats that are built from another format's file, sorted; `export` makes the others."""
+    return [name for name in rooms.names("backends") if rooms.load("backends", name).Backend.source != "graph"]
+
+
+def build(spec: BuildSpec, progress: Progress = silent) -> BuildReport:
+    """Build, and add what was built to the artefact; if that fails, the artefact is what it was.
+
+    Raises:
+        SpecError: the format is made from the model itself, or an option is none of its options.
+        ArtefactError: no artefact, nothing in it to build from, damaged, or built for this machine already.
+        UnavailableError: the format's libraries, or its device, are not here.
+        ExportError: the format cannot be built; relays its compiler's words.
+    """
+    backend: Backend = rooms.load("backends", spec.format).Backend()
+    if backend.source == "graph":
+        can = ", ".join(buildable())
+        raise SpecError(f"{spec.format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
+    options = from_settings(backend.BuildOptions, spec.options, f"option of building {spec.format}")
+    artefact = open_artefact(spec.folder)
+    source = artefact.builds(backend.source)[0]
+    if reason := backend.missing():
+        raise UnavailableError(reason)
+    main = backend.main
+    if main in {build.main for build in artefact.manifest.builds} and not spec.force:
+        raise ArtefactError(f"'{spec.folder}' has {main} already; use --force to build it anew")
+    artefact.verify(source)
+    began, brief = time.perf_counter(), brief_of(artefact.manifest, options)
+
+    def make(place: Path) -> Build:
+        built = backend.build(artefact.folder / source.main, brief, place, progress)
+        progress("writing")
+        return built
+
+    return BuildReport(add_build(artefact.folder, make), time.perf_counter() - began)

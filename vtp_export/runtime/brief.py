@@ -1,0 +1,32 @@
+"""What a backend must know of a graph besides the graph, when it builds a file and when it opens one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vtp_export.spec import BatchRange, Manifest, TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """What the manifest promises of every build.
+
+    identity: digest of the manifest, to be carried in the main file and read back when that is opened.
+    options: the backend's `BuildOptions`; None takes its defaults.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batch: BatchRange
+    identity: str
+    options: Any = None
+
+
+def brief_of(manifest: Manifest, options: Any = None) -> Brief:
+    """What a manifest promises."""
+    return Brief(
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        batch=manifest.batch,
+        identity=manifest.identity(),
+        options=options,
+    )
