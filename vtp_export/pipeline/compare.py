@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from vtp_export.graphs.eager import EagerSession
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._choice import Choice, choice
+from vtp_export.pruners._choice import Choice, choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
@@ -35,13 +36,14 @@ BINS = 4
 class CompareSpec:
     """What to compare.
 
-    keeps: budgets. methods: see `pruners/_choice.py`; `none` is always there. calibration: as in `ExportSpec`.
+    keeps: budgets. pruners, settings: see `choices`; `none` is always there. calibration: as in `ExportSpec`.
     """
 
     model: str
     benchmark: str
     keeps: tuple[int, ...]
-    methods: tuple[str, ...] = ("fastervlm", "adaptive")
+    pruners: tuple[str, ...] = ("fastervlm", "adaptive")
+    settings: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
     revision: str | None = None
     calibration: Path | None = None
@@ -92,13 +94,11 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
 
 def _contenders(spec: CompareSpec, model: LoadedModel) -> list[_Contender]:
     calibration = calibration_for(model, spec.calibration)
-    methods = [choice(text) for text in spec.methods if text != "none"]
-    wanted = [(Choice("none"), 0), *((one, keep) for one in methods for keep in spec.keeps)]
+    chosen = choices([name for name in spec.pruners if name != "none"], spec.settings)
+    wanted = [(Choice("none", {}, "none"), 0), *((one, keep) for one in chosen for keep in spec.keeps)]
     found = []
     for one, keep in wanted:
-        settings: dict[str, object] = dict(one.settings)
-        if one.pruner != "none":
-            settings["keep"] = keep
+        settings = one.settings if one.pruner == "none" else {**one.settings, "keep": keep}
         graph = assemble(model, one.pruner, settings, calibration).graph
         found.append(_Contender(one.label, EagerSession(graph), [], [], [], [], []))
     return found
