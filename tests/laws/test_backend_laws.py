@@ -74,9 +74,8 @@ def built(request, graph, brief, tmp_path_factory):
         source, folder = graph, tmp_path_factory.mktemp(fmt)
         if backend(fmt).source != "graph":
             place, between = tmp_path_factory.mktemp(f"source of {fmt}"), backend(backend(fmt).source)
-            graph.pruner.loop = backend(fmt).loops
-            source = place / between.build(graph, brief, place, silent).main
-            graph.pruner.loop = True
+            given = graph if backend(fmt).loops else graph.unrolled()
+            source = place / between.build(given, brief, place, silent).main
         yield fmt, folder, backend(fmt).build(source, brief, folder, silent)
 
 

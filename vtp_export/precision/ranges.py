@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ class LayerRange:
     returns: float = 0.0
 
 
-def measured(graph: PrunedFrontend, batches: Iterable[Tensor]) -> dict[str, LayerRange]:
+def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, LayerRange]:
     """Run images through a float32 graph and watch every layer that has weights.
 
     Of attention, the layers of queries and keys are also said to return what bounds the logits, the longest query times
@@ -46,7 +47,7 @@ def measured(graph: PrunedFrontend, batches: Iterable[Tensor]) -> dict[str, Laye
             stack.enter_context(_watched_logits(graph, group, found))
         tokens = LayerRange(torch.zeros(0))
         for pixels in batches:
-            tokens.returns = max(tokens.returns, float(graph(pixels)[0].abs().amax()))
+            tokens.returns = max(tokens.returns, float(graph(torch.from_numpy(pixels))[0].abs().amax()))
     return {**found, "": tokens}
 
 
