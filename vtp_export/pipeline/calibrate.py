@@ -18,10 +18,10 @@ from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
 from vtp_export.models.base import Frontend, LoadedModel
-from vtp_export.pipeline.export import built_by
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.runtime.replacing import write_atomically
+from vtp_export.runtime.versions import built_by
+from vtp_export.runtime.writing import write_atomically
 from vtp_export.spec import CalibrationRecord
 
 BATCH = 4

@@ -181,7 +181,16 @@ def _report(
     together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
     questions = len(contenders[0].asked)
     ends = tuple(float(edge) for edge in edges)
-    return CompareReport(spec.model, spec.benchmark, len(examples), questions, metric, rows, ends, together)
+    return CompareReport(
+        model=spec.model,
+        benchmark=spec.benchmark,
+        images=len(examples),
+        questions=questions,
+        metric=metric,
+        rows=rows,
+        edges=ends,
+        correlation=together,
+    )
 
 
 def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:

@@ -1,8 +1,6 @@
 """`vtp-export export`: a model and a pruner become an artefact."""
 
 import dataclasses
-import importlib.metadata
-import platform
 import shutil
 import tempfile
 import time
@@ -11,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import vtp_export
 from vtp_export import rooms
 from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError
@@ -22,11 +19,9 @@ from vtp_export.precision.policy import ACTIVATIONS, Lowered, PrecisionSpec, low
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Build, Manifest
-
-RECORDED = ("torch", "onnx", "onnxscript", "safetensors", "numpy", "pillow")
-"""Packages whose versions the manifest carries."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +136,6 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         raise ArtefactError(
             f"the artefact needs about {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free"
         )
-
-
-def built_by() -> dict[str, str]:
-    """Versions of what makes artefacts and records here."""
-    versions = {"vtp-export": vtp_export.__version__, "python": platform.python_version()}
-    for package in RECORDED:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _with_activations(precision: PrecisionSpec, backends: Mapping[str, Backend]) -> PrecisionSpec:
