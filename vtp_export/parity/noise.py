@@ -45,12 +45,10 @@ def deviation(tokens: Tokens, others: Tokens) -> Noise:
     """How far the signals of the same images lie apart; what stands beside the candidates decides nothing."""
     sizes = {}
     for name, kind in KINDS.items():
-        one, other = getattr(tokens, name), getattr(others, name)
-        if one is not None and other is not None and kind != "beside":
-            first, second = (
-                (_distances(one), _distances(other)) if kind == "features" else (one.double(), other.double())
-            )
-            sizes[name] = float((first - second).abs().max())
+        pair = getattr(tokens, name), getattr(others, name)
+        if kind != "beside" and all(signal is not None for signal in pair):
+            one, other = (_distances(signal) if kind == "features" else signal.double() for signal in pair)
+            sizes[name] = float((one - other).abs().max())
     return Noise(sizes)
 
 
