@@ -8,7 +8,15 @@ from vtp_export.errors import ModelError, SpecError, UnknownNameError
 from vtp_export.pipeline.compare import CompareSpec, compare
 from vtp_export.reports.comparison import comparison_rows, write_comparison
 
-SPEC = CompareSpec("tiny-llava", "shapes", (16, 64), ("fastervlm", "adaptive:count=adaptive", "random"), limit=24)
+METHODS = ("fastervlm", "adaptive:count=adaptive", "random")
+SPEC = CompareSpec(
+    "tiny-llava",
+    "shapes",
+    (16, 64),
+    ("fastervlm", "adaptive", "random"),
+    settings={"count": "adaptive"},
+    limit=24,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +35,7 @@ def test_two_runs_are_the_same(report):
 def test_rows(report):
     named = [(row.method, row.keep) for row in report.rows]
     assert named[0] == ("none", 576)
-    assert [name for name, _ in named[1:]] == [m for m in SPEC.methods for _ in SPEC.keeps]
+    assert [name for name, _ in named[1:]] == [m for m in METHODS for _ in SPEC.keeps]
     full, best, worst = report.rows[0], report.rows[2], report.rows[5]
     assert full.share == 1.0
     assert full.kept == 576
@@ -73,6 +81,6 @@ def test_bad_input_is_one_sentence(small_llava):
     with pytest.raises(SpecError, match="asks no questions"):
         compare(dataclasses.replace(SPEC, benchmark="photos", limit=2))
     with pytest.raises(UnknownNameError, match="did you mean 'fastervlm'"):
-        compare(dataclasses.replace(SPEC, methods=("fastervlmm",)))
+        compare(dataclasses.replace(SPEC, pruners=("fastervlmm",)))
     with pytest.raises(ModelError, match="no language model"):
-        compare(dataclasses.replace(SPEC, model=str(small_llava), methods=("none",), limit=1))
+        compare(dataclasses.replace(SPEC, model=str(small_llava), pruners=("none",), settings={}, limit=1))

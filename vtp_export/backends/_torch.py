@@ -37,28 +37,9 @@ def prepare(device: str, threads: int | None) -> None:
     """
     if reason := missing_torch():
         raise UnavailableError(reason)
-    import torch
+    from vtp_export.functional import devices
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if device == "cuda":
-        if reason := _why_no_cuda():
-            raise UnavailableError(reason)
-        # 10 bits of mantissa are too few for effective rank and distances, and torch allows them in convolutions.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-
-
-def _why_no_cuda() -> str | None:
-    import torch
-
-    if torch.version.cuda is None:
-        return f"this torch ({torch.__version__}) is built without CUDA; install one of https://pytorch.org, or use cpu"
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return f"torch cannot use CUDA: {str(error).splitlines()[0]}"
-    return None
+    devices.prepare(device, threads)
 
 
 def example_inputs(brief: Brief, batch: int) -> "tuple[Tensor, ...]":

@@ -57,14 +57,25 @@ def settings_of(texts: list[str] | None, option: str = "--set") -> dict[str, str
     Raises:
         SpecError: another form, or a key that is there twice.
     """
-    settings: dict[str, str] = {}
+    several = several_of(texts, option)
+    for key, values in several.items():
+        if len(values) > 1:
+            raise SpecError(f"{option} {key} is there {len(values)} times ({', '.join(values)}); say it once")
+    return {key: value for key, (value,) in several.items()}
+
+
+def several_of(texts: list[str] | None, option: str = "--set") -> dict[str, list[str]]:
+    """Read the KEY=VALUE words of an option, all values of a key together.
+
+    Raises:
+        SpecError: another form.
+    """
+    settings: dict[str, list[str]] = {}
     for text in texts or ():
         key, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not key:
             raise SpecError(f"{option} takes KEY=VALUE, and '{text}' is not that")
-        if key in settings:
-            raise SpecError(f"{option} {key} is there twice, as '{settings[key]}' and '{value}'; it must be there once")
-        settings[key] = value
+        settings.setdefault(key, []).append(value)
     return settings
 
 

@@ -4,7 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Calibration, Device, Folder, Formats, Limit, Model, Report, Revision
+from vtp_export.cli._app import (
+    Calibration,
+    Device,
+    Folder,
+    Formats,
+    Limit,
+    Model,
+    Report,
+    Revision,
+    name_option,
+    several_of,
+)
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -57,25 +68,42 @@ def compare(
     benchmark: Annotated[str, typer.Option(help="One with questions, see: vtp-export list benchmarks.")] = "shapes",
     pruner: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[:KEY=VALUE,...]", help="Repeatable; default: fastervlm and adaptive."),
+        name_option("pruners", "--pruner", words="Repeatable; default: fastervlm and adaptive."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A setting of every pruner that has it. Repeatable: each value is tried."
+        ),
     ] = None,
     limit: Limit = None,
     calibration: Calibration = None,
     revision: Revision = None,
     report: Report = None,
 ) -> Result:
-    """Prune with several methods and budgets, and let the language model answer a benchmark.
+    """Prune with several methods, settings and budgets, and let the language model answer a benchmark.
+
+    What is repeated is tried in every combination.
 
     Example:
-        vtp-export compare tiny-llava --keep 32 --keep 64 --pruner fastervlm --pruner adaptive:complexity=entropy
+        vtp-export compare tiny-llava --keep 32 --keep 64 --set complexity=erank --set complexity=entropy
     """
     from vtp_export import terminal
     from vtp_export.pipeline.compare import CompareSpec
     from vtp_export.pipeline.compare import compare as run_compare
     from vtp_export.reports.comparison import comparison_rows, write_comparison
 
-    chosen = {"methods": tuple(pruner)} if pruner else {}
-    spec = CompareSpec(model, benchmark, tuple(keep), limit=limit, revision=revision, calibration=calibration, **chosen)
+    chosen = {"pruners": tuple(pruner)} if pruner else {}
+    spec = CompareSpec(
+        model,
+        benchmark,
+        tuple(keep),
+        settings=several_of(settings),
+        limit=limit,
+        revision=revision,
+        calibration=calibration,
+        **chosen,
+    )
     result = run_compare(spec, progress)
     page = None if report is None else write_comparison(result, report)
 

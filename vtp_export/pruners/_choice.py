@@ -1,36 +1,63 @@
-"""A pruner with its settings, as one word: `adaptive`, or `adaptive:complexity=entropy,count=adaptive`."""
+"""Which pruners with which settings stand beside each other in a comparison."""
 
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from vtp_export.errors import SpecError
+from vtp_export import rooms
+from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.settings import from_settings
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A pruner's name and what is set besides its budget."""
+    """A pruner, and what is set of it besides its budget.
+
+    label: its name, and of the settings those that are not at their default.
+    """
 
     pruner: str
-    settings: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The word it was read from."""
-        pairs = ",".join(f"{key}={value}" for key, value in self.settings)
-        return f"{self.pruner}:{pairs}" if pairs else self.pruner
+    settings: dict[str, Any]
+    label: str
 
 
-def choice(text: str) -> Choice:
-    """Read one.
+def choices(pruners: Sequence[str], settings: Mapping[str, Any]) -> list[Choice]:
+    """Every pruner with every combination of the values of the settings that it has.
+
+    Args:
+        pruners: names.
+        settings: by name, a value or a list of them; a pruner without such a setting ignores it.
 
     Raises:
-        SpecError: not NAME or NAME:KEY=VALUE,...
+        UnknownNameError: no such pruner, or none of them has such a setting.
+        SpecError: the budget is among the settings, or a value is of the wrong type or out of range.
 
     Example:
-        >>> choice("adaptive:tau=0.1").settings
-        (('tau', '0.1'),)
+        >>> [one.label for one in choices(["random", "adaptive"], {"complexity": ["erank", "entropy"]})]
+        ['random', 'adaptive', 'adaptive:complexity=entropy']
     """
-    name, colon, rest = text.partition(":")
-    pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
-    if not name or not all(key and sign for key, sign, _ in pairs):
-        raise SpecError(f"'{text}' is not a method; write NAME or NAME:KEY=VALUE,KEY=VALUE")
-    return Choice(name.strip(), tuple((key.strip(), value.strip()) for key, _, value in pairs))
+    if "keep" in settings:
+        raise SpecError("keep is no setting of a comparison: name the budgets with --keep")
+    configs = {name: rooms.load("pruners", name).Config for name in pruners}
+    known = {name: list(config.__dataclass_fields__) for name, config in configs.items()}
+    for key in settings:
+        if not any(key in fields for fields in known.values()):
+            raise UnknownNameError("setting", key, sorted({key for fields in known.values() for key in fields}))
+    found = []
+    for name, config in configs.items():
+        own = {key: _values(value) for key, value in settings.items() if key in known[name]}
+        for values in itertools.product(*own.values()):
+            chosen = dict(zip(own, values, strict=True))
+            found.append(Choice(name, chosen, _label(name, config, chosen)))
+    return found
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _label(name: str, config: type[Any], chosen: Mapping[str, Any]) -> str:
+    default, settled = config(), from_settings(config, dict(chosen))
+    pairs = [f"{key}={value}" for key, value in chosen.items() if getattr(settled, key) != getattr(default, key)]
+    return f"{name}:{','.join(pairs)}" if pairs else name
