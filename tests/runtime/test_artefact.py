@@ -52,8 +52,8 @@ def of(fmt: str, main: str, **sizes: int) -> Build:
 
 def manifest(*builds: Build) -> Manifest:
     return Manifest(
-        model=ModelRecord("tiny", None, "llava", "0" * 64, 8),
-        pruner=PrunerRecord("none", {"keep": 4}, {}),
+        model=ModelRecord("tiny", None, "llava", "0" * 64, 8, "cls"),
+        pruner=PrunerRecord("none", {"keep": 4}, {}, ascending=True),
         layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
         inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
         outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)),),

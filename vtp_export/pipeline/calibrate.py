@@ -18,13 +18,16 @@ from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
 from vtp_export.models.base import Frontend, LoadedModel
-from vtp_export.pipeline.export import built_by
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.runtime.replacing import write_atomically
+from vtp_export.runtime.versions import built_by
+from vtp_export.runtime.writing import write_atomically
 from vtp_export.spec import CalibrationRecord
 
 BATCH = 4
+
+MEASURED = ("projected", "saliency")
+"""The signals that complexity is measured on."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRe
     """
     benchmark = benchmark_of(spec.images).calibration()
     progress(f"loading the front end of {spec.model}")
-    model = load_model(spec.model, spec.revision)
+    model = load_model(spec.model, MEASURED, spec.revision)
     if spec.out.is_dir():
         raise ArtefactError(f"'{spec.out}' is a folder; name the file to write")
-    head = {"model": model.record.weights_sha256, "images": spec.images, "limit": spec.limit}
+    head = {"model": model.core.weights_sha256, "images": spec.images, "limit": spec.limit}
     journal = Journal(spec.out, head, spec.resume)
     finished = False
     try:
@@ -82,7 +85,7 @@ def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journa
 def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
     """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
     with torch.inference_mode():
-        tokens = frontend.encode(pixels, ("projected", "saliency"))
+        tokens = frontend.encode(pixels, MEASURED)
         assert tokens.projected is not None and tokens.saliency is not None
         columns = [effective_rank(*spectral_gram(tokens.projected, center)) for center in (True, False)]
         stacked = torch.stack([*columns, attention_entropy(tokens.saliency)], dim=1)
@@ -99,8 +102,8 @@ def _record(model: LoadedModel, data: str, measured: list[Measured]) -> Calibrat
     if not np.isfinite([*eranks, *entropies]).all():
         raise SpecError(f"the model's features on '{data}' are not finite; its weights cannot be right")
     return CalibrationRecord(
-        model_id=model.record.id,
-        weights_sha256=model.record.weights_sha256,
+        model_id=model.core.id,
+        weights_sha256=model.core.weights_sha256,
         data=data,
         images=len(measured),
         data_sha256=total.hexdigest(),

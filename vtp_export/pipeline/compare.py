@@ -15,12 +15,12 @@ from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank as erank_of_gram
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
+from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._choice import Choice, choices
+from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
@@ -30,6 +30,10 @@ TIMED = 8
 
 BINS = 4
 """Quarters of the images, by effective rank."""
+
+
+COMPLEXITY = ("projected", "saliency")
+"""The signals that complexity is measured on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class _Contender:
     """One method at one budget, while the images go by."""
 
     name: str
+    budget: int
     session: EagerSession
     asked: list[Answered]
     erank: list[float]
@@ -72,8 +77,10 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
         raise SpecError("no budget was named; give at least one --keep")
     benchmark = benchmark_of(spec.benchmark)
     progress("loading the model")
-    model = load_model(spec.model, spec.revision)
-    contenders = _contenders(spec, model)
+    wanted = _wanted(spec)
+    needs = frozenset(COMPLEXITY).union(*(needs_of(pruner, settings) for _, pruner, settings in wanted))
+    model = load_model(spec.model, needs, spec.revision)
+    contenders = _contenders(spec, model, wanted)
     examples = list(benchmark.examples(spec.limit))
     if not any(example.questions for example in examples):
         raise SpecError(f"the benchmark {spec.benchmark} asks no questions; use one that does, for example shapes")
@@ -92,21 +99,29 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
     return _report(spec, benchmark, examples, contenders, np.array(complexity))
 
 
-def _contenders(spec: CompareSpec, model: LoadedModel) -> list[_Contender]:
+def _wanted(spec: CompareSpec) -> list[tuple[str, str, dict[str, object]]]:
+    """Label, pruner and settings of every contender; the first keeps all."""
+    wanted: list[tuple[str, str, dict[str, object]]] = [("none", "none", {})]
+    for one in choices([name for name in spec.pruners if name != "none"], spec.settings):
+        wanted += [(one.label, one.pruner, {**one.settings, "keep": keep}) for keep in spec.keeps]
+    return wanted
+
+
+def _contenders(
+    spec: CompareSpec, model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]]
+) -> list[_Contender]:
     calibration = calibration_for(model, spec.calibration)
-    chosen = choices([name for name in spec.pruners if name != "none"], spec.settings)
-    wanted = [(Choice("none", {}, "none"), 0), *((one, keep) for one in chosen for keep in spec.keeps)]
     found = []
-    for one, keep in wanted:
-        settings = one.settings if one.pruner == "none" else {**one.settings, "keep": keep}
-        graph = assemble(model, one.pruner, settings, calibration).graph
-        found.append(_Contender(one.label, EagerSession(graph), [], [], [], [], []))
+    for label, pruner, settings in wanted:
+        assembly = assemble(model, pruner, settings, calibration)
+        budget = assembly.layout.keep or assembly.layout.slots
+        found.append(_Contender(label, budget, EagerSession(assembly.graph), [], [], [], [], []))
     return found
 
 
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, ("projected", "saliency"))
+    tokens = session.encode(pixels, COMPLEXITY)
     assert tokens.projected is not None and tokens.saliency is not None
     erank = erank_of_gram(*spectral_gram(tokens.projected, True))
     return float(erank[0]), float(attention_entropy(tokens.saliency)[0])
@@ -121,7 +136,7 @@ def _ask(
 ) -> None:
     """Add one image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
     session = contender.session
-    needs = frozenset({*session.graph.needs, "saliency"})
+    needs = session.graph.pruner.method.needs | {"saliency"}
     if needs not in encoded:
         encoded[needs] = session.encode(pixels, needs)
     result = session.finish(encoded[needs])[0]
@@ -166,7 +181,16 @@ def _report(
     together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
     questions = len(contenders[0].asked)
     ends = tuple(float(edge) for edge in edges)
-    return CompareReport(spec.model, spec.benchmark, len(examples), questions, metric, rows, ends, together)
+    return CompareReport(
+        model=spec.model,
+        benchmark=spec.benchmark,
+        images=len(examples),
+        questions=questions,
+        metric=metric,
+        rows=rows,
+        edges=ends,
+        correlation=together,
+    )
 
 
 def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:
@@ -180,7 +204,7 @@ def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapp
 def _row(contender: _Contender, metrics: dict[str, float], metric: str, full: float, by_bin: tuple[float, ...]) -> Row:
     return Row(
         method=contender.name,
-        keep=contender.session.graph.pruner.keep,
+        keep=contender.budget,
         kept=float(np.mean(contender.kept)),
         score=metrics[metric],
         share=metrics[metric] / full if full else 0.0,

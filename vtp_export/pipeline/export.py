@@ -1,8 +1,6 @@
 """`vtp-export export`: a model and a pruner become an artefact."""
 
 import dataclasses
-import importlib.metadata
-import platform
 import shutil
 import tempfile
 import time
@@ -11,22 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import vtp_export
 from vtp_export import rooms
 from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError
-from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model
-from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
+from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, PrecisionSpec, lower
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Build, Manifest
-
-RECORDED = ("torch", "onnx", "onnxscript", "safetensors", "numpy", "pillow")
-"""Packages whose versions the manifest carries."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
     options = _options(spec.options, backends)
     with writing(spec.out, spec.force) as folder:
         progress(f"loading the front end of {spec.model}")
-        model = load_model(spec.model, spec.revision)
+        model = load_model(spec.model, needs_of(spec.pruner, spec.settings), spec.revision)
         record = calibration_for(model, spec.calibration)
         assembly = assemble(model, spec.pruner, spec.settings, record)
         _check_space(folder, model, len(backends))
@@ -95,8 +90,8 @@ def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            narrow.graph.pruner.loop = backend.loops and not spec.loop_free
-            builds.append(_built(backend, narrow.graph, brief_of(manifest, options[name]), folder, progress))
+            graph = narrow.graph if backend.loops and not spec.loop_free else narrow.graph.unrolled()
+            builds.append(_built(backend, graph, brief_of(manifest, options[name]), folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
@@ -143,17 +138,6 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         )
 
 
-def built_by() -> dict[str, str]:
-    """Versions of what makes artefacts and records here."""
-    versions = {"vtp-export": vtp_export.__version__, "python": platform.python_version()}
-    for package in RECORDED:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _with_activations(precision: PrecisionSpec, backends: Mapping[str, Backend]) -> PrecisionSpec:
     """Settle the form of int8: what the user says, else the first that every format has."""
     if precision.name != "int8":
@@ -173,11 +157,11 @@ def _with_activations(precision: PrecisionSpec, backends: Mapping[str, Backend])
 
 def _manifest(model: LoadedModel, assembly: Assembly, narrow: Lowered, batch: BatchRange) -> Manifest:
     return Manifest(
-        model=model.record,
+        model=assembly.model,
         pruner=assembly.pruner,
         layout=assembly.layout,
-        inputs=input_specs(model.frontend),
-        outputs=output_specs(model.frontend, narrow.graph.pruner, narrow.record.tokens_dtype),
+        inputs=narrow.graph.inputs,
+        outputs=narrow.graph.outputs,
         preprocessing=model.preprocessing,
         precision=narrow.record,
         batch=batch,
