@@ -12,13 +12,11 @@ from vtp_export.benchmarks.base import Benchmark, batched
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.functional.attention import attention_entropy
-from vtp_export.functional.erank import effective_rank
-from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
 from vtp_export.models.base import Frontend, LoadedModel
 from vtp_export.progress import Progress, silent
+from vtp_export.pruners._complexity import complexity_of
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import write_atomically
@@ -86,9 +84,8 @@ def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
     """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
     with torch.inference_mode():
         tokens = frontend.encode(pixels, MEASURED)
-        assert tokens.projected is not None and tokens.saliency is not None
-        columns = [effective_rank(*spectral_gram(tokens.projected, center)) for center in (True, False)]
-        stacked = torch.stack([*columns, attention_entropy(tokens.saliency)], dim=1)
+        erank, uncentred = (complexity_of("erank", tokens, center) for center in (True, False))
+        stacked = torch.stack([erank, uncentred, complexity_of("entropy", tokens)], dim=1)
     rows: list[list[float]] = stacked.double().tolist()
     return rows
 

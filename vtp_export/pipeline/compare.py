@@ -12,8 +12,6 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
-from vtp_export.functional.erank import effective_rank as erank_of_gram
-from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
@@ -21,6 +19,7 @@ from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
+from vtp_export.pruners._complexity import complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
@@ -122,9 +121,7 @@ def _contenders(
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
     tokens = session.encode(pixels, COMPLEXITY)
-    assert tokens.projected is not None and tokens.saliency is not None
-    erank = erank_of_gram(*spectral_gram(tokens.projected, True))
-    return float(erank[0]), float(attention_entropy(tokens.saliency)[0])
+    return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
 
 
 def _ask(
