@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from vtp_export.functional.attention import attention_entropy, attention_received, cls_attention
+from vtp_export.functional.loop import repeat
 from vtp_export.functional.merging import mixture, nearest_chosen, one_hot, rank_within
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, everything, positions
 from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.sizes import diagonal, identity
-from vtp_export.functional.walk import greedy_walk, repeat
+from vtp_export.functional.walk import greedy_walk
 
 GENERATOR = np.random.default_rng(0)
 TIED = [[3, 1, 3, 2, 1], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]]
