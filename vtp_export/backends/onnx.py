@@ -18,6 +18,7 @@ from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError,
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Arrays, Session
+from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ EXTERNAL_ABOVE = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(base.FormatOptions):
     """How the file is run.
 
     tensorrt: on cuda, through ONNX Runtime's TensorRT provider, which builds engines at the first runs and keeps them.
     """
 
-    tensorrt: bool = False
+    tensorrt: bool = either(False, source="this package")
 
 
 class Backend(base.Backend):

@@ -10,39 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from vtp_export.backends import base
-from vtp_export.errors import SpecError, UnavailableError
+from vtp_export.errors import UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
+from vtp_export.settings import either, positive
 from vtp_export.spec import Build, EngineRecord
 
 
 @dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(base.FormatOptions):
     """How a plan is built.
 
     workspace_gb: most device memory that one kernel may use for itself, in GB; None leaves it to TensorRT.
-
-    Raises:
-        SpecError: the workspace is no number above 0.
     """
 
-    workspace_gb: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.workspace_gb is not None and not self.workspace_gb > 0:
-            raise SpecError(f"workspace_gb is {self.workspace_gb}; it must be a number of gigabytes above 0")
+    workspace_gb: float | None = positive(None, source="TensorRT decides")
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(base.FormatOptions):
     """How a plan is run.
 
-    cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on.
+    cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on; each batch
+        size then takes the memory of a context of its own.
     """
 
-    cuda_graphs: bool = False
+    cuda_graphs: bool = either(False, source="this package")
 
 
 def here() -> EngineRecord:
