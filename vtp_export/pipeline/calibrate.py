@@ -5,27 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark, batched
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.graphs.assembly import load_model
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.json_records import to_json
-from vtp_export.models.base import Frontend, LoadedModel
+from vtp_export.models.base import LoadedModel
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._complexity import complexity_of
+from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import write_atomically
 from vtp_export.spec import CalibrationRecord
 
 BATCH = 4
-
-MEASURED = ("projected", "saliency")
-"""The signals that complexity is measured on."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRe
     """
     benchmark = benchmark_of(spec.images).calibration()
     progress(f"loading the front end of {spec.model}")
-    model = load_model(spec.model, MEASURED, spec.revision)
+    model = load_model(spec.model, SIGNALS, spec.revision)
     if spec.out.is_dir():
         raise ArtefactError(f"'{spec.out}' is a folder; name the file to write")
     head = {"model": model.core.weights_sha256, "images": spec.images, "limit": spec.limit}
@@ -71,23 +68,21 @@ def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRe
 
 def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journal: Journal, progress: Progress) -> None:
     known = {measured.name for measured in journal.done}
+    session = EagerSession(assemble(model, "none", {}).graph)
     fresh = (example for example in benchmark.examples(limit) if example.name not in known)
     for batch in batched(fresh, BATCH):
         progress("measuring", len(journal.done), limit or 0)
         pixels = pixel_values([example.image for example in batch], model.preprocessing)
-        numbers = _numbers(model.frontend, torch.from_numpy(pixels))
+        numbers = _numbers(session, pixels)
         for example, picture, values in zip(batch, pixels, numbers, strict=True):
             journal.add(Measured(example.name, hashlib.sha256(picture.tobytes()).hexdigest(), *values))
 
 
-def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
+def _numbers(session: EagerSession, pixels: np.ndarray) -> list[tuple[float, ...]]:
     """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
-    with torch.inference_mode():
-        tokens = frontend.encode(pixels, MEASURED)
-        erank, uncentred = (complexity_of("erank", tokens, center) for center in (True, False))
-        stacked = torch.stack([erank, uncentred, complexity_of("entropy", tokens)], dim=1)
-    rows: list[list[float]] = stacked.double().tolist()
-    return rows
+    tokens = session.encode(pixels, SIGNALS)
+    kinds = ("erank", True), ("erank", False), ("entropy", True)
+    return list(zip(*(complexity_of(kind, tokens, center).tolist() for kind, center in kinds), strict=True))
 
 
 def _record(model: LoadedModel, data: str, measured: list[Measured]) -> CalibrationRecord:

@@ -19,7 +19,7 @@ from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
-from vtp_export.pruners._complexity import complexity_of
+from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
@@ -29,10 +29,6 @@ TIMED = 8
 
 BINS = 4
 """Quarters of the images, by effective rank."""
-
-
-COMPLEXITY = ("projected", "saliency")
-"""The signals that complexity is measured on."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,11 @@ class _Contender:
     name: str
     budget: int
     session: EagerSession
-    asked: list[Answered]
-    erank: list[float]
-    entropy: list[float]
-    kept: list[int]
-    seconds: list[float]
+    asked: list[Answered] = field(default_factory=list)
+    erank: list[float] = field(default_factory=list)
+    entropy: list[float] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
@@ -77,7 +73,7 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
     benchmark = benchmark_of(spec.benchmark)
     progress("loading the model")
     wanted = _wanted(spec)
-    needs = frozenset(COMPLEXITY).union(*(needs_of(pruner, settings) for _, pruner, settings in wanted))
+    needs = SIGNALS.union(*(needs_of(pruner, settings) for _, pruner, settings in wanted))
     model = load_model(spec.model, needs, spec.revision)
     contenders = _contenders(spec, model, wanted)
     examples = list(benchmark.examples(spec.limit))
@@ -114,13 +110,13 @@ def _contenders(
     for label, pruner, settings in wanted:
         assembly = assemble(model, pruner, settings, calibration)
         budget = assembly.layout.keep or assembly.layout.slots
-        found.append(_Contender(label, budget, EagerSession(assembly.graph), [], [], [], [], []))
+        found.append(_Contender(label, budget, EagerSession(assembly.graph)))
     return found
 
 
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, COMPLEXITY)
+    tokens = session.encode(pixels, SIGNALS)
     return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
 
 

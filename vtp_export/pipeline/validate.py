@@ -80,9 +80,9 @@ def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationRepor
         _judge_examples(trial, manifest, examples, sessions, spec.device, progress)
         answers = _answers(spec, manifest, eager, examples, sessions, progress) if spec.answers else ()
         report = ValidationReport(str(spec.folder), spec.benchmark, tuple(trial.done()), answers)
+        _record(spec, report, {fmt: session.device for fmt, session in sessions.items()})
         if spec.report is not None:
             write_validation(report, next(iter(sessions.values())), examples, spec.report, progress)
-    _record(spec, report, {fmt: session.device for fmt, session in sessions.items()})
     return report
 
 
