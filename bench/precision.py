@@ -18,17 +18,17 @@ from bench.frontend import table
 from bench.measure import in_turns
 from vtp_export.pipeline.export import ExportSpec, export
 from vtp_export.pipeline.validate import ValidateSpec, validate
-from vtp_export.precision.policy import PrecisionSpec
+from vtp_export.precision.policy import Precision
 from vtp_export.runtime.front_end import load
 
 K = 64
 ROUNDS = 7
 IMAGES = 4
 PRECISIONS = {
-    "fp32": PrecisionSpec(),
-    "fp16": PrecisionSpec("fp16", limit=IMAGES),
-    "int8, dynamic": PrecisionSpec("int8", "dynamic", limit=IMAGES, float32_blocks=0),
-    "int8, static": PrecisionSpec("int8", "static", limit=IMAGES, float32_blocks=0),
+    "fp32": Precision(),
+    "fp16": Precision("fp16", limit=IMAGES),
+    "int8, dynamic": Precision("int8", "dynamic", limit=IMAGES, float32_blocks=0),
+    "int8, static": Precision("int8", "static", limit=IMAGES, float32_blocks=0),
 }
 
 

@@ -22,7 +22,7 @@ from vtp_export.pipeline.export import ExportSpec, export
 from vtp_export.pipeline.validate import ValidateSpec, validate
 from vtp_export.precision import policy as module
 from vtp_export.precision.lowering import lowered, weighted_layers
-from vtp_export.precision.policy import PrecisionSpec, _fewest, lower
+from vtp_export.precision.policy import Precision, _fewest, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.twins import twin_of
 from vtp_export.runtime.artefact import open_artefact
@@ -58,7 +58,7 @@ def planted(source, folder, factors):
 
 
 def exported(model, out, **precision):
-    spec = ExportSpec(str(model), out, settings={"keep": 8}, precision=PrecisionSpec(**precision))
+    spec = ExportSpec(str(model), out, settings={"keep": 8}, precision=Precision(**precision))
     return export(spec)
 
 
@@ -82,7 +82,7 @@ def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(sm
 @pytest.mark.parametrize("name", ["fp16", "bf16"])
 def test_every_format_keeps_what_the_twin_keeps(small_llava, tmp_path, name):
     formats = ("onnx", "pt2", "torchscript") if name == "fp16" else ("pt2", "torchscript")
-    precision = PrecisionSpec(name, **SHAPES) if name == "fp16" else PrecisionSpec(name)
+    precision = Precision(name, **SHAPES) if name == "fp16" else Precision(name)
     export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=precision))
     result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=12))
     assert result.passed, [comparison.failures for comparison in result.comparisons]
@@ -112,7 +112,7 @@ def test_a_layer_whose_output_alone_is_too_large_is_found(small_llava, tmp_path)
     layer = "frontend.tower.encoder.layers.1.mlp.fc2"
     limit = torch.finfo(torch.float16).max / module.HEADROOM
     assert float(graph.get_submodule(layer).weight.abs().max()) < limit
-    assert layer in lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing).record.float32_layers
+    assert layer in lower(graph, Precision("fp16", **SHAPES), model.preprocessing).record.float32_layers
 
 
 def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_
     own = f"{TOWER}.0.self_attn"
     model = load_model(planted(small_llava, tmp_path / "m", {f"{own}.q_proj.weight": 60, f"{own}.k_proj.weight": 60}))
     graph = assemble(model, "adaptive", {"keep": 8}).graph
-    found = lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing)
+    found = lower(graph, Precision("fp16", **SHAPES), model.preprocessing)
     attention = {f"frontend.tower.encoder.layers.0.self_attn.{which}_proj" for which in "qkv"}
     assert set(found.record.float32_layers) == attention
 
@@ -179,7 +179,7 @@ def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-    spec = PrecisionSpec("int8", "static", str(tmp_path), float32_blocks=0)
+    spec = Precision("int8", "static", str(tmp_path), float32_blocks=0)
     found = lower(graph, spec, model.preprocessing)
     same = twin_of(graph, found.record, model.preprocessing)
     assert all(
@@ -245,7 +245,7 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_p
 
 def test_no_share_of_tokens_is_asked_of_a_chaotic_method(small_llava, tmp_path):
     for pruner, asked in (("vispruner", 0.0), ("fastervlm", 0.98)):
-        precision = PrecisionSpec("fp16", **SHAPES)
+        precision = Precision("fp16", **SHAPES)
         out = tmp_path / pruner
         export(ExportSpec(str(small_llava), out, pruner, {"keep": 8}, ("torchscript",), precision=precision))
         assert validate(ValidateSpec(out, benchmark="shapes", limit=1)).comparisons[1].gates.jaccard == asked
@@ -275,7 +275,7 @@ def test_gates_grow_with_the_noise():
 ])  # fmt: skip
 def test_what_is_refused(small_llava, tmp_path, precision, formats, message):
     def attempt():
-        spec = PrecisionSpec(**{**SHAPES, **precision})
+        spec = Precision(**{**SHAPES, **precision})
         export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=spec))
 
     with pytest.raises(SpecError, match=message):

@@ -41,7 +41,7 @@ class Group:
     remedy: str
 
 
-def lint(path: Path, targets: Sequence[str] = ()) -> list[LintReport]:
+def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
     """Hold an ONNX file, or that of an artefact, against targets.
 
     Args:

@@ -37,7 +37,7 @@ ALIKE = ("q_proj", "k_proj", "v_proj")
 
 
 @dataclass(frozen=True)
-class PrecisionSpec:
+class Precision:
     """What the user asks for.
 
     name: one of `NAMES`.
@@ -72,7 +72,7 @@ class Lowered:
 
 
 def lower(
-    graph: PrunedFrontend, spec: PrecisionSpec, preprocessing: Preprocessing, progress: Progress = silent
+    graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, progress: Progress = silent
 ) -> Lowered:
     """Decide, on calibration images where it takes some, and narrow.
 
