@@ -7,14 +7,16 @@ block, and two of the three blocks, are in float32.
 """
 
 import sys
+from collections.abc import Iterable
 
 import numpy as np
-import torch
 
 from bench.frontend import table
 from vtp_export import rooms
 from vtp_export.benchmarks._lookup import benchmark_of
+from vtp_export.benchmarks.base import Example, batched
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import jaccard
 from vtp_export.precision.lowering import lowered, weighted_layers
@@ -31,10 +33,10 @@ def wide(graph: PrunedFrontend, blocks: int) -> tuple[str, ...]:
     return tuple(name for name in weighted_layers(graph) if name.startswith(inside)) if blocks else ()
 
 
-def kept(graph: PrunedFrontend, batches: list[torch.Tensor]) -> np.ndarray:
-    """(images, k)."""
-    with torch.inference_mode():
-        return np.concatenate([graph(batch)[1].numpy() for batch in batches])
+def kept(graph: PrunedFrontend, batches: list[np.ndarray]) -> list[np.ndarray]:
+    """Of each image."""
+    eager = EagerSession(graph)
+    return [result.kept for pixels in batches for result in eager(pixels)]
 
 
 def main() -> None:
@@ -42,9 +44,8 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 48
     model, benchmark = load_model(MODEL), benchmark_of("shapes")
 
-    def batches_of(examples: object) -> list[torch.Tensor]:
-        images = [example.image for example in examples]  # type: ignore[attr-defined]
-        return list(torch.from_numpy(pixel_values(images, model.preprocessing)).split(4))
+    def batches_of(examples: Iterable[Example]) -> list[np.ndarray]:
+        return [pixel_values([e.image for e in batch], model.preprocessing) for batch in batched(examples, 4)]
 
     shown, calibration = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
     rows = []

@@ -24,13 +24,13 @@ def test_torch_reads_the_file_bit_for_bit(dtype, shape):
     assert found.numpy().tobytes() == array.tobytes()
 
 
-def test_a_part_of_a_message_carries_the_real_rows_in_half_precision():
-    part = image_part(tokens(), num_kept=50)
+def test_a_part_of_a_message_carries_the_tokens_in_half_precision():
+    part = image_part(tokens(50))
     assert part["type"] == "image_embeds"
     found = torch.load(io.BytesIO(base64.b64decode(part["image_embeds"])), weights_only=True)
     assert found.dtype == torch.float16 and found.shape == (1, 50, 4096)
-    assert np.array_equal(found[0].numpy(), tokens()[:50].astype(np.float16))
-    assert torch.equal(found, multi_modal_data(tokens(), 50)["image"])
+    assert np.array_equal(found[0].numpy(), tokens(50).astype(np.float16))
+    assert torch.equal(found, multi_modal_data(tokens(50))["image"])
 
 
 def test_half_a_megabyte_goes_over_the_wire_instead_of_nearly_five():

@@ -7,33 +7,30 @@ import pytest
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.parity.answers import compare_answers, mcnemar
+from vtp_export.parity.answers import answers_of, compare_answers, mcnemar
+from vtp_export.parity.gates import GATES
 from vtp_export.runtime.front_end import load
 
 
 @pytest.fixture(scope="module")
-def made(embedded_artefact):
-    model = load_model("tiny-llava")
-    graph = assemble(model, "adaptive", {"keep": 48}).graph
-    return Answerer(source_of("tiny-llava")), graph, list(Benchmark().examples(6))
+def made():
+    """The language model, scenes with their questions, and a way to ask a run."""
+    loaded, scenes = load_model("tiny-llava"), list(Benchmark().examples(6))
+    answerer = Answerer(source_of("tiny-llava"))
+    graph = EagerSession(assemble(loaded, "adaptive", {"keep": 48}).graph)
+    return graph, scenes, lambda run, asked=scenes: answers_of(answerer, asked, run, loaded.preprocessing)
 
 
-class Spoiled:
-    """An artefact whose tokens are those of another picture."""
-
-    def __init__(self, session, noise):
-        self.session, self.noise, self.manifest = session, noise, session.manifest
-
-    def run(self, pixels):
-        found = self.session.run(pixels)
-        return dataclasses.replace(found, tokens=self.noise(found.tokens))
+def compared(expected, found):
+    return compare_answers("answers of onnx", Benchmark(), expected, found, GATES["fp32"].answers)
 
 
 def test_an_artefact_answers_as_the_graph(made, embedded_artefact):
-    answerer, graph, scenes = made
+    graph, scenes, ask = made
     with load(embedded_artefact) as session:
-        (found,) = compare_answers(answerer, Benchmark(), scenes, graph, {"onnx": session})
+        found = compared(ask(graph), ask(session.run))
     assert found.questions == sum(len(scene.questions) for scene in scenes)
     assert found.identical == found.questions
     assert (found.agreement, found.p_value, found.expected) == (1.0, 1.0, found.found)
@@ -41,11 +38,9 @@ def test_an_artefact_answers_as_the_graph(made, embedded_artefact):
     assert found.expected > 0.8  # a model that answers, so that agreement says something
 
 
-def test_other_tokens_fail_and_every_difference_is_told(made, embedded_artefact):
-    answerer, graph, scenes = made
-    with load(embedded_artefact) as session:
-        spoiled = Spoiled(session, lambda tokens: tokens * 0)
-        (found,) = compare_answers(answerer, Benchmark(), scenes, graph, {"onnx": spoiled})
+def test_other_tokens_fail_and_every_difference_is_told(made):
+    graph, _, ask = made
+    found = compared(ask(graph), ask(lambda pixels: dataclasses.replace(out := graph(pixels), tokens=out.tokens * 0)))
     assert not found.passed
     assert len(found.failures) == 2
     assert "answers are the same, below 99.5%" in found.failures[0]
@@ -57,10 +52,10 @@ def test_other_tokens_fail_and_every_difference_is_told(made, embedded_artefact)
 
 
 def test_a_benchmark_without_questions_is_refused(made):
-    answerer, graph, scenes = made
+    graph, scenes, ask = made
     silent = [dataclasses.replace(scene, questions=()) for scene in scenes]
     with pytest.raises(SpecError, match="asks no questions"):
-        compare_answers(answerer, Benchmark(), silent, graph, {})
+        ask(graph, silent)
 
 
 @pytest.mark.parametrize(

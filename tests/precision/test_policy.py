@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.gates import GATES, jaccard
 from vtp_export.parity.noise import tower_noise
 from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
@@ -137,7 +138,7 @@ def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_
 
 
 def test_the_bound_on_the_logits_holds_and_is_not_idle(graph, pixels):
-    found = measured(graph, [pixels])
+    found = measured(graph, [pixels.numpy()])
     attention, seen = graph.frontend.tower.encoder.layers[0].self_attn, []
     handle = attention.register_forward_hook(lambda own, given, _: seen.append(given[0]))
     with torch.inference_mode():
@@ -211,8 +212,9 @@ def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
 
 
 def test_the_noise_of_a_coarser_precision_is_larger(graph, pixels):
-    noises = [tower_noise(graph, pixels)]
-    noises += [tower_noise(graph, pixels, lowered(graph, PrecisionRecord(name))) for name in ("fp16", "bf16")]
+    eager, pixels = EagerSession(graph), pixels.numpy()
+    twins = [EagerSession(lowered(graph, PrecisionRecord(name))) for name in ("fp16", "bf16")]
+    noises = [tower_noise(eager, pixels, twin) for twin in (None, *twins)]
     assert noises[0].distance < noises[1].distance < noises[2].distance
     assert noises[0].saliency < noises[1].saliency < noises[2].saliency
 

@@ -84,6 +84,18 @@ class Benchmark(Protocol):
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
 
 
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Runs of `size` items, the last one perhaps shorter; no more than one run is held at a time.
+
+    Example:
+        >>> list(batched("abcde", 2))
+        [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
+
+
 def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:
     """The first `limit` items, or all of them."""
     if limit is not None and limit < 1:

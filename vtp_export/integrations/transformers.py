@@ -64,7 +64,7 @@ class Answerer:
         """Answer questions about one image.
 
         Args:
-            tokens: (k, d) projected visual tokens, empty slots already cut off.
+            tokens: (m, d) projected visual tokens of one image, without empty slots: `output[i].tokens`.
             prompts: the questions.
             longest: most tokens of an answer.
 

@@ -22,38 +22,36 @@ from vtp_export.errors import ImageError
 STORAGES = {"float16": "HalfStorage", "float32": "FloatStorage"}
 
 
-def image_part(tokens: np.ndarray, num_kept: int | None = None) -> dict[str, str]:
+def image_part(tokens: np.ndarray) -> dict[str, str]:
     """A content part of a chat message, in place of `{"type": "image_url", ...}`.
 
     Args:
-        tokens: (k, d) of one image.
-        num_kept: how many of the rows are real; None for all.
+        tokens: (m, d) of one image, without empty slots: `output[i].tokens`.
     """
-    rows = half(tokens, num_kept)[None]  # (1, k, d): one image
+    rows = half(tokens)[None]  # (1, m, d): one image
     return {"type": "image_embeds", "image_embeds": base64.b64encode(torch_file(rows)).decode("ascii")}
 
 
-def multi_modal_data(tokens: np.ndarray, num_kept: int | None = None) -> dict[str, Any]:
+def multi_modal_data(tokens: np.ndarray) -> dict[str, Any]:
     """For `vllm.LLM(..., enable_mm_embeds=True).generate({"prompt": ..., "multi_modal_data": this})`. Needs torch.
 
     Args:
-        tokens: (k, d) of one image.
-        num_kept: how many of the rows are real; None for all.
+        tokens: (m, d) of one image, without empty slots: `output[i].tokens`.
     """
     import torch
 
-    return {"image": torch.from_numpy(half(tokens, num_kept)[None])}
+    return {"image": torch.from_numpy(half(tokens)[None])}
 
 
-def half(tokens: np.ndarray, num_kept: int | None) -> np.ndarray:
-    """The real rows in half precision, which is what language models compute in.
+def half(tokens: np.ndarray) -> np.ndarray:
+    """Tokens in half precision, which is what language models compute in.
 
     Raises:
-        ImageError: not (k, d), or numbers that half precision cannot hold.
+        ImageError: not (m, d), or numbers that half precision cannot hold.
     """
     if tokens.ndim != 2:
-        raise ImageError(f"tokens have shape {tokens.shape}; those of one image have two axes, (k, d)")
-    rows = np.ascontiguousarray(tokens[:num_kept])
+        raise ImageError(f"tokens have shape {tokens.shape}; those of one image have two axes, (m, d)")
+    rows = np.ascontiguousarray(tokens)
     largest = float(np.abs(rows).max(initial=0))
     if not largest <= float(np.finfo(np.float16).max):
         raise ImageError(f"tokens reach {largest:g}, and half precision ends at 65504")

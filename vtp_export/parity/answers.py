@@ -6,20 +6,18 @@ the difference of the metrics could be chance (McNemar's exact test on the quest
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
-from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.parity.gates import GATES
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.front_end import PrunedArtefact, run_batch
+from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import Preprocessing
 
 SIGNIFICANT = 0.05
 
@@ -33,6 +31,14 @@ class LanguageModel(Protocol):
 
 
 @dataclass(frozen=True)
+class Reply:
+    """One question with its answer, as text and as it was decoded."""
+
+    answered: Answered
+    decoded: Decoded
+
+
+@dataclass(frozen=True, kw_only=True)
 class Disagreement:
     """A question answered differently. `margin`: how far the reference's two best logits were apart where they part."""
 
@@ -43,7 +49,7 @@ class Disagreement:
     margin: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnswerComparison:
     """Answers from one format's tokens, against those from the eager graph's.
 
@@ -81,47 +87,34 @@ class AnswerComparison:
         return not self.failures
 
 
+def ask(model: LanguageModel, example: Example, tokens: np.ndarray) -> list[Reply]:
+    """Ask every question of an example about its tokens (m, d)."""
+    decoded = model.answer(tokens, [question.prompt for question in example.questions])
+    return [
+        Reply(Answered(example.name, question, answer.text), answer)
+        for question, answer in zip(example.questions, decoded, strict=True)
+    ]
+
+
 def answers_of(
-    answerer: LanguageModel, examples: Iterable[Example], tokens: Iterable[np.ndarray]
-) -> list[tuple[Answered, Decoded]]:
-    """Ask every question of every example. `tokens`: for each example (k, d), empty slots cut off."""
-    found = []
-    for example, visual in zip(examples, tokens, strict=True):
-        decoded = answerer.answer(visual, [question.prompt for question in example.questions])
-        for question, answer in zip(example.questions, decoded, strict=True):
-            found.append((Answered(example.name, question, answer.text), answer))
-    return found
-
-
-def compare_answers(
-    answerer: LanguageModel,
-    benchmark: Benchmark,
+    model: LanguageModel,
     examples: Sequence[Example],
-    graph: PrunedFrontend,
-    sessions: Mapping[str, PrunedArtefact],
+    run: Run,
+    preprocessing: Preprocessing,
     progress: Progress = silent,
-) -> tuple[AnswerComparison, ...]:
-    """One comparison for each session.
+) -> list[Reply]:
+    """Ask every question of every example, one image at a time.
 
     Raises:
-        SpecError: the benchmark asks nothing.
+        SpecError: there are no questions.
     """
     if not any(example.questions for example in examples):
         raise SpecError("this benchmark asks no questions; use one that does, for example shapes")
-    expected: list[tuple[Answered, Decoded]] = []
-    found: dict[str, list[tuple[Answered, Decoded]]] = {name: [] for name in sessions}
-    preprocessing = next(iter(sessions.values())).manifest.preprocessing
+    replies = []
     for done, example in enumerate(examples):
         progress("answering", done, len(examples))
-        pixels = pixel_values([example.image], preprocessing)
-        with torch.inference_mode():
-            chosen, _, count, *_ = graph(torch.from_numpy(pixels))
-        expected += answers_of(answerer, [example], [chosen[0, : int(count[0])].numpy()])
-        for name, session in sessions.items():
-            output = run_batch(session, pixels)
-            found[name] += answers_of(answerer, [example], [output.tokens[0, : int(output.num_kept[0])]])
-    asked = {name: GATES[session.manifest.precision.name].answers for name, session in sessions.items()}
-    return tuple(_judged(f"answers of {name}", benchmark, expected, mine, asked[name]) for name, mine in found.items())
+        replies += ask(model, example, run(pixel_values([example.image], preprocessing))[0].tokens)
+    return replies
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -138,36 +131,52 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     return min(1.0, tail / 2 ** (n - 1)) if n else 1.0
 
 
-def _judged(
-    name: str,
-    benchmark: Benchmark,
-    expected: Sequence[tuple[Answered, Decoded]],
-    found: Sequence[tuple[Answered, Decoded]],
-    asked: float,
+def compare_answers(
+    name: str, benchmark: Benchmark, expected: Sequence[Reply], found: Sequence[Reply], asked: float
 ) -> AnswerComparison:
+    """Hold replies against others to the same questions.
+
+    Args:
+        name: of the comparison.
+        benchmark: whose questions they are; scores them.
+        expected: from the eager graph's tokens.
+        found: from a format's.
+        asked: see `AnswerComparison`.
+    """
     same = total = 0
     differing = []
-    for (put, ours), (answered, theirs) in zip(expected, found, strict=True):
+    for reference, reply in zip(expected, found, strict=True):
+        ours, theirs = reference.decoded, reply.decoded
         equal = sum(a == b for a, b in zip(ours.ids, theirs.ids, strict=False))
         longest = max(len(ours.ids), len(theirs.ids), 1)
         same, total = same + equal + (not ours.ids and not theirs.ids), total + longest
         if ours.ids != theirs.ids:
-            parting = next((i for i, (a, b) in enumerate(zip(ours.ids, theirs.ids, strict=False)) if a != b), None)
-            place = min(len(ours.ids), len(theirs.ids)) if parting is None else parting
-            texts = put.image, put.question.prompt, put.text, answered.text
-            differing.append(Disagreement(*texts, ours.gaps[min(place, len(ours.gaps) - 1)]))
-    before, after = ([answered for answered, _ in side] for side in (expected, found))
+            differing.append(_disagreement(reference, reply))
+    before, after = [reply.answered for reply in expected], [reply.answered for reply in found]
     metric, value = next(iter(benchmark.score(before).items()))
     right = [[benchmark.is_right(answered) for answered in side] for side in (before, after)]
     return AnswerComparison(
-        name,
-        len(before),
-        len(before) - len(differing),
-        same / max(total, 1),
-        metric,
-        value,
-        benchmark.score(after)[metric],
-        mcnemar(*right),
-        tuple(differing),
-        asked,
+        name=name,
+        questions=len(before),
+        identical=len(before) - len(differing),
+        agreement=same / max(total, 1),
+        metric=metric,
+        expected=value,
+        found=benchmark.score(after)[metric],
+        p_value=mcnemar(*right),
+        disagreements=tuple(differing),
+        asked=asked,
+    )
+
+
+def _disagreement(reference: Reply, reply: Reply) -> Disagreement:
+    ours, theirs = reference.decoded, reply.decoded
+    parting = next((i for i, (a, b) in enumerate(zip(ours.ids, theirs.ids, strict=False)) if a != b), None)
+    place = min(len(ours.ids), len(theirs.ids)) if parting is None else parting
+    return Disagreement(
+        image=reference.answered.image,
+        prompt=reference.answered.question.prompt,
+        expected=reference.answered.text,
+        found=reply.answered.text,
+        margin=ours.gaps[min(place, len(ours.gaps) - 1)],
     )

@@ -8,33 +8,32 @@ inputs moved within the noise, strays as far from itself.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vtp_export import rooms
-from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.functional.tokens import Tokens
+from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.parity.noise import deviation, signals_of
-from vtp_export.parity.witness import Noise, Select, Witness, beside, witness
+from vtp_export.parity.tally import Pair, Tally, alike, matched
+from vtp_export.parity.witness import Select, Witness, beside, witness
 from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.runtime.output import Kept
 from vtp_export.spec import PrunerRecord
+
+Explain = Callable[[], Witness | None]
+"""A search for a witness, to be called if it is needed."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What something made of one image.
+class Case:
+    """One image: its name, how the graph sees it, and what the reference decides."""
 
-    kept: (m,) positions. rows: (m, d) output tokens. complexities: see `witness`.
-    tolerance: largest difference of two entries of the same token, as a share of the largest entry.
-    """
-
-    kept: np.ndarray
-    rows: np.ndarray
-    complexities: Sequence[float | None]
-    tolerance: float
+    image: str
+    seen: Seen
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -44,97 +43,96 @@ class Judge:
     chaotic: see `pruners/base.py`.
     """
 
-    graph: PrunedFrontend
+    eager: EagerSession
     select: Select
     settings: Settings
     chaotic: bool
 
-    def signals(self, tokens: Tokens, image: int) -> Signals:
-        """What the reference sees of one image of a batch."""
-        return signals_of(tokens, image, self.graph.frontend.candidates)
+    def signals(self, tokens: Tokens) -> Signals:
+        """What the reference sees of an image."""
+        return signals_of(tokens, 0, self.eager.graph.frontend.candidates)
 
-    def outcome(self, tokens: Tokens, image: int) -> Outcome:
-        """What the reference decides for one image of a batch."""
-        return self.select(self.signals(tokens, image), self.settings)
+    def case(self, image: str, seen: Seen) -> Case:
+        """Ask the reference."""
+        return Case(image, seen, self.select(self.signals(seen.tokens), self.settings))
 
-    def rows(self, tokens: Tokens, image: int, outcome: Outcome) -> np.ndarray | None:
-        """Output tokens (m, d) by the reference's mixture, through the graph's projector; None for a selector."""
-        if outcome.mix is None:
-            return None
-        one = _image_of(tokens, image)
-        mix = torch.from_numpy(outcome.mix).to(one.hidden.dtype)[None]
-        with torch.inference_mode():
-            made = self.graph.finish(one, Selection(torch.from_numpy(outcome.kept)[None], mix))
-        return made[0][0].numpy()
+    def hold_graph(self, tally: Tally, case: Case) -> None:
+        """Hold what the graph made of an image against the reference."""
+        outcome, result = case.outcome, case.seen.result
+        if self.chaotic:
+            result = dataclasses.replace(result, kept=self.eager.kept_in_float64(case.seen.tokens))
+        rows = self._rows(case, outcome)
+        # A selector's tokens are the graph's own features: there is nothing of the reference to hold them against.
+        pair = Pair(result.tokens[:0], result.tokens[:0]) if rows is None else Pair(rows, result.tokens, mixed=True)
+        expected = Kept(
+            kept=outcome.kept,
+            tokens=pair.expected,
+            erank=None if result.erank is None else outcome.complexity,
+            attention_entropy=None if result.attention_entropy is None else outcome.complexity,
+        )
+        explain = self._explanation(tally, case, result, outcome.complexity)
+        tally.add(case.image, expected, result, explain, pair)
 
-    def kept(self, tokens: Tokens, image: int, kept: np.ndarray) -> np.ndarray:
-        """What to hold against the reference: what the graph kept or, where it is chaotic, what it keeps in float64."""
-        if not self.chaotic:
-            return kept
-        one = _image_of(tokens, image, torch.float64)
-        with torch.inference_mode():
-            return self.graph.pruner(one).kept[0].numpy()
-
-    def explain(
-        self, tokens: Tokens, image: int, found: Found, noise: Noise, twin: Callable[[], Tokens] | None = None
-    ) -> Callable[[], Witness | None]:
-        """A search for a witness, to be called if it is needed.
+    def hold_format(self, tally: Tally, case: Case, found: Kept, near: Callable[[], Tokens] | None = None) -> None:
+        """Hold what a format made of an image against the graph.
 
         Args:
-            tokens: signals of the batch.
-            image: which of it.
-            found: what is to be explained.
-            noise: measured.
-            twin: gives the signals of the batch in the artefact's precision, from where the way is short.
+            tally: its gates say which mixtures are the same.
+            case: the image.
+            found: the format's result.
+            near: gives the signals of the image in the artefact's precision, from where the way to `found` is short.
         """
+        if self.chaotic:
+            explain = self._straying(tally, case, found)
+        else:
+            explain = self._explanation(tally, case, found, found.complexity, near)
+        pair = matched(case.seen.result, found, mixed=case.outcome.mix is not None)
+        tally.add(case.image, case.seen.result, found, explain, pair)
+
+    def _rows(self, case: Case, outcome: Outcome) -> np.ndarray | None:
+        """Output tokens (m, d) by the reference's mixture, through the graph's projector; None for a selector."""
+        return None if outcome.mix is None else self.eager.mixed(case.seen.tokens, outcome.kept, outcome.mix)
+
+    def _explanation(
+        self, tally: Tally, case: Case, found: Kept, reported: float | None, near: Callable[[], Tokens] | None = None
+    ) -> Explain:
+        """Look for a witness of `found`; `reported` is the complexity that was told besides the graph's own."""
 
         def select(moved: Signals, settings: Settings) -> Outcome:
             outcome = self.select(moved, settings)
-            theirs = self.rows(tokens, image, outcome) if np.array_equal(outcome.kept, found.kept) else None
-            if theirs is not None and not alike(theirs, found.rows, found.tolerance).all():
+            rows = self._rows(case, outcome) if np.array_equal(outcome.kept, found.kept) else None
+            if rows is not None and not alike(rows, found.tokens, tally.gates.relative_error).all():
                 return dataclasses.replace(outcome, kept=outcome.kept[:0])  # anchored alike, mixed otherwise
             return outcome
 
         def search() -> Witness | None:
-            values = [value for value in found.complexities if value is not None]
-            begun = functools.partial(witness, select, self.settings, kept=found.kept, noise=noise, complexities=values)
-            if twin is not None:
-                mine, theirs = _image_of(tokens, image), _image_of(twin(), image)
-                near = begun(signals=self.signals(theirs, 0))
-                if near is not None and (whole := beside(near, deviation(mine, theirs), noise)) is not None:
+            values = [value for value in (reported, case.seen.result.complexity) if value is not None]
+            begun = functools.partial(
+                witness, select, self.settings, kept=found.kept, noise=tally.noise, complexities=values
+            )
+            if near is not None:
+                start = near()
+                first = begun(signals=self.signals(start))
+                way = deviation(case.seen.tokens, start)
+                if first is not None and (whole := beside(first, way, tally.noise)) is not None:
                     return whole
-            return begun(signals=self.signals(tokens, image))
+            return begun(signals=self.signals(case.seen.tokens))
 
         return search
 
-    def strays(self, tokens: Tokens, image: int, kept: np.ndarray, noise: Noise) -> Callable[[], Witness | None]:
-        """As `explain`, for a chaotic method: a movement that leads the reference as far astray as `kept` is."""
-        home = set(self.outcome(tokens, image).kept.tolist())
+    def _straying(self, tally: Tally, case: Case, found: Kept) -> Explain:
+        """For a chaotic method: look for a movement that leads the reference as far astray as `found` is."""
+        home, kept = set(case.outcome.kept.tolist()), found.kept
 
         def select(moved: Signals, settings: Settings) -> Outcome:
             outcome = self.select(moved, settings)
             astray = len(home & set(outcome.kept.tolist())) <= len(home & set(kept.tolist()))
             return dataclasses.replace(outcome, kept=kept) if astray else outcome
 
-        return lambda: witness(select, self.settings, self.signals(tokens, image), kept, noise, [])
+        return lambda: witness(select, self.settings, self.signals(case.seen.tokens), kept, tally.noise, [])
 
 
-def _image_of(tokens: Tokens, image: int, dtype: torch.dtype | None = None) -> Tokens:
-    """A batch of one."""
-    signals = {name: signal for name, signal in tokens._asdict().items() if signal is not None}
-    return Tokens(**{name: signal[image : image + 1].to(dtype or signal.dtype) for name, signal in signals.items()})
-
-
-def judge_of(graph: PrunedFrontend, pruner: PrunerRecord) -> Judge:
+def judge_of(eager: EagerSession, pruner: PrunerRecord) -> Judge:
     """The judge of a manifest's pruner."""
     chaotic = getattr(rooms.load("pruners", pruner.name), "CHAOTIC", False)
-    return Judge(graph, rooms.load("reference", pruner.name).select, pruner.settings, chaotic)
-
-
-def alike(expected: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
-    """Which rows of (m, d) tokens are the same mixture: (m,) bool, within the gate for token values."""
-    if expected.shape != found.shape:
-        return np.zeros(len(found), dtype=bool)
-    largest = np.abs(expected).max(initial=0)
-    near: np.ndarray = np.abs(expected - found).max(1, initial=0) <= tolerance * largest
-    return near
+    return Judge(eager, rooms.load("reference", pruner.name).select, pruner.settings, chaotic)

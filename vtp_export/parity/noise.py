@@ -4,7 +4,6 @@ Measured on the very run that is judged, by running a few images again: in float
 float32, as the eager graph in its precision, the twin.
 """
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.witness import Noise
 from vtp_export.reference.base import Signals
 from vtp_export.spec import Candidates
@@ -24,24 +23,22 @@ def signals_of(tokens: Tokens, image: int, candidates: Candidates) -> Signals:
     """One image's signals as float64 arrays."""
 
     def array(values: Tensor | None) -> np.ndarray | None:
-        return None if values is None else values[image].double().numpy()
+        return None if values is None else values[image].double().cpu().numpy()
 
     arrays = {name: array(signal) for name, signal in tokens._asdict().items()}
     return Signals(candidates=candidates, **arrays)  # type: ignore[arg-type]
 
 
-def tower_noise(graph: PrunedFrontend, pixels: Tensor, twin: PrunedFrontend | None = None) -> Noise:
+def tower_noise(eager: EagerSession, pixels: np.ndarray, twin: EagerSession | None = None) -> Noise:
     """What a precision does to the signals: the same images through the same weights in another one.
 
     Args:
-        graph: the eager graph in float32.
+        eager: the graph in float32.
         pixels: (b, 3, h, w) a few images.
         twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
     """
-    with torch.inference_mode():
-        other = copy.deepcopy(graph).double() if twin is None else twin
-        dtype = torch.float64 if twin is None else torch.float32
-        found = [deviation(graph.encode(image), other.encode(image.to(dtype))) for image in pixels.split(1)]
+    other = EagerSession(eager.graph, dtype=torch.float64) if twin is None else twin
+    found = [deviation(eager.encode(image), other.encode(image)) for image in np.split(pixels, len(pixels))]
     # NumPy's maximum, because Python's may lose a NaN.
     return Noise(*(float(np.max(column)) for column in zip(*map(dataclasses.astuple, found), strict=True)))
 

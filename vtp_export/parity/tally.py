@@ -1,4 +1,4 @@
-"""One comparison in the making: images are added, and in the end a verdict comes out."""
+"""One comparison in the making: results are held against others, and in the end a verdict comes out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +8,46 @@ import numpy as np
 from vtp_export.parity.gates import GATES, Gates, jaccard
 from vtp_export.parity.verdict import Comparison, Difference, values_of
 from vtp_export.parity.witness import Noise, Witness
+from vtp_export.runtime.output import Kept
+
+LEAST_ERANK = 20.0
+"""Below it a relative error of the effective rank says little."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Pair:
+    """Tokens (m, d) of one image, row by row of the same candidate.
+
+    mixed: they are mixtures of a merging method; a row that differs is another mixture, and no wrong value.
+    """
+
+    expected: np.ndarray
+    found: np.ndarray
+    mixed: bool = False
+
+
+def matched(expected: Kept, found: Kept, mixed: bool = False) -> Pair:
+    """The tokens of the positions that both kept."""
+    _, ours, theirs = np.intersect1d(expected.kept, found.kept, return_indices=True)
+    return Pair(expected.tokens[ours], found.tokens[theirs], mixed)
+
+
+def alike(expected: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
+    """Which rows of (m, d) tokens are the same mixture: (m,) bool, within the gate for token values."""
+    if expected.shape != found.shape:
+        return np.zeros(len(found), dtype=bool)
+    largest = np.abs(expected).max(initial=0)
+    near: np.ndarray = np.abs(expected - found).max(1, initial=0) <= tolerance * largest
+    return near
+
+
+def unexplained() -> None:
+    """No witness: of two sessions without an oracle every difference counts."""
+
+
+@dataclass(kw_only=True)
 class Tally:
-    """One comparison in the making."""
+    """One comparison in the making; of any two sessions."""
 
     name: str
     noise: Noise
@@ -25,35 +60,53 @@ class Tally:
     erank: list[float] = field(default_factory=list)
     entropy: list[float] = field(default_factory=list)
 
-    def add_kept(
+    def add(
         self,
         image: str,
-        expected: np.ndarray,
-        found: np.ndarray,
-        explain: Callable[[], Witness | None],
-        mixed_alike: bool = True,
+        expected: Kept,
+        found: Kept,
+        explain: Callable[[], Witness | None] = unexplained,
+        pair: Pair | None = None,
     ) -> None:
-        """Count one image's selections; `explain` is asked only if they, or the mixtures, differ."""
+        """Hold one image's result against another.
+
+        Args:
+            image: its name.
+            expected: of the session that is trusted.
+            found: of the session that is judged.
+            explain: asked only if the selections, or the mixtures, differ.
+            pair: the tokens to compare; None for those of the positions that both kept.
+        """
+        pair = matched(expected, found) if pair is None else pair
+        same = np.ones(len(pair.found), dtype=bool)
+        if pair.mixed:
+            same = alike(pair.expected, pair.found, self.gates.relative_error)
         self.images += 1
-        self.overlaps.append(jaccard(expected, found))
-        if np.array_equal(expected, found) and mixed_alike:
+        self.overlaps.append(jaccard(expected.kept, found.kept))
+        if np.array_equal(expected.kept, found.kept) and same.all():
             self.identical += 1
         else:
-            ours, theirs = set(expected.tolist()), set(found.tolist())
+            ours, theirs = set(expected.kept.tolist()), set(found.kept.tolist())
             only = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
             self.differences.append(Difference(image, *only, explain()))
+        if len(pair.expected) == len(pair.found):
+            self.pairs.append((pair.expected[same], pair.found[same]))
+        if found.erank is not None and expected.erank is not None and expected.erank >= LEAST_ERANK:
+            self.erank.append(abs(found.erank - expected.erank) / expected.erank)
+        if found.attention_entropy is not None and expected.attention_entropy is not None:
+            self.entropy.append(abs(found.attention_entropy - expected.attention_entropy))
 
     def done(self) -> Comparison:
         """The finished comparison."""
         return Comparison(
-            self.name,
-            self.images,
-            self.identical,
-            float(np.mean(self.overlaps)) if self.overlaps else 1.0,
-            self.noise,
-            tuple(self.differences),
-            values_of(self.pairs),
-            max(self.erank, default=None),
-            max(self.entropy, default=None),
-            self.gates,
+            name=self.name,
+            images=self.images,
+            identical=self.identical,
+            jaccard_mean=float(np.mean(self.overlaps)) if self.overlaps else 1.0,
+            noise=self.noise,
+            differences=tuple(self.differences),
+            values=values_of(self.pairs),
+            erank_error=max(self.erank, default=None),
+            attention_entropy_error=max(self.entropy, default=None),
+            gates=self.gates,
         )

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load, obstacle
+from vtp_export.runtime.output import Run
 
 WARM_UP = 2
 
@@ -49,7 +49,7 @@ class Timing:
     ratio: float
 
 
-Contenders = dict[str, Callable[[np.ndarray], object]]
+Contenders = dict[str, Run]
 
 
 def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
@@ -94,19 +94,12 @@ def _runnable(folder: Path, device: str | None) -> list[str]:
     return [fmt for fmt in formats if obstacle(artefact, fmt, device) is None] or formats
 
 
-def _eager(model: str) -> tuple[Callable[[np.ndarray], object], tuple[int, int]]:
-    import torch
-
+def _eager(model: str) -> tuple[Run, tuple[int, int]]:
     from vtp_export.graphs.assembly import assemble, load_model
+    from vtp_export.graphs.eager import EagerSession
 
     loaded = load_model(model)
-    graph = assemble(loaded, "none", {}).graph
-
-    def call(pixels: np.ndarray) -> object:
-        with torch.inference_mode():
-            return graph(torch.from_numpy(pixels))
-
-    return call, loaded.frontend.image_size
+    return EagerSession(assemble(loaded, "none", {}).graph), loaded.frontend.image_size
 
 
 def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: Progress) -> list[Timing]:

@@ -1,7 +1,6 @@
 """`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 
 from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.benchmarks.base import Benchmark, batched
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
@@ -72,23 +71,12 @@ def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRe
 def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journal: Journal, progress: Progress) -> None:
     known = {measured.name for measured in journal.done}
     fresh = (example for example in benchmark.examples(limit) if example.name not in known)
-    for batch in _batches(fresh):
+    for batch in batched(fresh, BATCH):
         progress("measuring", len(journal.done), limit or 0)
         pixels = pixel_values([example.image for example in batch], model.preprocessing)
         numbers = _numbers(model.frontend, torch.from_numpy(pixels))
         for example, picture, values in zip(batch, pixels, numbers, strict=True):
             journal.add(Measured(example.name, hashlib.sha256(picture.tobytes()).hexdigest(), *values))
-
-
-def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    batch: list[Example] = []
-    for example in examples:
-        batch.append(example)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:

@@ -4,10 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
@@ -17,17 +16,14 @@ from vtp_export.functional.erank import effective_rank as erank_of_gram
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
-from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import answers_of
+from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import Choice, choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row
 from vtp_export.runtime.preprocess import pixel_values
-
-if TYPE_CHECKING:
-    from vtp_export.integrations.transformers import Answerer
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
@@ -58,7 +54,7 @@ class _Contender:
     """One method at one budget, while the images go by."""
 
     name: str
-    graph: PrunedFrontend
+    session: EagerSession
     asked: list[Answered]
     erank: list[float]
     entropy: list[float]
@@ -87,8 +83,8 @@ def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
-        pixels = torch.from_numpy(pixel_values([example.image], model.preprocessing))
-        complexity.append(_complexity(contenders[0].graph, pixels))
+        pixels = pixel_values([example.image], model.preprocessing)
+        complexity.append(_complexity(contenders[0].session, pixels))
         encoded: dict[frozenset[str], Tokens] = {}
         for contender in contenders:
             _ask(contender, example, pixels, answerer, encoded)
@@ -104,53 +100,48 @@ def _contenders(spec: CompareSpec, model: LoadedModel) -> list[_Contender]:
     for one, keep in wanted:
         settings = one.settings if one.pruner == "none" else {**one.settings, "keep": keep}
         graph = assemble(model, one.pruner, settings, calibration).graph
-        found.append(_Contender(one.label, graph, [], [], [], [], []))
+        found.append(_Contender(one.label, EagerSession(graph), [], [], [], [], []))
     return found
 
 
-@torch.inference_mode()
-def _complexity(graph: PrunedFrontend, pixels: torch.Tensor) -> tuple[float, float]:
+def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
-    tokens = graph.frontend.encode(pixels, ("projected", "saliency"))
+    tokens = session.encode(pixels, ("projected", "saliency"))
     assert tokens.projected is not None and tokens.saliency is not None
     erank = erank_of_gram(*spectral_gram(tokens.projected, True))
     return float(erank[0]), float(attention_entropy(tokens.saliency)[0])
 
 
-@torch.inference_mode()
 def _ask(
     contender: _Contender,
     example: Example,
-    pixels: torch.Tensor,
-    answerer: "Answerer",
+    pixels: np.ndarray,
+    model: LanguageModel,
     encoded: dict[frozenset[str], Tokens],
 ) -> None:
     """Add one image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
-    graph = contender.graph
-    needs = frozenset({*graph.needs, "saliency"})
+    session = contender.session
+    needs = frozenset({*session.graph.needs, "saliency"})
     if needs not in encoded:
-        encoded[needs] = graph.frontend.encode(pixels, needs)
-    tokens = encoded[needs]
-    chosen, kept, count, *_ = graph.finish(tokens, graph.pruner(tokens))
-    visual = chosen[0, : int(count[0])].numpy()
-    contender.asked += [answered for answered, _ in answers_of(answerer, [example], [visual])]
-    contender.kept.append(len(visual))
-    contender.erank.append(effective_rank(visual, center=False))
-    assert tokens.saliency is not None
-    places = kept[0, : int(count[0])]
-    contender.entropy.append(float(attention_entropy(tokens.saliency[:, places[places >= 0]])[0]))
+        encoded[needs] = session.encode(pixels, needs)
+    result = session.finish(encoded[needs])[0]
+    contender.asked += [reply.answered for reply in ask(model, example, result.tokens)]
+    contender.kept.append(result.num_kept)
+    contender.erank.append(effective_rank(result.tokens, center=False))
+    saliency = encoded[needs].saliency
+    assert saliency is not None
+    contender.entropy.append(float(attention_entropy(saliency[:, result.kept[result.kept >= 0]])[0]))
 
 
-@torch.inference_mode()
 def _time(
     contenders: Sequence[_Contender], examples: Sequence[Example], model: LoadedModel, progress: Progress
 ) -> None:
     for done, example in enumerate(examples[: TIMED + 1]):
         progress("timing", done, TIMED + 1)
-        pixels = torch.from_numpy(pixel_values([example.image], model.preprocessing))
+        pixels = pixel_values([example.image], model.preprocessing)
         for contender in contenders:
             began = time.perf_counter()
-            contender.graph(pixels)
+            contender.session(pixels)
             contender.seconds.append(time.perf_counter() - began)
 
 
@@ -189,7 +180,7 @@ def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapp
 def _row(contender: _Contender, metrics: dict[str, float], metric: str, full: float, by_bin: tuple[float, ...]) -> Row:
     return Row(
         method=contender.name,
-        keep=contender.graph.pruner.keep,
+        keep=contender.session.graph.pruner.keep,
         kept=float(np.mean(contender.kept)),
         score=metrics[metric],
         share=metrics[metric] / full if full else 0.0,

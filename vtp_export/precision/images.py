@@ -2,8 +2,7 @@
 
 import hashlib
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.errors import SpecError
@@ -13,10 +12,10 @@ from vtp_export.spec import Preprocessing
 BATCH = 4
 
 
-def calibration_batches(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[Tensor], str]:
+def calibration_batches(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[np.ndarray], str]:
     """Batches of pixels, and a digest of them all."""
     images = [example.image for example in benchmark_of(name).calibration().examples(limit)]
     if not images:
         raise SpecError(f"'{name}' holds no calibration images; at least one is needed")
     pixels = pixel_values(images, preprocessing)
-    return list(torch.from_numpy(pixels).split(BATCH)), hashlib.sha256(pixels.tobytes()).hexdigest()
+    return [pixels[i : i + BATCH] for i in range(0, len(pixels), BATCH)], hashlib.sha256(pixels.tobytes()).hexdigest()

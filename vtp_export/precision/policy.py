@@ -12,9 +12,9 @@ from typing import get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vtp_export.errors import SpecError
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES, jaccard
 from vtp_export.precision.images import calibration_batches
@@ -101,9 +101,9 @@ def lower(
 
 
 def _measured(
-    graph: PrunedFrontend, batches: Sequence[Tensor], images: str, progress: Progress
+    graph: PrunedFrontend, batches: Sequence[np.ndarray], images: str, progress: Progress
 ) -> dict[str, LayerRange]:
-    def told() -> Iterator[Tensor]:
+    def told() -> Iterator[np.ndarray]:
         for done, batch in enumerate(batches):
             progress(f"measuring ranges on {images}", done, len(batches))
             yield batch
@@ -137,7 +137,7 @@ def _int8(
     ranges: dict[str, LayerRange],
     record: PrecisionRecord,
     asked: int | None,
-    batches: Sequence[Tensor],
+    batches: Sequence[np.ndarray],
     progress: Progress,
 ) -> Lowered:
     blocks = graph.frontend.blocks
@@ -145,7 +145,7 @@ def _int8(
         raise SpecError(
             f"float32_blocks is {asked}; the tower has {len(blocks)} blocks, so it must be 0 to {len(blocks)}"
         )
-    expected = [_kept(graph, batch) for batch in batches]
+    expected = _kept(graph, batches)
     scores: dict[int, float] = {}
 
     def narrow(first: int) -> tuple[PrunedFrontend, PrecisionRecord]:
@@ -158,8 +158,8 @@ def _int8(
         if first not in scores:
             progress(f"int8 from block {first} on: which tokens are kept?")
             tried, _ = narrow(first)
-            pairs = zip(expected, (_kept(tried, batch) for batch in batches), strict=True)
-            scores[first] = float(np.mean([jaccard(*rows) for pair in pairs for rows in zip(*pair, strict=True)]))
+            pairs = zip(expected, _kept(tried, batches), strict=True)
+            scores[first] = float(np.mean([jaccard(*pair) for pair in pairs]))
         return scores[first]
 
     first = _fewest(trial, (len(blocks) + 1) // 2) if asked is None else asked
@@ -184,7 +184,7 @@ def _fewest(trial: Callable[[int], float], most: int) -> int:
     return high
 
 
-def _kept(graph: PrunedFrontend, pixels: Tensor) -> np.ndarray:
-    with torch.inference_mode():
-        kept: np.ndarray = graph(pixels)[1].numpy()
-    return kept
+def _kept(graph: PrunedFrontend, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Of each image."""
+    eager = EagerSession(graph)
+    return [result.kept for pixels in batches for result in eager(pixels)]

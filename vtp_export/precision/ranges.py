@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ class LayerRange:
     returns: float = 0.0
 
 
-def measured(graph: nn.Module, batches: Iterable[Tensor]) -> dict[str, LayerRange]:
+def measured(graph: nn.Module, batches: Iterable[np.ndarray]) -> dict[str, LayerRange]:
     """Run images through a float32 graph and watch every layer that has weights.
 
     Of attention, `q_proj` and `k_proj` of a module with `heads` are also said to return what bounds the logits, the
@@ -44,7 +45,7 @@ def measured(graph: nn.Module, batches: Iterable[Tensor]) -> dict[str, LayerRang
                 stack.enter_context(_watched_logits(name, module, found))
         tokens = LayerRange(torch.zeros(0))
         for pixels in batches:
-            tokens.returns = max(tokens.returns, float(graph(pixels)[0].abs().amax()))
+            tokens.returns = max(tokens.returns, float(graph(torch.from_numpy(pixels))[0].abs().amax()))
     return {**found, "": tokens}
 
 

@@ -10,6 +10,7 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.page import Picture, write_page
 from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.preprocess import pixel_values
 
 MOST_PICTURES = 24
 """That a page shows."""
@@ -38,11 +39,11 @@ def write_validation(
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        output = artefact([example.image] * manifest.batch.min)
-        caption = f"{int(output.num_kept[0])} tokens"
-        for label, values in (("erank", output.erank), ("attention entropy", output.attention_entropy)):
-            caption += "" if values is None else f", {label} {float(values[0]):.4g}"
-        picture = overlay(example.image, output.kept[0], manifest.layout, manifest.preprocessing)
+        kept = artefact.run_padded(pixel_values([example.image], manifest.preprocessing))[0]
+        caption = f"{kept.num_kept} tokens"
+        for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
+            caption += "" if value is None else f", {label} {value:.4g}"
+        picture = overlay(example.image, kept.kept, manifest.layout, manifest.preprocessing)
         pictures.append(Picture(example.name, caption, picture))
     columns, rows, failures = validation_rows(result)
     settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())

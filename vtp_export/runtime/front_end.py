@@ -1,8 +1,7 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from vtp_export import rooms
 from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.brief import brief_of
+from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
 from vtp_export.runtime.session import Session
 from vtp_export.settings import from_settings
@@ -19,27 +19,6 @@ from vtp_export.spec import Build, Manifest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-@dataclass(frozen=True)
-class Output:
-    """What the front end returns for a batch.
-
-    tokens: (b, k, d) float32, zeros past `num_kept`.
-    kept: (b, k) int64 candidate positions, -1 past `num_kept`.
-    num_kept: (b,) int64.
-    erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
-    """
-
-    tokens: np.ndarray
-    kept: np.ndarray
-    num_kept: np.ndarray
-    erank: np.ndarray | None = None
-    attention_entropy: np.ndarray | None = None
-
-    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Output":
-        """The same with `change` applied to every array."""
-        return Output(**{name: change(array) for name, array in vars(self).items() if array is not None})
 
 
 class PrunedArtefact:
@@ -73,7 +52,14 @@ class PrunedArtefact:
             ImageError: wrong shape, dtype or batch, or not finite.
         """
         check_pixels(pixels, self.manifest.inputs[0], self.manifest.batch)
-        return Output(**self._session.run({self.manifest.inputs[0].name: pixels}))
+        return Output.of(self._session.run({self.manifest.inputs[0].name: pixels}))
+
+    def run_padded(self, pixels: np.ndarray) -> Output:
+        """As `run`, and a batch too small for the artefact is filled up with its last image, and cut off again."""
+        real = len(pixels)
+        padding = [pixels[-1:]] * (self.manifest.batch.min - real)
+        output = self.run(np.concatenate([pixels, *padding]))
+        return output if len(output) == real else output.mapped(lambda array: array[:real])
 
     def run_device(self, pixels: Any) -> dict[str, Any]:
         """Run on pixels that are on the session's device already, and leave the outputs there.
@@ -150,16 +136,6 @@ def load(
     artefact.verify(build)
     session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
     return PrunedArtefact(artefact, name, session)
-
-
-def run_batch(artefact: PrunedArtefact, pixels: np.ndarray) -> Output:
-    """Run up to one batch; one too small for the artefact is filled up, and the filling cut off again."""
-    real = len(pixels)
-    missing = artefact.manifest.batch.min - real
-    if missing > 0:
-        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-    output = artefact.run(pixels)
-    return output.mapped(lambda array: array[:real])
 
 
 def _shape(array: Any) -> tuple[int, ...]:

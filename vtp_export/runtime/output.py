@@ -1,0 +1,105 @@
+"""What a front end returns: arrays by name for a batch of views, and the result of one of them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtp_export.errors import ArtefactError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What came out for one view, empty slots cut off.
+
+    kept: (m,) int64 candidate positions; -1 for a token that belongs to none, such as CLS.
+    tokens: (m, d) what the language model reads.
+    erank, attention_entropy: of the view, None where the pruner does not measure it.
+    """
+
+    kept: np.ndarray
+    tokens: np.ndarray
+    erank: float | None = None
+    attention_entropy: float | None = None
+
+    @property
+    def num_kept(self) -> int:
+        """How many tokens."""
+        return len(self.kept)
+
+    @property
+    def complexity(self) -> float | None:
+        """Effective rank or attention entropy, whichever was measured."""
+        return self.attention_entropy if self.erank is None else self.erank
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What came out for a batch; `output[i]` is the result of one view, without empty slots.
+
+    tokens: (b, k, d) float32, in fp16 float16; zeros past `num_kept`.
+    kept: (b, k) int64 candidate positions, -1 past `num_kept`.
+    num_kept: (b,) int64.
+    erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
+    """
+
+    tokens: np.ndarray
+    kept: np.ndarray
+    num_kept: np.ndarray
+    erank: np.ndarray | None = None
+    attention_entropy: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Output":
+        """The record of what a session returned.
+
+        Raises:
+            ArtefactError: an output that this version does not know, or one that is missing.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        needed = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+        if unknown := [name for name in arrays if name not in known]:
+            raise ArtefactError(
+                f"the output '{unknown[0]}' is not known here; known are: {', '.join(known)}; use the version that "
+                "exported it"
+            )
+        if missing := [name for name in needed if name not in arrays]:
+            raise ArtefactError(f"the output '{missing[0]}' is missing; there are: {', '.join(arrays) or 'none'}")
+        return cls(**arrays)
+
+    @classmethod
+    def joined(cls, outputs: Sequence["Output"]) -> "Output":
+        """One batch out of several of the same front end."""
+        names = outputs[0].arrays()
+        return cls(**{name: np.concatenate([output.arrays()[name] for output in outputs]) for name in names})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What there is, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Output":
+        """The same with `change` applied to every array."""
+        return Output(**{name: change(array) for name, array in self.arrays().items()})
+
+    def __len__(self) -> int:
+        """How many views."""
+        return len(self.kept)
+
+    def __getitem__(self, view: int) -> Kept:
+        """The result of one view."""
+        count = int(self.num_kept[view])
+        return Kept(
+            kept=self.kept[view, :count],
+            tokens=self.tokens[view, :count],
+            erank=None if self.erank is None else float(self.erank[view]),
+            attention_entropy=None if self.attention_entropy is None else float(self.attention_entropy[view]),
+        )
+
+    def __iter__(self) -> Iterator[Kept]:
+        """The results of the views, in order."""
+        return (self[view] for view in range(len(self)))
+
+
+Run = Callable[[np.ndarray], Output]
+"""Whatever turns pixels (b, 3, h, w) into an output: an open artefact's `run`, or an eager session."""
