@@ -63,7 +63,7 @@ _ERRORS = [
     "UnknownNameError",
     "VtpError",
 ]
-__all__ = ["__version__", *_ERRORS, *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_ERRORS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

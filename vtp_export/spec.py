@@ -248,6 +248,7 @@ class CalibrationRecord:
     weights_sha256: digest of the model's tensors, as in `ModelRecord`. data_sha256: over names and pixel values.
     erank: of the projected features less their mean; erank_uncentred: of the features as they are.
     correlation: Pearson's, of erank and attention entropy; None where one of them does not vary.
+    dtype: what the model computed with.
     """
 
     model_id: str
@@ -259,13 +260,15 @@ class CalibrationRecord:
     erank_uncentred: Distribution
     attention_entropy: Distribution
     correlation: float | None
+    dtype: str
     versions: dict[str, str]
     schema: int = CALIBRATION_SCHEMA
 
     @property
     def source(self) -> str:
         """For the manifest: where a calibrated number comes from."""
-        return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...)"
+        narrow = "" if self.dtype == "float32" else f", in {self.dtype}"
+        return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...){narrow}"
 
 
 def manifest_from_json(text: str) -> Manifest:

@@ -148,9 +148,7 @@ def build(
     from vtp_export import terminal
     from vtp_export.pipeline.build import build as run_build
 
-    report = run_build(
-        folder, format=fmt, options=settings_of(options, "--option"), force=force, progress=progress
-    )
+    report = run_build(folder, format=fmt, options=settings_of(options, "--option"), force=force, progress=progress)
     built, engine = report.build, report.build.engine
     sentence = f"{built.main}: {built.size / 1e6:.1f} MB in {report.seconds:.0f} s"
     if engine is not None:

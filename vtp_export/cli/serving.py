@@ -33,9 +33,7 @@ def triton(
     from vtp_export import terminal
     from vtp_export.pipeline.triton import triton as run_triton
 
-    models = run_triton(
-        folder, out, name=name, cpu=cpu, queue_delay_us=queue_delay, force=force, progress=progress
-    )
+    models = run_triton(folder, out, name=name, cpu=cpu, queue_delay_us=queue_delay, force=force, progress=progress)
     for note in dict.fromkeys(note for model in models for note in model.notes):
         progress.note(note)
 

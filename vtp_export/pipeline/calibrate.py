@@ -1,7 +1,6 @@
 """`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,12 @@ from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
-from vtp_export.models.base import Frontend, LoadedModel
+from vtp_export.models.base import LoadedModel
 from vtp_export.pipeline.export import built_by
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
@@ -27,40 +27,52 @@ from vtp_export.spec import CalibrationRecord
 BATCH = 4
 
 
-@dataclass(frozen=True)
-class CalibrateSpec:
-    """What to measure.
-
-    model: folder, hub id or embedded name. images: a folder, or a benchmark, whose calibration split is read.
-    out: the record to write. resume: go on where an earlier run was interrupted.
-    """
-
-    model: str
-    images: str
-    out: Path
-    limit: int | None = None
-    revision: str | None = None
-    resume: bool = False
-
-
-def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRecord:
+def calibrate(
+    model: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    limit: int | None = None,
+    revision: str | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> CalibrationRecord:
     """Measure erank and attention entropy of every image, one batch in memory at a time.
+
+    Args:
+        model: folder, hub id or embedded name.
+        images: a folder, or a benchmark, whose calibration split is read.
+        out: the record to write (JSON).
+        limit: number of images, or None for all.
+        revision: commit, branch or tag on the hub.
+        resume: go on where an earlier run was interrupted.
+        device: where torch runs the model: "cpu" or "cuda".
+        dtype: what the model computes with; both measures are float32 at least.
+        threads: CPU threads, or None for torch's choice.
+        progress: hears of every step.
 
     Raises:
         VtpError: the model or the images cannot be used, or the record cannot be written.
     """
-    benchmark = benchmark_of(spec.images).calibration()
-    progress(f"loading the front end of {spec.model}")
-    model = load_model(spec.model, spec.revision)
-    if spec.out.is_dir():
-        raise ArtefactError(f"'{spec.out}' is a folder; name the file to write")
-    head = {"model": model.record.weights_sha256, "images": spec.images, "limit": spec.limit}
-    journal = Journal(spec.out, head, spec.resume)
+    kind = dtype_of(dtype)
+    prepare(device, threads)
+    out, data = Path(out), str(images)
+    benchmark = benchmark_of(data).calibration()
+    progress(f"loading the front end of {model}")
+    loaded = load_model(str(model), revision)
+    if out.is_dir():
+        raise ArtefactError(f"'{out}' is a folder; name the file to write")
+    loaded.module.to(device, kind)
+    head = {"model": loaded.record.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
+    journal = Journal(out, head, resume)
     finished = False
     try:
-        _measure(model, benchmark, spec.limit, journal, progress)
-        record = _record(model, spec.images, journal.done)
-        write_atomically(spec.out, to_json(record))
+        _measure(loaded, benchmark, limit, journal, progress)
+        record = _record(loaded, data, journal.done, dtype)
+        write_atomically(out, to_json(record))
         finished = True
     finally:
         # Nothing measured: nothing worth resuming.
@@ -74,15 +86,16 @@ def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journa
     for batch in batched(fresh, BATCH):
         progress("measuring", len(journal.done), limit or 0)
         pixels = pixel_values([example.image for example in batch], model.preprocessing)
-        numbers = _numbers(model.frontend, torch.from_numpy(pixels))
+        numbers = _numbers(model, pixels)
         for example, picture, values in zip(batch, pixels, numbers, strict=True):
             journal.add(Measured(example.name, hashlib.sha256(picture.tobytes()).hexdigest(), *values))
 
 
-def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
+def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[list[float]]:
     """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
+    like = next(model.module.parameters())
     with torch.inference_mode():
-        tokens = frontend.encode(pixels, ("projected", "saliency"))
+        tokens = model.frontend.encode(torch.from_numpy(pixels).to(like), ("projected", "saliency"))
         assert tokens.projected is not None and tokens.saliency is not None
         columns = [effective_rank(*spectral_gram(tokens.projected, center)) for center in (True, False)]
         stacked = torch.stack([*columns, attention_entropy(tokens.saliency)], dim=1)
@@ -90,7 +103,7 @@ def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
     return rows
 
 
-def _record(model: LoadedModel, data: str, measured: list[Measured]) -> CalibrationRecord:
+def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str) -> CalibrationRecord:
     if not measured:
         raise SpecError(f"'{data}' holds no images; at least one is needed")
     measured = sorted(measured, key=lambda one: one.name)
@@ -108,5 +121,6 @@ def _record(model: LoadedModel, data: str, measured: list[Measured]) -> Calibrat
         erank_uncentred=distribution([one.erank_uncentred for one in measured]),
         attention_entropy=distribution(entropies),
         correlation=correlation(eranks, entropies),
+        dtype=dtype,
         versions=built_by(),
     )

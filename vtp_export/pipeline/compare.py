@@ -1,8 +1,8 @@
 """`vtp-export compare`: methods and budgets side by side on one benchmark, by what the language model then answers."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.functional.erank import effective_rank as erank_of_gram
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import Choice, choices
 from vtp_export.reference.erank import effective_rank
-from vtp_export.reports.comparison import CompareReport, Row
+from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.preprocess import pixel_values
 
 TIMED = 8
@@ -30,23 +32,6 @@ TIMED = 8
 
 BINS = 4
 """Quarters of the images, by effective rank."""
-
-
-@dataclass(frozen=True)
-class CompareSpec:
-    """What to compare.
-
-    keeps: budgets. pruners, settings: see `choices`; `none` is always there. calibration: as in `ExportSpec`.
-    """
-
-    model: str
-    benchmark: str
-    keeps: tuple[int, ...]
-    pruners: tuple[str, ...] = ("fastervlm", "adaptive")
-    settings: dict[str, Any] = field(default_factory=dict)
-    limit: int | None = None
-    revision: str | None = None
-    calibration: Path | None = None
 
 
 @dataclass
@@ -62,46 +47,83 @@ class _Contender:
     seconds: list[float]
 
 
-def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
-    """Run every method on every image.
+def compare(
+    model: str | Path,
+    keep: int | Sequence[int],
+    *,
+    benchmark: str | Path = "shapes",
+    pruners: Sequence[str] = ("fastervlm", "adaptive"),
+    settings: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    calibration: str | Path | None = None,
+    revision: str | None = None,
+    report: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> CompareReport:
+    """Run every method, with every combination of settings, at every budget on every image.
+
+    Args:
+        model: folder, hub id or embedded name.
+        keep: one budget of visual tokens, or several.
+        benchmark: one with questions.
+        pruners: methods; `none` is always there.
+        settings: by name, a value or a list of those to try; each is for the pruners that have it.
+        limit: number of images, or None for all.
+        calibration: see `export`.
+        revision: commit, branch or tag on the hub.
+        report: folder of a page with figures, or None.
+        device: where torch runs all of it: "cpu" or "cuda".
+        dtype: what the tower, the projector and the language model compute with; selection is float32 at least.
+        threads: CPU threads, or None for torch's choice.
+        progress: hears of every step.
 
     Raises:
         VtpError: the model, a method or the benchmark cannot be used.
     """
-    if not spec.keeps:
+    keeps = (keep,) if isinstance(keep, int) else tuple(keep)
+    if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
-    benchmark = benchmark_of(spec.benchmark)
+    kind = dtype_of(dtype)
+    prepare(device, threads)
+    data = benchmark_of(benchmark)
     progress("loading the model")
-    model = load_model(spec.model, spec.revision)
-    contenders = _contenders(spec, model)
-    examples = list(benchmark.examples(spec.limit))
+    loaded = load_model(str(model), revision)
+    loaded.module.to(device, kind)
+    record = calibration_for(loaded, None if calibration is None else Path(calibration))
+    contenders = []
+    for choice, budget in _wanted(pruners, settings or {}, keeps):
+        graph = assemble(loaded, choice.pruner, {**choice.settings, **budget}, record).graph.to(device)
+        contenders.append(_Contender(choice.label, EagerSession(graph, device, kind), [], [], [], [], []))
+    examples = list(data.examples(limit))
     if not any(example.questions for example in examples):
-        raise SpecError(f"the benchmark {spec.benchmark} asks no questions; use one that does, for example shapes")
-    from vtp_export.integrations.transformers import Answerer
-
-    answerer = Answerer(source_of(spec.model), spec.revision)
+        raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
+    answerer = Answerer(source_of(str(model)), revision, device=device, dtype=dtype)
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image], model.preprocessing)
+        pixels = pixel_values([example.image], loaded.preprocessing)
         complexity.append(_complexity(contenders[0].session, pixels))
         encoded: dict[frozenset[str], Tokens] = {}
         for contender in contenders:
             _ask(contender, example, pixels, answerer, encoded)
-    _time(contenders, examples, model, progress)
-    return _report(spec, benchmark, examples, contenders, np.array(complexity))
+    _time(contenders, examples, loaded, progress)
+    result = _report((str(model), str(benchmark)), data, examples, contenders, np.array(complexity))
+    if report is not None:
+        write_comparison(result, Path(report))
+    return result
 
 
-def _contenders(spec: CompareSpec, model: LoadedModel) -> list[_Contender]:
-    calibration = calibration_for(model, spec.calibration)
-    chosen = choices([name for name in spec.pruners if name != "none"], spec.settings)
-    wanted = [(Choice("none", {}, "none"), 0), *((one, keep) for one in chosen for keep in spec.keeps)]
-    found = []
-    for one, keep in wanted:
-        settings = one.settings if one.pruner == "none" else {**one.settings, "keep": keep}
-        graph = assemble(model, one.pruner, settings, calibration).graph
-        found.append(_Contender(one.label, EagerSession(graph), [], [], [], [], []))
-    return found
+def _wanted(
+    pruners: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int]
+) -> Iterator[tuple[Choice, dict[str, int]]]:
+    """What is compared, the unpruned model first, each with its budget as a setting."""
+    yield Choice("none", {}, "none"), {}
+    for choice in choices([name for name in pruners if name != "none"], settings):
+        for keep in keeps:
+            yield choice, {"keep": keep}
 
 
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
@@ -146,7 +168,7 @@ def _time(
 
 
 def _report(
-    spec: CompareSpec,
+    names: tuple[str, str],
     benchmark: Benchmark,
     examples: Sequence[Example],
     contenders: Sequence[_Contender],
@@ -166,7 +188,7 @@ def _report(
     together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
     questions = len(contenders[0].asked)
     ends = tuple(float(edge) for edge in edges)
-    return CompareReport(spec.model, spec.benchmark, len(examples), questions, metric, rows, ends, together)
+    return CompareReport(*names, len(examples), questions, metric, rows, ends, together)
 
 
 def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:

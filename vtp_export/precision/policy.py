@@ -71,9 +71,7 @@ class Lowered:
     notes: tuple[str, ...]
 
 
-def lower(
-    graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, progress: Progress = silent
-) -> Lowered:
+def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, progress: Progress = silent) -> Lowered:
     """Decide, on calibration images where it takes some, and narrow.
 
     Args:
