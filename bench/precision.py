@@ -26,9 +26,9 @@ ROUNDS = 7
 IMAGES = 4
 PRECISIONS = {
     "fp32": Precision(),
-    "fp16": Precision("fp16", limit=IMAGES),
-    "int8, dynamic": Precision("int8", "dynamic", limit=IMAGES, float32_blocks=0),
-    "int8, static": Precision("int8", "static", limit=IMAGES, float32_blocks=0),
+    "fp16": Precision(name="fp16", limit=IMAGES),
+    "int8, dynamic": Precision(name="int8", activations="dynamic", limit=IMAGES, float32_blocks=0),
+    "int8, static": Precision(name="int8", activations="static", limit=IMAGES, float32_blocks=0),
 }
 
 

@@ -29,7 +29,7 @@ class TensorSpec:
     shape: tuple[int | str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """From a decoded image to `pixel_values`, as the model's image processor does it.
 
@@ -49,7 +49,7 @@ class Preprocessing:
     pad_to_square: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """Which weights: the id or folder as given, hub revision, family, and the digest of the tensors read."""
 
@@ -116,7 +116,7 @@ class Layout:
         return str(self.keep) if self.keep == self.slots else f"about {self.keep} and at most {self.slots}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrecisionRecord:
     """What the graph computes with.
 
@@ -195,7 +195,7 @@ class Build:
         return sum(record.bytes for record in self.files.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`."""
 
@@ -225,7 +225,7 @@ class Manifest:
         return sorted({build.format for build in self.builds})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distribution:
     """One number over a data set.
 
@@ -241,7 +241,7 @@ class Distribution:
     histogram: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationRecord:
     """The complexity of a data set's images as one model sees them.
 

@@ -82,7 +82,7 @@ def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(sm
 @pytest.mark.parametrize("name", ["fp16", "bf16"])
 def test_every_format_keeps_what_the_twin_keeps(small_llava, tmp_path, name):
     formats = ("onnx", "pt2", "torchscript") if name == "fp16" else ("pt2", "torchscript")
-    precision = Precision(name, **SHAPES) if name == "fp16" else Precision(name)
+    precision = Precision(name=name, **SHAPES) if name == "fp16" else Precision(name=name)
     export(str(small_llava), tmp_path / "out", keep=8, formats=formats, precision=precision)
     result = validate(tmp_path / "out", benchmark="shapes", limit=12)
     assert result.passed, [comparison.failures for comparison in result.comparisons]
@@ -112,7 +112,7 @@ def test_a_layer_whose_output_alone_is_too_large_is_found(small_llava, tmp_path)
     layer = "frontend.tower.encoder.layers.1.mlp.fc2"
     limit = torch.finfo(torch.float16).max / module.HEADROOM
     assert float(graph.get_submodule(layer).weight.abs().max()) < limit
-    assert layer in lower(graph, Precision("fp16", **SHAPES), model.preprocessing).record.float32_layers
+    assert layer in lower(graph, Precision(name="fp16", **SHAPES), model.preprocessing).record.float32_layers
 
 
 def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_
     own = f"{TOWER}.0.self_attn"
     model = load_model(planted(small_llava, tmp_path / "m", {f"{own}.q_proj.weight": 60, f"{own}.k_proj.weight": 60}))
     graph = assemble(model, "adaptive", {"keep": 8}).graph
-    found = lower(graph, Precision("fp16", **SHAPES), model.preprocessing)
+    found = lower(graph, Precision(name="fp16", **SHAPES), model.preprocessing)
     attention = {f"frontend.tower.encoder.layers.0.self_attn.{which}_proj" for which in "qkv"}
     assert set(found.record.float32_layers) == attention
 
@@ -151,7 +151,7 @@ def test_the_bound_on_the_logits_holds_and_is_not_idle(graph, pixels):
 
 def test_the_float32_graph_is_left_as_it_was(graph, pixels):
     before = {name: tensor.clone() for name, tensor in graph.state_dict().items()}
-    narrow = lowered(graph, PrecisionRecord("fp16", tokens_dtype="float16"))
+    narrow = lowered(graph, PrecisionRecord(name="fp16", tokens_dtype="float16"))
     with torch.inference_mode():
         assert narrow(pixels)[0].dtype == torch.float16
         assert graph(pixels)[0].dtype == torch.float32
@@ -179,7 +179,7 @@ def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-    spec = Precision("int8", "static", str(tmp_path), float32_blocks=0)
+    spec = Precision(name="int8", activations="static", images=str(tmp_path), float32_blocks=0)
     found = lower(graph, spec, model.preprocessing)
     same = twin_of(graph, found.record, model.preprocessing)
     assert all(
@@ -212,7 +212,7 @@ def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
 
 def test_the_noise_of_a_coarser_precision_is_larger(graph, pixels):
     eager, pixels = EagerSession(graph), pixels.numpy()
-    twins = [EagerSession(lowered(graph, PrecisionRecord(name))) for name in ("fp16", "bf16")]
+    twins = [EagerSession(lowered(graph, PrecisionRecord(name=name))) for name in ("fp16", "bf16")]
     noises = [tower_noise(eager, pixels, twin) for twin in (None, *twins)]
     assert noises[0].distance < noises[1].distance < noises[2].distance
     assert noises[0].saliency < noises[1].saliency < noises[2].saliency
@@ -246,7 +246,7 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_p
 
 def test_no_share_of_tokens_is_asked_of_a_chaotic_method(small_llava, tmp_path):
     for pruner, asked in (("vispruner", 0.0), ("fastervlm", 0.98)):
-        precision = Precision("fp16", **SHAPES)
+        precision = Precision(name="fp16", **SHAPES)
         out = tmp_path / pruner
         export(str(small_llava), out, pruner=pruner, keep=8, formats=("torchscript",), precision=precision)
         assert validate(out, benchmark="shapes", limit=1).comparisons[1].gates.jaccard == asked

@@ -30,7 +30,9 @@ def load(checkpoint: None = None) -> LoadedModel:
     draw_weights(module, SEED)
     module.fetch_following = _following
     state = module.state_dict()
-    record = ModelRecord("toy", None, "toy", digest(state), size_in_bytes(state.values()))
+    record = ModelRecord(
+        id="toy", revision=None, family="toy", weights_sha256=digest(state), weights_bytes=size_in_bytes(state.values())
+    )
     return LoadedModel(module.requires_grad_(False).eval(), record, clip_preprocessing(CONFIG.image_size))
 
 

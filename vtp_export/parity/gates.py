@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gates:
     """Limits; beyond one of them the validation fails.
 
@@ -26,10 +26,18 @@ class Gates:
 
 
 GATES = {
-    "fp32": Gates(0.0, 0.99999, 1e-3, 1e-4, 2e-4, 1e-4, 0.995),
-    "fp16": Gates(0.98, 0.999, 1e-2, 1e-2, 2e-3, 2e-3, 0.99),
-    "bf16": Gates(0.90, 0.995, 3e-2, 5e-2, 1e-2, 1e-2, 0.98),
-    "int8": Gates(0.90, 0.99, 5e-2, 2e-1, 5e-2, 5e-2, 0.97),
+    "fp32": Gates(
+        jaccard=0.0, cosine=0.99999, norm_ratio=1e-3, relative_error=1e-4, erank=2e-4, entropy=1e-4, answers=0.995
+    ),
+    "fp16": Gates(
+        jaccard=0.98, cosine=0.999, norm_ratio=1e-2, relative_error=1e-2, erank=2e-3, entropy=2e-3, answers=0.99
+    ),
+    "bf16": Gates(
+        jaccard=0.90, cosine=0.995, norm_ratio=3e-2, relative_error=5e-2, erank=1e-2, entropy=1e-2, answers=0.98
+    ),
+    "int8": Gates(
+        jaccard=0.90, cosine=0.99, norm_ratio=5e-2, relative_error=2e-1, erank=5e-2, entropy=5e-2, answers=0.97
+    ),
 }
 """In float32 a difference is explained or a failure, however rare; so no share of kept tokens is asked for."""
 

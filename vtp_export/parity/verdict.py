@@ -36,7 +36,7 @@ class Values:
     relative_error: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One thing held against another: which tokens, their values, the measured numbers; judged in that order.
 

@@ -88,19 +88,22 @@ def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journa
         pixels = pixel_values([example.image for example in batch], model.preprocessing)
         numbers = _numbers(model, pixels)
         for example, picture, values in zip(batch, pixels, numbers, strict=True):
-            journal.add(Measured(example.name, hashlib.sha256(picture.tobytes()).hexdigest(), *values))
+            digest = hashlib.sha256(picture.tobytes()).hexdigest()
+            journal.add(Measured(name=example.name, digest=digest, **values))
 
 
-def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[list[float]]:
-    """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
+def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[dict[str, float]]:
+    """What is measured of each image, by name, by the code that an artefact runs."""
     like = next(model.module.parameters())
     with torch.inference_mode():
         tokens = model.frontend.encode(torch.from_numpy(pixels).to(like), ("projected", "saliency"))
         assert tokens.projected is not None and tokens.saliency is not None
-        columns = [effective_rank(*spectral_gram(tokens.projected, center)) for center in (True, False)]
-        stacked = torch.stack([*columns, attention_entropy(tokens.saliency)], dim=1)
-    rows: list[list[float]] = stacked.double().tolist()
-    return rows
+        columns = {
+            "erank": effective_rank(*spectral_gram(tokens.projected, True)),
+            "erank_uncentred": effective_rank(*spectral_gram(tokens.projected, False)),
+            "attention_entropy": attention_entropy(tokens.saliency),
+        }
+    return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
 
 
 def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str) -> CalibrationRecord:

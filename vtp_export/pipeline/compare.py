@@ -34,7 +34,7 @@ BINS = 4
 """Quarters of the images, by effective rank."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Contender:
     """One method at one budget, while the images go by."""
 
@@ -96,7 +96,17 @@ def compare(
     contenders = []
     for choice, budget in _wanted(pruners, settings or {}, keeps):
         graph = assemble(loaded, choice.pruner, {**choice.settings, **budget}, record).graph.to(device)
-        contenders.append(_Contender(choice.label, EagerSession(graph, device, kind), [], [], [], [], []))
+        contenders.append(
+            _Contender(
+                name=choice.label,
+                session=EagerSession(graph, device, kind),
+                asked=[],
+                erank=[],
+                entropy=[],
+                kept=[],
+                seconds=[],
+            )
+        )
     examples = list(data.examples(limit))
     if not any(example.questions for example in examples):
         raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
@@ -186,9 +196,16 @@ def _report(
     )
     varied = len(examples) > 1 and bool(np.ptp(complexity, axis=0).all())
     together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
-    questions = len(contenders[0].asked)
-    ends = tuple(float(edge) for edge in edges)
-    return CompareReport(*names, len(examples), questions, metric, rows, ends, together)
+    return CompareReport(
+        model=names[0],
+        benchmark=names[1],
+        images=len(examples),
+        questions=len(contenders[0].asked),
+        metric=metric,
+        rows=rows,
+        edges=tuple(float(edge) for edge in edges),
+        correlation=together,
+    )
 
 
 def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:

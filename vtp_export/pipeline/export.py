@@ -86,7 +86,7 @@ def export(
     started, out = time.perf_counter(), Path(out)
     backends = _backends(formats)
     limits = _batch_range(batch)
-    narrowing = _with_activations(Precision(precision) if isinstance(precision, str) else precision, backends)
+    narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
     chosen = _with_keep(settings or {}, keep)
     with writing(out, force) as folder:

@@ -34,7 +34,7 @@ NEARLY_WHOLE = 2.0**-12
 """A product this little below a whole number counts as one, so that rounding does not decide."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MixConfig:
     """Settings of a hybrid.
 

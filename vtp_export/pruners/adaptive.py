@@ -55,7 +55,7 @@ FLOOR = 0.8
 """Smallest share of the budget under the adaptive count (appendix B.5)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the adaptive pruner.
 

@@ -10,7 +10,7 @@ from vtp_export.reports.page import write_page
 CHAIR = ("C_S", "C_I", "recall", "length")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One method at one budget.
 
@@ -32,7 +32,7 @@ class Row:
     by_bin: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareReport:
     """All rows, the unpruned model first.
 
