@@ -82,3 +82,12 @@ def test_bad_input_is_one_sentence(small_llava):
         compared(pruners=("fastervlmm",))
     with pytest.raises(ModelError, match="no language model"):
         compared(small_llava, pruners=("none",), settings={}, limit=1)
+
+
+def test_another_dtype_is_another_computation_of_nearly_the_same():
+    few = {"pruners": ("fastervlm",), "settings": {}, "limit": 2, "keep": 16}
+    wide, narrow = (compared(dtype=dtype, **few) for dtype in ("float32", "bfloat16"))
+    assert [row.method for row in narrow.rows] == ["none", "fastervlm"]
+    for one, other in zip(wide.rows, narrow.rows, strict=True):
+        assert other.erank == pytest.approx(one.erank, rel=0.1)
+        assert other.erank != one.erank

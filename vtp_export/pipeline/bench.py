@@ -97,14 +97,14 @@ def _runnable(folder: str | Path, device: str | None) -> list[str]:
 
 
 def _eager(model: str, device: str, dtype: str, threads: int | None) -> tuple[Run, tuple[int, int]]:
-    from vtp_export.functional.devices import dtype_of, prepare
+    from vtp_export.functional.devices import prepare
     from vtp_export.graphs.assembly import assemble, load_model
     from vtp_export.graphs.eager import EagerSession
+    from vtp_export.precision.lowering import loaded_in
 
-    kind = dtype_of(dtype)
     prepare(device, threads)
-    loaded = load_model(model)
-    return EagerSession(assemble(loaded, "none", {}).graph, device, kind), loaded.frontend.image_size
+    loaded = loaded_in(load_model(model), dtype)
+    return EagerSession(assemble(loaded, "none", {}).graph, device), loaded.frontend.image_size
 
 
 def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: Progress) -> list[Timing]:

@@ -12,13 +12,15 @@ from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.functional.attention import attention_entropy
-from vtp_export.functional.devices import dtype_of, prepare
+from vtp_export.functional.devices import prepare
 from vtp_export.functional.erank import effective_rank
+from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.pipeline.export import built_by
+from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.replacing import write_atomically
@@ -57,15 +59,14 @@ def calibrate(
     Raises:
         VtpError: the model or the images cannot be used, or the record cannot be written.
     """
-    kind = dtype_of(dtype)
     prepare(device, threads)
     out, data = Path(out), str(images)
     benchmark = benchmark_of(data).calibration()
     progress(f"loading the front end of {model}")
-    loaded = load_model(str(model), revision)
+    loaded = loaded_in(load_model(str(model), revision), dtype)
     if out.is_dir():
         raise ArtefactError(f"'{out}' is a folder; name the file to write")
-    loaded.module.to(device, kind)
+    loaded.module.to(device)
     head = {"model": loaded.record.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
     finished = False
@@ -96,12 +97,13 @@ def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[dict[str, float]]:
     """What is measured of each image, by name, by the code that an artefact runs."""
     like = next(model.module.parameters())
     with torch.inference_mode():
-        tokens = model.frontend.encode(torch.from_numpy(pixels).to(like), ("projected", "saliency"))
+        tokens = model.frontend.encode(torch.from_numpy(pixels).to(like.device), ("projected", "saliency"))
         assert tokens.projected is not None and tokens.saliency is not None
+        features = at_least_float32(tokens.projected)
         columns = {
-            "erank": effective_rank(*spectral_gram(tokens.projected, True)),
-            "erank_uncentred": effective_rank(*spectral_gram(tokens.projected, False)),
-            "attention_entropy": attention_entropy(tokens.saliency),
+            "erank": effective_rank(*spectral_gram(features, True)),
+            "erank_uncentred": effective_rank(*spectral_gram(features, False)),
+            "attention_entropy": attention_entropy(at_least_float32(tokens.saliency)),
         }
     return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
 

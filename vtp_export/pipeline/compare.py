@@ -12,8 +12,9 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
-from vtp_export.functional.devices import dtype_of, prepare
+from vtp_export.functional.devices import prepare
 from vtp_export.functional.erank import effective_rank as erank_of_gram
+from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
@@ -21,6 +22,7 @@ from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
+from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import Choice, choices
 from vtp_export.reference.erank import effective_rank
@@ -86,12 +88,11 @@ def compare(
     keeps = (keep,) if isinstance(keep, int) else tuple(keep)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
-    kind = dtype_of(dtype)
     prepare(device, threads)
     data = benchmark_of(benchmark)
     progress("loading the model")
-    loaded = load_model(str(model), revision)
-    loaded.module.to(device, kind)
+    loaded = loaded_in(load_model(str(model), revision), dtype)
+    loaded.module.to(device)
     record = calibration_for(loaded, None if calibration is None else Path(calibration))
     contenders = []
     for choice, budget in _wanted(pruners, settings or {}, keeps):
@@ -99,7 +100,7 @@ def compare(
         contenders.append(
             _Contender(
                 name=choice.label,
-                session=EagerSession(graph, device, kind),
+                session=EagerSession(graph, device),
                 asked=[],
                 erank=[],
                 entropy=[],
@@ -140,8 +141,8 @@ def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float
     """Effective rank and attention entropy of the whole image."""
     tokens = session.encode(pixels, ("projected", "saliency"))
     assert tokens.projected is not None and tokens.saliency is not None
-    erank = erank_of_gram(*spectral_gram(tokens.projected, True))
-    return float(erank[0]), float(attention_entropy(tokens.saliency)[0])
+    erank = erank_of_gram(*spectral_gram(at_least_float32(tokens.projected), True))
+    return float(erank[0]), float(attention_entropy(at_least_float32(tokens.saliency))[0])
 
 
 def _ask(
