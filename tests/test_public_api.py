@@ -69,6 +69,8 @@ def test_from_export_to_tokens_with_texts_for_paths(small_llava, tmp_path, monke
     assert (report.manifest.batch.min, report.manifest.batch.max) == (2, 2)
     assert vtp_export.validate("out", limit=2, report="report").passed
     assert Path("report", "index.html").exists()
+    with pytest.raises(vtp_export.SpecError, match="threads is 0"):
+        vtp_export.load("out", threads=0)
     with vtp_export.load("out", device="cpu", threads=1) as front_end:
         output = front_end([Image.new("RGB", (40, 30), "teal")] * 2)
     assert isinstance(output[1], vtp_export.Kept)
