@@ -181,7 +181,7 @@ def shares(out: Path, whole: float) -> None:
     )
     erank = _session(ErankGraph(), {"projected": (N, D)}, 1, out / "erank-only")
     tensor = torch.from_numpy(features)
-    settings = vars(adaptive.resolve(adaptive.Config(K))[0])
+    settings = vars(adaptive.Config(K).resolved()[0])
     signals = Signals(candidates=CANDIDATES, hidden=features, projected=features, saliency=saliency)
     known = dataclasses.replace(signals, complexity=90.0)
 

@@ -15,7 +15,7 @@ from bench.frontend import table
 from vtp_export import rooms
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Example, batched
-from vtp_export.graphs.assembly import assemble, calibration_for, load_model
+from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import jaccard
@@ -42,14 +42,16 @@ def kept(graph: PrunedFrontend, batches: list[np.ndarray]) -> list[np.ndarray]:
 def main() -> None:
     """One table."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 48
-    model, benchmark = load_model(MODEL), benchmark_of("shapes")
+    pruners = [name for name in rooms.names("pruners") if name not in ("none", "random")]
+    needs = frozenset().union(*(needs_of(pruner, {"keep": KEEP}) for pruner in pruners))
+    model, benchmark = load_model(MODEL, needs), benchmark_of("shapes")
 
     def batches_of(examples: Iterable[Example]) -> list[np.ndarray]:
         return [pixel_values([e.image for e in batch], model.preprocessing) for batch in batched(examples, 4)]
 
     shown, calibration = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
     rows = []
-    for pruner in (name for name in rooms.names("pruners") if name not in ("none", "random")):
+    for pruner in pruners:
         graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None)).graph
         ranges, expected = measured(graph, calibration), kept(graph, shown)
         records = [PrecisionRecord(name="fp16"), PrecisionRecord(name="bf16")]

@@ -28,6 +28,7 @@ from vtp_export.backends.onnx import Backend
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.noise import signals_of
+from vtp_export.pruners.base import Pruner
 from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 CANDIDATES = Candidates((24, 24))
@@ -39,9 +40,7 @@ ROUNDS = 5
 class Given(nn.Module):
     """A front end whose tokens are its input; there is nothing to project."""
 
-    def serving(self, needs: object) -> "Given":
-        """Whatever is asked for is there."""
-        return self
+    gives = frozenset(Tokens._fields)
 
     def project(self, features: Tensor) -> Tensor:
         """As they are."""
@@ -51,10 +50,10 @@ class Given(nn.Module):
 class Alone(nn.Module):
     """A pruner: signals in, the outputs of an artefact out."""
 
-    def __init__(self, room: Any, pruner: nn.Module) -> None:
+    def __init__(self, pruner: Pruner) -> None:
         super().__init__()
-        self.front = PrunedFrontend(Given(), pruner, room.NEEDS, room.STAGE)  # type: ignore[arg-type]
-        self.names = ["hidden", *(name for name in self.front.needs if name != "hidden")]
+        self.front = PrunedFrontend(Given(), pruner)  # type: ignore[arg-type]
+        self.names = ["hidden", *sorted(pruner.method.needs)]
 
     def forward(self, hidden: Tensor, second: Any = None, third: Any = None, fourth: Any = None) -> Any:
         """Tokens of one batch."""
@@ -67,12 +66,11 @@ def signals() -> Tokens:
     generator = np.random.default_rng(0)
     maps = generator.standard_normal((N, 64))
 
-    def features(count: int, width: int) -> np.ndarray:
-        found = maps @ generator.standard_normal((64, width)) / 8 + 0.3 * generator.standard_normal((N, width))
-        return np.concatenate([generator.standard_normal((count - N, width)), found])
+    def features(width: int) -> np.ndarray:
+        return maps @ generator.standard_normal((64, width)) / 8 + 0.3 * generator.standard_normal((N, width))
 
-    wide = {"hidden": (N, HIDDEN), "projected": (N, PROJECTED), "keys": (N + 1, KEY), "following_keys": (N + 1, HIDDEN)}
-    arrays = {name: features(*shape) for name, shape in wide.items()} | {"cls": generator.standard_normal((1, HIDDEN))}
+    widths = {"hidden": HIDDEN, "projected": PROJECTED, "keys": KEY, "following_keys": HIDDEN}
+    arrays = {name: features(width) for name, width in widths.items()} | {"cls": generator.standard_normal((1, HIDDEN))}
     for name in Tokens._fields:
         arrays.setdefault(name, generator.gamma(0.5, size=N) / N)
     return Tokens(**{name: torch.from_numpy(array.astype(np.float32))[None] for name, array in arrays.items()})
@@ -81,14 +79,11 @@ def signals() -> Tokens:
 def built(name: str, keep: int, tokens: Tokens, loop: bool = True) -> tuple[Any, dict[str, Any], int]:
     """A call of the exported pruner, its settings, and the file's size in bytes."""
     room = rooms.load("pruners", name)
-    config = room.resolve(room.Config(keep=keep))[0] if hasattr(room, "resolve") else room.Config(keep=keep)
-    pruner = room.Pruner(config, CANDIDATES)
-    if not loop:
-        pruner.loop = False
-    graph = Alone(room, pruner).eval()
+    config, _ = room.Config(keep=keep).resolved()
+    graph = Alone(room.Pruner(config, CANDIDATES, loop)).eval()
     given = {key: getattr(tokens, key) for key in graph.names}
     inputs = tuple(TensorSpec(key, "float32", ("b", *value.shape[1:])) for key, value in given.items())
-    outputs = ("tokens", "kept", "num_kept", *graph.front.pruner.measures)
+    outputs = ("tokens", "kept", "num_kept", *graph.front.pruner.method.measures)
     specs = tuple(TensorSpec(output, "float32", ("b",)) for output in outputs)
     with tempfile.TemporaryDirectory() as folder:
         path = Backend().build(graph, Plan(inputs, specs, BatchRange(1, 1, 16), ""), Path(folder))[0]
@@ -122,8 +117,10 @@ def main() -> None:
     columns = "method", *(f"K = {k}" for k in KEEPS), *(f"reference, K = {k}" for k in KEEPS)
     table(f"Pruners alone, ms, n = {N}, ONNX Runtime {onnxruntime.__version__}", columns, rows)
     rows = []
-    for name in (name for name in names if hasattr(rooms.load("pruners", name).Pruner, "loop")):
+    for name in names:
         builds = {loop: built(name, KEEPS[0], tokens, loop) for loop in (True, False)}
+        if builds[True][2] == builds[False][2]:
+            continue  # it has no loop
         spent = in_turns({str(loop): call for loop, (call, _, _) in builds.items()}, ROUNDS)
         sizes = (f"{size / 1e3:.0f}" for _, _, size in builds.values())
         rows.append((name, *(f"{ms:.1f}" for ms in spent.values()), *sizes))

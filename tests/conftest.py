@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vtp_export.models._clip import ClipConfig
+from vtp_export.models._clip import ClipConfig, ClipFollowing
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.toy import draw_weights
 from vtp_export.pipeline.export import export
@@ -23,12 +23,16 @@ def small_llava(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "small-llava"
     folder.mkdir()
     module = ClipFrontend(SIZES, [2], False, Projector(32, 48, "gelu", True))
+    following = ClipFollowing(SIZES)
     draw_weights(module, 1)
+    draw_weights(following, 2)
     names = {"tower.": "vision_tower.vision_model.", "projector.": "multi_modal_projector."}
     tensors = {}
     for name, tensor in module.state_dict().items():
         part = name[: name.index(".") + 1]
         tensors[names[part] + name.removeprefix(part)] = tensor.contiguous()
+    last = "vision_tower.vision_model.encoder.layers.2."  # read by some pruners only
+    tensors |= {last + name: tensor for name, tensor in following.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
     vision = {"model_type": "clip_vision_model", **vars(SIZES)}
     config = {"model_type": "llava", "vision_config": vision, "text_config": {"hidden_size": 48}}

@@ -106,6 +106,10 @@ def test_torch_jit_has_one_home():
         "vtp_export.pipeline.doctor",
         "vtp_export.pipeline.lint",
         "vtp_export.runtime.artefact",
+        "vtp_export.parity.verdict",
+        "vtp_export.parity.tally",
+        "vtp_export.reports.validation",
+        "vtp_export.reports.comparison",
     ],
 )
 def test_light_modules_stay_light(module):

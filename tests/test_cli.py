@@ -115,7 +115,7 @@ def test_keep_all_is_no_pruning_and_says_so(vtp, small_llava, tmp_path):
     code, printed, err = vtp("export", small_llava, "--keep", 99, "--out", tmp_path / "a")
     assert code == 0
     assert "note: keep is 99 and the model has 36" in err
-    assert "keeps 36 of 36 visual tokens with none" in printed
+    assert "keeps all of 36 visual tokens with none" in printed
 
 
 def test_failed_validation_exits_1(vtp, artefact, tmp_path, monkeypatch):

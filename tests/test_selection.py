@@ -45,8 +45,8 @@ class PrunerAlone(nn.Module):
         selection = self.pruner(Tokens(projected, projected, saliency))
         count = selection.num_kept
         if count is None:
-            count = torch.full((saliency.shape[0],), self.pruner.keep, dtype=torch.int64)
-        return (selection.kept, count, *(getattr(selection, name) for name in self.pruner.measures))
+            count = torch.full((saliency.shape[0],), self.pruner.method.slots, dtype=torch.int64)
+        return (selection.kept, count, *(getattr(selection, name) for name in self.pruner.method.measures))
 
 
 def case(kind: int, d: int, generator: np.random.Generator):
@@ -98,11 +98,11 @@ def built(tmp_path_factory):
             name, d, settings = SETTINGS[setting]
             room = rooms.load("pruners", name)
             config = from_settings(room.Config, settings)
-            config = room.resolve(config)[0] if hasattr(room, "resolve") else config
+            config, _ = config.resolved()
             graph = PrunerAlone(room.Pruner(config, CANDIDATES)).eval()
-            outputs = ("kept", "num_kept", *graph.pruner.measures)
+            outputs = ("kept", "num_kept", *graph.pruner.method.measures)
             inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("projected", "float32", ("b", N, d)))
-            kinds = {"kept": ("int64", ("b", graph.pruner.keep)), "num_kept": ("int64", ("b",))}
+            kinds = {"kept": ("int64", ("b", graph.pruner.method.slots)), "num_kept": ("int64", ("b",))}
             specs = tuple(TensorSpec(output, *kinds.get(output, ("float32", ("b",)))) for output in outputs)
             brief = Brief(inputs=inputs, outputs=specs, batch=BatchRange(1, 1, 16), identity="selection")
             session = open_built(tmp_path_factory.mktemp("built"), fmt, graph, brief)

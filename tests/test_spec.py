@@ -26,11 +26,14 @@ from vtp_export.spec import (
 )
 
 MANIFEST = Manifest(
-    model=ModelRecord(id="org/model", revision="abc", family="llava", weights_sha256="0" * 64, weights_bytes=8),
+    model=ModelRecord(
+        id="org/model", revision="abc", family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
+    ),
     pruner=PrunerRecord(
         name="adaptive",
         settings={"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None},
         origins={"tau": "paper"},
+        ascending=True,
     ),
     layout=Layout(Candidates((2, 2), cls=True), (28, 28), 4, 4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),

@@ -8,6 +8,8 @@ VtpError
 ├── ArtefactError        an artefact is absent, damaged, of another schema, or already there
 ├── UnavailableError     a library that this needs is not installed; says how to install it
 └── ExportError          a backend could not turn the graph into a file
+
+ContractError is no VtpError: a file of this package broke the contract of its room, and no user can mend that.
 """
 
 import difflib
@@ -56,3 +58,7 @@ class UnavailableError(VtpError):
 
 class ExportError(VtpError):
     """A backend could not turn the graph into a file."""
+
+
+class ContractError(Exception):
+    """A pruner, a model or a format of this package does not do what the contract of its room asks; says which."""

@@ -69,6 +69,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
                 return _decode(option, value, where)
             except SpecError:
                 continue
+    elif origin is typing.Literal and value in arguments:
+        return value
     elif kind is float and type(value) in (int, float):
         return float(value)
     elif isinstance(kind, type) and type(value) is kind:

@@ -1,7 +1,15 @@
-"""Settings that people write as KEY=VALUE: of pruners, and options of formats. Standard library only."""
+"""Settings that people write as KEY=VALUE: of pruners, and options of formats. Standard library only.
+
+A setting is a field of a frozen dataclass, declared by `one_of`, `between`, `at_least` and their like with what it must
+be and where its default comes from; `check` holds a record to that, `described` tells it.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vtp_export.errors import SpecError, UnknownNameError
@@ -55,3 +63,88 @@ def _parsed(name: str, kind: str, value: Any) -> Any:
 
 def _article(option: str) -> str:
     return "a whole number" if option == "int" else "a number"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What can be known of a setting without using it.
+
+    must_be: completes "it must be ...". source: where the default comes from. meaning: from its record's docstring.
+    """
+
+    name: str
+    default: Any
+    must_be: str
+    source: str
+    meaning: str
+
+
+def setting(default: Any, must_be: str, allows: Callable[[Any], bool], source: str) -> Any:
+    """A field with a rule of its own; None is let through where it is the default."""
+    return dataclasses.field(default=default, metadata={"must_be": must_be, "allows": allows, "source": source})
+
+
+def one_of(default: str, *choices: str, source: str) -> Any:
+    """A field that is one of these words."""
+    return setting(default, f"one of: {', '.join(choices)}", lambda value: value in choices, source)
+
+
+def either(default: bool, source: str) -> Any:
+    """A field that is true or false."""
+    return setting(default, "true or false", lambda value: isinstance(value, bool), source)
+
+
+def between(default: float | None, low: float, high: float, source: str) -> Any:
+    """A number from `low` to `high`, both included."""
+    return setting(default, f"between {low} and {high}", lambda value: low <= value <= high, source)
+
+
+def at_least(default: float | None, low: float, source: str) -> Any:
+    """A finite number not below `low`."""
+    return setting(default, f"at least {low}", lambda value: math.isfinite(value) and value >= low, source)
+
+
+def positive(default: float | None, source: str) -> Any:
+    """A finite number above 0."""
+    return setting(default, "a positive number", lambda value: math.isfinite(value) and value > 0, source)
+
+
+def number(default: float | None, source: str) -> Any:
+    """Any finite number."""
+    return setting(default, "a number", math.isfinite, source)
+
+
+def check(record: Any) -> None:
+    """Hold every setting of a record to its rule.
+
+    Raises:
+        SpecError: the first that breaks it.
+    """
+    for field in dataclasses.fields(record):
+        value, allows = getattr(record, field.name), field.metadata.get("allows")
+        left_out = value is None and field.default is None
+        if allows is not None and not left_out and not allows(value):
+            raise SpecError(f"setting {field.name} is {value!r}; it must be {field.metadata['must_be']}")
+
+
+ENTRY = re.compile(r"^(\w+(?:, \w+)*): ((?:.|\n(?! *\w+(?:, \w+)*: |$))*)", re.MULTILINE)
+"""In a docstring: names of settings, then their meaning up to the next one."""
+
+
+def described(kind: type[Any]) -> tuple[Setting, ...]:
+    """The settings of a record, in order. The most derived docstring that speaks of one tells its meaning."""
+    meanings: dict[str, str] = {}
+    for base in kind.__mro__[:-1]:
+        for names, text in ENTRY.findall(inspect.cleandoc(base.__doc__ or "")):
+            for name in names.split(", "):
+                meanings.setdefault(name, " ".join(text.split()))
+    return tuple(
+        Setting(
+            name=field.name,
+            default=field.default,
+            must_be=field.metadata["must_be"],
+            source=field.metadata["source"],
+            meaning=meanings[field.name],
+        )
+        for field in dataclasses.fields(kind)
+    )

@@ -16,6 +16,9 @@ Scalar = bool | int | float | str | None
 PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
 """What a graph computes with."""
 
+Saliency = Literal["cls", "received"]
+"""What a model's saliency is: attention that CLS pays, or that a candidate receives where there is no CLS."""
+
 Activations = Literal["dynamic", "static"]
 """Of int8: scales found at every run, or once on calibration images."""
 
@@ -51,22 +54,30 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """Which weights: the id or folder as given, hub revision, family, and the digest of the tensors read."""
+    """Which weights: the id or folder as given, hub revision, family, and digest and size of all tensors read.
+
+    saliency: what its attention is.
+    """
 
     id: str
     revision: str | None
     family: str
     weights_sha256: str
     weights_bytes: int
+    saliency: Saliency
 
 
 @dataclass(frozen=True)
 class PrunerRecord:
-    """Which pruner, with every setting resolved, and for calibrated numbers where they come from."""
+    """Which pruner, with every setting resolved, and for calibrated numbers where they come from.
+
+    ascending: whether `kept` ascends; otherwise it is in the method's own order.
+    """
 
     name: str
     settings: dict[str, Scalar]
     origins: dict[str, str]
+    ascending: bool
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class Layout:
             'about 64 and at most 102'
         """
         if self.keep is None:
-            return f"at most {self.slots}"
+            return "all" if self.slots == self.candidates.n else f"at most {self.slots}"
         return str(self.keep) if self.keep == self.slots else f"about {self.keep} and at most {self.slots}"
 
 

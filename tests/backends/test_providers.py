@@ -3,6 +3,7 @@
 The sentences of a missing library were compared with onnxruntime-gpu 1.31.1 on a machine without a GPU.
 """
 
+import importlib.metadata
 import os
 import types
 from collections import Counter
@@ -33,13 +34,13 @@ def gpu_wheel(monkeypatch, shared_library):
 
         def version(package):
             if package not in known:
-                raise _providers.importlib.metadata.PackageNotFoundError(package)
+                raise importlib.metadata.PackageNotFoundError(package)
             return told[package]
 
         available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
         monkeypatch.setattr(_providers, "library", lambda name: path)
-        monkeypatch.setattr(_providers.importlib.metadata, "version", version)
+        monkeypatch.setattr(importlib.metadata, "version", version)
 
     return install
 

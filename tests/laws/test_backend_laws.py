@@ -18,7 +18,7 @@ from vtp_export import rooms
 from vtp_export.backends import base
 from vtp_export.backends._torch import example_inputs
 from vtp_export.errors import ArtefactError, UnavailableError
-from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models._clip import ClipConfig
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.toy import draw_weights
@@ -48,18 +48,17 @@ def graph():
     frontend = ClipFrontend(SIZES, [1], False, Projector(16, 24, "gelu", True))
     draw_weights(frontend, 3)
     pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", reference=12.0), frontend.candidates)
-    return PrunedFrontend(frontend, pruner, adaptive.NEEDS, adaptive.STAGE).requires_grad_(False).eval()
+    return PrunedFrontend(frontend, pruner).requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")
 def names(graph):
-    return tuple(spec.name for spec in output_specs(graph.frontend, graph.pruner))
+    return tuple(spec.name for spec in graph.outputs)
 
 
 @pytest.fixture(scope="module")
 def brief(graph):
-    inputs, outputs = input_specs(graph.frontend), output_specs(graph.frontend, graph.pruner)
-    return Brief(inputs=inputs, outputs=outputs, batch=BatchRange(1, 1, LARGEST), identity=IDENTITY)
+    return Brief(inputs=graph.inputs, outputs=graph.outputs, batch=BatchRange(1, 1, LARGEST), identity=IDENTITY)
 
 
 @pytest.fixture(scope="module", params=[*rooms.names("backends"), *ON_A_FAKE])
@@ -75,9 +74,8 @@ def built(request, graph, brief, tmp_path_factory):
         source, folder = graph, tmp_path_factory.mktemp(fmt)
         if backend(fmt).source != "graph":
             place, between = tmp_path_factory.mktemp(f"source of {fmt}"), backend(backend(fmt).source)
-            graph.pruner.loop = backend(fmt).loops
-            source = place / between.build(graph, brief, place, silent).main
-            graph.pruner.loop = True
+            given = graph if backend(fmt).loops else graph.unrolled()
+            source = place / between.build(given, brief, place, silent).main
         yield fmt, folder, backend(fmt).build(source, brief, folder, silent)
 
 

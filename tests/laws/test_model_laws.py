@@ -1,17 +1,23 @@
 """The laws of `models/base.py`, for every file in `models/`."""
 
+import contextlib
+import typing
+
 import pytest
 import torch
 
 from vtp_export import rooms
 from vtp_export.errors import ModelError
-from vtp_export.functional.tokens import Tokens
+from vtp_export.functional.tokens import KINDS, Tokens
 from vtp_export.graphs.assembly import load_model
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models.base import LoadedModel
+from vtp_export.pruners.base import Method
+from vtp_export.spec import Saliency
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
-ALL = set(Tokens._fields) - {"hidden"}
-APART = {"cls", "keys", "following_keys", "following_saliency"}  # not where CLS is a candidate itself
+ALL = frozenset(Tokens._fields) - {"hidden"}
 VISION = {
     "model_type": "clip_vision_model",
     "hidden_size": 32,
@@ -90,20 +96,29 @@ def name(request, tmp_path_factory):
     return builder_of(*request.param)(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(scope="module")
-def loaded(name):
-    return load_model(name)
+def givable(name):
+    """Every signal that a model of that name gives, if it is loaded for it."""
+    found = set()
+    for signal in ALL:
+        with contextlib.suppress(ModelError):
+            found |= load_model(name, {signal}).frontend.gives & {signal}
+    return frozenset(found)
 
 
 @pytest.fixture(scope="module")
-def asked(loaded):
-    """Every signal that the family has."""
-    return ALL - APART if loaded.frontend.candidates.cls else ALL
+def asked(name):
+    return givable(name)
 
 
 @pytest.fixture(scope="module")
-def frontend(loaded, asked):
-    return loaded.frontend.serving(asked)
+def loaded(name, asked):
+    """Loaded for all that it can give."""
+    return load_model(name, asked)
+
+
+@pytest.fixture(scope="module")
+def frontend(loaded):
+    return loaded.frontend
 
 
 @pytest.fixture(scope="module")
@@ -133,18 +148,17 @@ def test_every_writer_belongs_to_a_file():
 
 def test_signals_have_the_declared_shapes_and_are_finite(frontend, tokens, asked):
     n = frontend.candidates.n
+    assert asked <= frontend.gives
     assert tokens.hidden.shape[:2] == (2, n)
     assert tokens.projected.shape == (2, n, frontend.width)
-    for name in asked & {"saliency", "received", "early_saliency", "early_received", "following_saliency"}:
-        assert getattr(tokens, name).shape == (2, n)
-    if "cls" in asked:
-        assert tokens.cls.shape == (2, 1, tokens.hidden.shape[2])
-        assert tokens.keys.shape[:2] == tokens.following_keys.shape[:2] == (2, n + 1)
-    assert len(given(tokens)) == len(asked) + 1
-    for signal in given(tokens):
+    for name in {"hidden", *asked}:
+        signal = getattr(tokens, name)
+        assert signal.shape[:2] == (2, 1 if KINDS[name] == "beside" else n)
+        assert signal.dim() == (2 if KINDS[name] == "attention" else 3)
         assert signal.dtype == torch.float32
         assert signal.isfinite().all()
         assert signal.std() > 0
+    assert len(given(tokens)) == len(asked) + 1
 
 
 def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, tokens, asked):
@@ -158,34 +172,46 @@ def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, token
                 torch.testing.assert_close(getattr(some, signal), getattr(tokens, signal), **TOLERANCE)
 
 
-def test_a_signal_that_sets_cls_apart_is_refused_where_cls_is_a_candidate(loaded):
-    if loaded.frontend.candidates.cls:
-        for name in APART:
-            with pytest.raises(ModelError, match=f"reads {name}, where CLS stands beside"):
-                loaded.frontend.serving({name})
+def test_what_a_model_cannot_give_is_refused_before_its_weights_are_read(name, asked, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "read", lambda *_: pytest.fail("weights were read"))
+    for signal in ALL - asked:
+        with pytest.raises(ModelError, match="choose another pruner"):
+            load_model(name, {signal})
 
 
-def test_a_tower_read_at_its_last_layer_has_none_after_it(tmp_path):
-    frontend = load_model(llava(tmp_path, vision_feature_layer=-1)).frontend
-    with pytest.raises(ModelError, match="come from its last layer"):
-        frontend.serving({"following_keys"})
+def test_a_graph_asks_for_no_more_than_the_front_end_gives(name, asked):
+    least = load_model(name).frontend
+    for signal in asked - least.gives:
+        pruner = type("Needy", (), {"method": Method(slots=1, needs=frozenset({signal}))})()
+        with pytest.raises(ModelError, match=f"reads {signal}, which this model, as it was loaded, does not give"):
+            PrunedFrontend(least, pruner)
 
 
-def test_serving_more_leaves_the_model_as_it_is(loaded, frontend):
-    names = [name for name, _ in loaded.module.named_parameters()]
-    assert not [name for name in names if "following" in name]
-    assert loaded.frontend.serving({"saliency"}) is loaded.frontend
-    if not loaded.frontend.candidates.cls:
-        ours, theirs = dict(frontend.named_parameters()), dict(loaded.module.named_parameters())
-        assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in names)
-        assert {name.split(".")[1] for name in set(ours) - set(theirs)} == {"following"}
+def test_the_digest_is_of_what_the_needs_take(name, loaded, asked):
+    """More may be read than a pruner needs; the record is of what it needs, and the core is always the same."""
+    least = load_model(name)
+    assert least.core == loaded.core == least.record(())
+    for signal in asked:
+        alone = load_model(name, {signal})
+        assert alone.core == least.core
+        assert alone.record({signal}) == loaded.record({signal})
+        assert (alone.record({signal}) == least.core) == (signal in least.frontend.gives)
+
+
+def test_attention_groups_are_layers_of_their_own(loaded, frontend):
+    paths = [path for group in frontend.groups for path in group.layers]
+    assert len(set(paths)) == len(paths) > 0
+    for group in frontend.groups:
+        assert len(group.layers) in (1, 3)
+        for path in group.layers:
+            assert loaded.module.get_submodule(path).out_features % group.heads == 0
 
 
 def test_the_same_pixels_give_the_same_tokens(name, frontend, pixels, tokens, asked):
     before = pixels.clone()
     with torch.no_grad():
         again = frontend.encode(pixels, asked)
-        reloaded = load_model(name).frontend.serving(asked).encode(pixels, asked)
+        reloaded = load_model(name, asked).frontend.encode(pixels, asked)
     assert torch.equal(pixels, before)
     for one, two, three in zip(given(tokens), given(again), given(reloaded), strict=True):
         assert torch.equal(one, two)
@@ -216,19 +242,24 @@ def test_projecting_and_gathering_commute(frontend, tokens):
 
 def test_saliency_is_attention_that_is_not_renormalised(frontend, tokens):
     assert (tokens.saliency >= 0).all()
-    paid = tokens.saliency.sum(-1)
-    if frontend.candidates.cls:
-        torch.testing.assert_close(paid, torch.ones(2), **TOLERANCE)
+    total = tokens.saliency.sum(-1)
+    if frontend.saliency == "received" or frontend.candidates.cls:
+        torch.testing.assert_close(total, torch.ones(2), **TOLERANCE)
     else:  # what CLS pays to itself is missing
-        assert (paid > 0).all()
-        assert (paid < 1 - 1e-6).all()
+        assert (total > 0).all()
+        assert (total < 1 - 1e-6).all()
+    assert frontend.saliency in typing.get_args(Saliency)
 
 
-def test_layers_that_are_not_read_do_not_exist(loaded):
+def test_blocks_are_in_the_module_and_none_is_read_in_vain(loaded, frontend, pixels, asked):
+    called = set()
+    for path in frontend.blocks:
+        loaded.module.get_submodule(path).register_forward_hook(lambda *_, path=path: called.add(path))
+    with torch.no_grad():
+        frontend.encode(pixels, ())
+    assert called == set(frontend.blocks)
     names = [name for name, _ in loaded.module.named_parameters()]
-    layers = {int(name.split(".layers.")[1].split(".")[0]) for name in names if ".layers." in name}
-    assert layers == {0, 1, 2}  # every model here has 4 and is read at -2
-    assert not [name for name in names if "post_layernorm" in name or "language" in name or "text" in name]
+    assert not [name for name in names if "language" in name or "text" in name]
 
 
 def test_weights_are_ready_to_use(loaded):
@@ -240,9 +271,11 @@ def test_weights_are_ready_to_use(loaded):
         assert not parameter.requires_grad
 
 
-def test_the_record_names_the_family(name, loaded):
-    assert loaded.record.id == name
-    assert loaded.record.family in rooms.names("models")
-    assert len(loaded.record.weights_sha256) == 64
-    assert loaded.record.weights_bytes == sum(4 * parameter.numel() for parameter in loaded.module.parameters())
+def test_the_record_names_the_family(name, loaded, asked):
+    record = loaded.record(asked)
+    assert record.id == name
+    assert record.family in rooms.names("models")
+    assert record.saliency == loaded.frontend.saliency
+    assert len(record.weights_sha256) == 64
+    assert record.weights_bytes == sum(4 * parameter.numel() for parameter in loaded.module.parameters())
     assert loaded.preprocessing.crop == loaded.frontend.image_size

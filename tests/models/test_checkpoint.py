@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vtp_export.errors import ModelError
-from vtp_export.graphs.assembly import load_model
+from vtp_export.graphs.assembly import load_model, needs_of
 from vtp_export.models._checkpoint import INDEX, SINGLE, digest, folder_checkpoint, size_in_bytes
 
 TOWER, PROJECTOR, LANGUAGE = (f"model-0000{part}-of-00003.safetensors" for part in (1, 2, 3))
@@ -71,7 +71,7 @@ def needed(name):
 def test_the_language_models_shard_need_not_exist(llava_copy, split_llava, pixels):
     (llava_copy / LANGUAGE).unlink()
     without, whole = load_model(str(llava_copy)), load_model(str(split_llava))
-    assert without.record.weights_sha256 == whole.record.weights_sha256
+    assert without.core.weights_sha256 == whole.core.weights_sha256
     wanted = whole.frontend.encode(pixels, {"projected"}).projected
     assert torch.equal(without.frontend.encode(pixels, {"projected"}).projected, wanted)
 
@@ -360,14 +360,31 @@ def test_a_digest_is_of_names_dtypes_shapes_and_bytes():
 
 
 def test_a_models_digest_is_of_what_was_read(single_llava, split_llava, llava_copy):
-    reference = load_model(str(single_llava)).record.weights_sha256
-    assert load_model(str(split_llava)).record.weights_sha256 == reference
+    reference = load_model(str(single_llava)).core.weights_sha256
+    assert load_model(str(split_llava)).core.weights_sha256 == reference
     edit_tensors(llava_copy / LANGUAGE, lambda t: t.update({"language_model.lm_head.weight": torch.zeros(64, 48)}))
-    assert load_model(str(llava_copy)).record.weights_sha256 == reference
+    assert load_model(str(llava_copy)).core.weights_sha256 == reference
     damaged = bytearray((llava_copy / PROJECTOR).read_bytes())
     damaged[-1] ^= 1
     (llava_copy / PROJECTOR).write_bytes(damaged)
-    assert load_model(str(llava_copy)).record.weights_sha256 != reference
+    assert load_model(str(llava_copy)).core.weights_sha256 != reference
+
+
+def test_the_digest_covers_the_layer_that_only_prumerge_reads(llava_copy):
+    """And a calibration, whose signals do not come from there, stays valid."""
+    needs = needs_of("prumerge", {})
+    before, unmoved = load_model(str(llava_copy), needs), load_model(str(llava_copy))
+    key = "layers.3.self_attn.k_proj.weight"  # features come from layer 2, the last but one
+
+    def change(tensors):
+        (name,) = (name for name in tensors if name.endswith(key))
+        tensors[name] = tensors[name] + 1
+
+    edit_tensors(llava_copy / TOWER, change)
+    after = load_model(str(llava_copy), needs)
+    assert after.record(needs).weights_sha256 != before.record(needs).weights_sha256
+    assert after.record(needs_of("adaptive", {})) == before.record(needs_of("adaptive", {})) == unmoved.core
+    assert load_model(str(llava_copy)).core == unmoved.core
 
 
 def test_preprocessing_is_found_in_either_file(llava_copy):

@@ -98,7 +98,7 @@ def test_signals_of_other_layers_are_the_originals():
             projection = getattr(layers[number].self_attn, name)
             projection.register_forward_hook(lambda _, __, out, key=(name, number): seen.update({key: out}))
     wanted = model(pixels, output_hidden_states=True, output_attentions=True)
-    tower = ClipTower(clip_config(model.config.to_dict()), [6], with_following=True).eval().requires_grad_(False)
+    tower = ClipTower(clip_config(model.config.to_dict()), [6], following=True).eval().requires_grad_(False)
     weights = {name.replace("following.", "encoder.layers.6."): name for name in tower.state_dict()}
     state = model.state_dict()
     start = "vision_model." if any(name.startswith("vision_model.") for name in state) else ""

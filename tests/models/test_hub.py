@@ -44,14 +44,14 @@ def test_the_language_models_shard_is_never_asked_for(split_llava, monkeypatch, 
     # The branch is asked once what commit it stands for; all else is asked of that commit, should the branch move.
     assert hub.asked[0] == ("owner/name", "v1.5")
     assert set(hub.asked[1:]) == {("owner/name", COMMIT)}
-    assert loaded.record.id == "owner/name"
-    assert loaded.record.revision == COMMIT
-    assert loaded.record.weights_sha256 == load_model(str(split_llava)).record.weights_sha256
+    assert loaded.core.id == "owner/name"
+    assert loaded.core.revision == COMMIT
+    assert loaded.core.weights_sha256 == load_model(str(split_llava)).core.weights_sha256
 
 
 def test_a_single_file_is_asked_for_after_the_index(single_llava, monkeypatch, tmp_path):
     hub = Hub(monkeypatch, single_llava, tmp_path / "snapshots" / COMMIT)
-    assert load_model("owner/name").record.revision == COMMIT
+    assert load_model("owner/name").core.revision == COMMIT
     assert hub.asked[0] == ("owner/name", None)
     assert set(hub.asked[1:]) == {("owner/name", COMMIT)}
     assert hub.names.index(INDEX) < hub.names.index(SINGLE)
@@ -59,7 +59,7 @@ def test_a_single_file_is_asked_for_after_the_index(single_llava, monkeypatch, t
 
 def test_a_path_that_is_no_snapshot_leaves_the_revision_as_asked(split_llava, monkeypatch, tmp_path):
     Hub(monkeypatch, split_llava, tmp_path / "elsewhere" / COMMIT)
-    assert load_model("owner/name", revision="v1.5").record.revision == "v1.5"
+    assert load_model("owner/name", revision="v1.5").core.revision == "v1.5"
 
 
 def test_a_hub_model_without_config_is_refused(tmp_path, monkeypatch):
@@ -153,12 +153,12 @@ def offline_cache(monkeypatch, tmp_path):
 
 def test_a_cached_model_loads_without_a_network(offline_cache, split_llava):
     offline_cache(split_llava, ["preprocessor_config.json", "processor_config.json"])
-    assert load_model("owner/name").record.revision == COMMIT
+    assert load_model("owner/name").core.revision == COMMIT
 
 
 def test_a_cached_model_of_one_file_loads_without_a_network(offline_cache, single_llava):
     offline_cache(single_llava, [INDEX, "preprocessor_config.json", "processor_config.json"])
-    assert load_model("owner/name").record.revision == COMMIT
+    assert load_model("owner/name").core.revision == COMMIT
 
 
 def test_what_is_not_in_the_cache_is_named(offline_cache, tmp_path):

@@ -109,7 +109,7 @@ def test_the_numbers_are_those_of_transformers(make_llava, name):
 def test_older_names_are_read_as_well(single_llava, rename, layout, sharded):
     folder = rename(single_llava, LAYOUTS[layout], sharded)
     loaded, _ = assert_same_numbers(folder, single_llava)
-    assert loaded.record.weights_sha256 == load_model(str(single_llava)).record.weights_sha256
+    assert loaded.core.weights_sha256 == load_model(str(single_llava)).core.weights_sha256
 
 
 def test_the_data_tell_the_options_apart(single_llava, pixels):
@@ -123,11 +123,11 @@ def test_the_data_tell_the_options_apart(single_llava, pixels):
 def test_the_record_tells_what_was_loaded(make_llava):
     whole, half = load_model(str(make_llava())), load_model(str(make_llava(dtype=torch.float16)))
     numbers = sum(parameter.numel() for parameter in whole.module.parameters())
-    assert whole.record.family == "llava"
-    assert whole.record.revision is None
-    assert whole.record.weights_bytes == 4 * numbers
-    assert half.record.weights_bytes == 2 * numbers
-    assert half.record.weights_sha256 != whole.record.weights_sha256
+    assert whole.core.family == "llava"
+    assert whole.core.revision is None
+    assert whole.core.weights_bytes == 4 * numbers
+    assert half.core.weights_bytes == 2 * numbers
+    assert half.core.weights_sha256 != whole.core.weights_sha256
 
 
 def test_a_llava_without_a_projector_is_refused(single_llava, rename):

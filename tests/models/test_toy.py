@@ -10,9 +10,9 @@ from vtp_export.spec import Candidates
 def test_it_needs_no_checkpoint():
     assert embedded_models() == ["tiny-llava", "toy"]
     loaded = load_model("toy")
-    assert loaded.record.id == loaded.record.family == "toy"
-    assert loaded.record.revision is None
-    assert loaded.record.weights_bytes == sum(4 * p.numel() for p in loaded.module.parameters())
+    assert loaded.core.id == loaded.core.family == "toy"
+    assert loaded.core.revision is None
+    assert loaded.core.weights_bytes == sum(4 * p.numel() for p in loaded.module.parameters())
 
 
 def test_it_looks_like_llava():
@@ -24,17 +24,17 @@ def test_it_looks_like_llava():
 
 def test_its_weights_are_the_same_whatever_was_drawn_before():
     torch.manual_seed(1)
-    first = toy.load()
+    first = toy.load(None, ())
     torch.manual_seed(2)
-    second = toy.load()
-    assert first.record == second.record
+    second = toy.load(None, ())
+    assert first.core == second.core
     for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_loading_it_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
-    toy.load()
+    toy.load(None, ())
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -134,7 +134,7 @@ def test_the_embedded_model_carries_its_own_record():
     model = load_model("tiny-llava")
     found = calibration_for(model, None)
     assert found is not None
-    assert found.weights_sha256 == model.record.weights_sha256
+    assert found.weights_sha256 == model.core.weights_sha256
     assert found.images >= 400
     assert found.data == "shapes"
     assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["reference"] == found.erank.mean

@@ -181,7 +181,7 @@ class PrunerAlone(nn.Module):
 
 def brief_of(pruner) -> Brief:
     inputs = (TensorSpec("saliency", "float32", ("b", N)), TensorSpec("features", "float32", ("b", N, D)))
-    outputs = (TensorSpec("kept", "int64", ("b", pruner.keep)),)
+    outputs = (TensorSpec("kept", "int64", ("b", pruner.method.slots)),)
     return Brief(inputs=inputs, outputs=outputs, batch=BatchRange(1, 1, 8), identity="greedy")
 
 
@@ -202,8 +202,7 @@ def test_one_loop_whatever_k_is_and_none_where_it_is_unrolled(setting, tmp_path)
     small = captured_operators(setting, 5)
     assert small == captured_operators(setting, 30)
     assert sum("while_loop" in operator for operator in small) == 1
-    pruner = built(setting, keep=5)[0]
-    pruner.loop = False
+    pruner = built(setting, keep=5)[0].unrolled()
     session = open_built(tmp_path, "onnx", PrunerAlone(pruner), brief_of(pruner))
     flat = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert flat.count("Loop") == 0

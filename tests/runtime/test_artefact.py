@@ -52,8 +52,10 @@ def of(fmt: str, main: str, **sizes: int) -> Build:
 
 def manifest(*builds: Build) -> Manifest:
     return Manifest(
-        model=ModelRecord(id="tiny", revision=None, family="llava", weights_sha256="0" * 64, weights_bytes=8),
-        pruner=PrunerRecord("none", {"keep": 4}, {}),
+        model=ModelRecord(
+            id="tiny", revision=None, family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
+        ),
+        pruner=PrunerRecord("none", {"keep": 4}, {}, ascending=True),
         layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
         inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
         outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)),),

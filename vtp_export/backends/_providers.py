@@ -11,7 +11,6 @@ provider leaves `Shape` and what follows from it there on purpose. Matrix produc
 import contextlib
 import ctypes
 import hashlib
-import importlib.metadata
 import importlib.util
 import io
 import os
@@ -24,6 +23,7 @@ import numpy as np
 
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.runtime.libraries import needed, not_loadable
+from vtp_export.runtime.versions import TENSORRT_PACKAGES, versions
 
 NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 """ONNX Runtime's names of the providers that are used here."""
@@ -39,15 +39,6 @@ PRODUCT = (
 """An ONNX file: y = x @ x, of shape (1, 1), opset 13."""
 
 
-def installed() -> dict[str, str]:
-    """Versions of the packages that share the module name `onnxruntime`, by package."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
 def library(provider: str) -> Path:
     """The file of a provider, whether it is there or not."""
     spec = importlib.util.find_spec("onnxruntime")
@@ -60,7 +51,7 @@ def why_unavailable(provider: str) -> str | None:
     import onnxruntime
 
     name = NAMES[provider]
-    packages = installed()
+    packages = versions(PACKAGES)
     if name not in onnxruntime.get_available_providers():
         if len(packages) > 1:
             return (
@@ -100,19 +91,9 @@ def _remedy(absent: dict[str, str]) -> str:
     if not inference:
         return "pip install 'onnxruntime-gpu[cuda,cudnn]', or CUDA of that version"
     major = inference[0].rpartition(".")[2]
-    present = [
-        f"{package} {importlib.metadata.version(package)}"
-        for package in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
-        if _is_installed(package)
-    ]
+    present = [f"{package} {number}" for package, number in versions(TENSORRT_PACKAGES).items()]
     has = f"it is linked to TensorRT {major}" + (f" and {present[0]} is installed" if present else "")
     return f"{has}; install a TensorRT {major}, or use the format tensorrt"
-
-
-def _is_installed(package: str) -> bool:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return bool(importlib.metadata.version(package))
-    return False
 
 
 def providers(provider: str, path: Path | None) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Sizes that are known when a graph is built."""
+"""What is known while a graph is captured: sizes are, values are not."""
 
 import warnings
 
@@ -21,6 +21,11 @@ def static_size(values: Tensor, axis: int) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TracerWarning)
         return int(values.shape[axis])
+
+
+def capturing() -> bool:
+    """Whether a graph is being captured from what runs: then no value can be looked at."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def identity(n: int, like: Tensor) -> Tensor:

@@ -1,24 +1,27 @@
 """What a tower hands to a pruner, and what a pruner hands back."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+Kind = Literal["features", "attention", "beside"]
+"""features: (b, n, .) a vector of each candidate. attention: (b, n) a weight of each. beside: (b, 1, .) of none."""
+
 
 class Tokens(NamedTuple):
-    """Signals of a batch of images; None where a pruner's `NEEDS` does not ask for it.
+    """Signals of a batch of images; None where a pruner does not need it.
 
     hidden: (b, n, dv) the features that the projector reads.
     projected: (b, n, d) the same after the projector.
     saliency: (b, n) attention that CLS pays to each candidate in the select layer, mean over heads,
         not renormalised.
     cls: (b, 1, dv) the CLS token beside `hidden`, at the same layer.
-    keys: (b, n + 1, dh) attention keys of the select layer, mean over heads, CLS first.
+    keys: (b, n, dh) attention keys of the select layer, mean over heads.
     received: (b, n) attention that each candidate receives in the select layer, mean over heads and over all
         queries, CLS among them.
     early_saliency: (b, n) as `saliency`, in the layer at a quarter of the tower's depth (the 6th of 24).
     early_received: (b, n) as `received`, in the layer at three eighths of the depth (the 9th of 24).
-    following_keys: (b, n + 1, dv) keys of the layer after the select layer, all heads side by side, CLS first.
+    following_keys: (b, n, dv) keys of the layer after the select layer, all heads side by side.
     following_saliency: (b, n) CLS row of that layer's attention, taken as one head of width dv.
     """
 
@@ -34,13 +37,28 @@ class Tokens(NamedTuple):
     following_saliency: Tensor | None = None
 
 
+KINDS: dict[str, Kind] = {
+    "hidden": "features",
+    "projected": "features",
+    "saliency": "attention",
+    "cls": "beside",
+    "keys": "features",
+    "received": "attention",
+    "early_saliency": "attention",
+    "early_received": "attention",
+    "following_keys": "features",
+    "following_saliency": "attention",
+}
+"""What each signal is."""
+
+
 class Selection(NamedTuple):
     """What a pruner decided.
 
     kept: (b, k) int64 positions of candidates. Where `mix` is given, the candidate that each token is anchored at,
         or -1 for a token that belongs to none, such as CLS.
     mix: (b, k, m) weights of a linear mixture, or None to gather `kept`. m is n, or n + 1 where the method keeps
-        CLS, which is then candidate 0 of the mixture (and `cls` must be among its needs).
+        CLS, which is then candidate 0 of the mixture (and `cls` is among its needs).
     num_kept: (b,) int64, how many of the k are real, or None for all k. Later slots of `kept` are ignored.
     erank: (b,) effective rank of the features, or None when the method did not need it.
     attention_entropy: (b,) in nats, or None when the method did not need it.

@@ -1,7 +1,7 @@
 """Names and settings in, the graph out; shared by every command that needs torch."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
-from vtp_export.spec import CalibrationRecord, Layout, PrunerRecord, calibration_from_json
+from vtp_export.spec import CalibrationRecord, Layout, ModelRecord, PrunerRecord, calibration_from_json
 
 if TYPE_CHECKING:
     from vtp_export.models._checkpoint import Checkpoint
@@ -23,31 +23,37 @@ CALIBRATION = "calibration.json"
 """The calibration record that a checkpoint may carry."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Assembly:
     """A graph with what the manifest says of it. `notes` are sentences that the user should read."""
 
     graph: PrunedFrontend
+    model: ModelRecord
     pruner: PrunerRecord
     layout: Layout
     notes: tuple[str, ...]
 
 
-def load_model(name: str, revision: str | None = None) -> LoadedModel:
+def load_model(name: str, needs: Collection[str] = (), revision: str | None = None) -> LoadedModel:
     """Load a front end by embedded name, local folder or hub id.
+
+    Args:
+        name: which.
+        needs: signals that it must be able to give; see `needs_of`.
+        revision: commit, branch or tag on the hub.
 
     Raises:
         ModelError: none of the three, or not loadable.
     """
     if name in _drawn_models():
-        drawn: LoadedModel = rooms.load("models", name).load(None)
+        drawn: LoadedModel = rooms.load("models", name).load(None, needs)
         return drawn
     checkpoint = _checkpoint(name, revision)
     family = checkpoint.config.get("model_type")
     families = [family for family in rooms.names("models") if family not in _drawn_models()]
     if family not in families:
         raise ModelError(f"'{name}' is a {family or 'model without a model_type'}; supported: {', '.join(families)}")
-    loaded: LoadedModel = rooms.load("models", family).load(checkpoint)
+    loaded: LoadedModel = rooms.load("models", family).load(checkpoint, needs)
     return loaded
 
 
@@ -87,7 +93,7 @@ def calibration_for(model: LoadedModel, path: Path | None) -> CalibrationRecord 
     Raises:
         SpecError: it cannot be read, or was made for other weights.
     """
-    beside = Path(source_of(model.record.id)) / CALIBRATION
+    beside = Path(source_of(model.core.id)) / CALIBRATION
     if path is None and not beside.is_file():
         return None
     path = path or beside
@@ -95,19 +101,31 @@ def calibration_for(model: LoadedModel, path: Path | None) -> CalibrationRecord 
         record = calibration_from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the calibration record '{path}' cannot be read: {error}") from error
-    if record.weights_sha256 != model.record.weights_sha256:
+    if record.weights_sha256 != model.core.weights_sha256:
         raise SpecError(
             f"the calibration record '{path}' was made for {record.model_id} (weights SHA-256 "
-            f"{record.weights_sha256[:12]}...), not for '{model.record.id}' ({model.record.weights_sha256[:12]}...); "
+            f"{record.weights_sha256[:12]}...), not for '{model.core.id}' ({model.core.weights_sha256[:12]}...); "
             "make one with 'vtp-export calibrate'"
         )
     return record
 
 
+def needs_of(pruner: str, settings: Mapping[str, Any]) -> frozenset[str]:
+    """The signals that a pruner reads: what a model is to be loaded for.
+
+    Raises:
+        UnknownNameError: no such pruner or setting.
+        SpecError: a setting out of range.
+    """
+    room = rooms.load("pruners", pruner)
+    needs: frozenset[str] = room.needs(from_settings(room.Config, settings))
+    return needs
+
+
 def assemble(
     model: LoadedModel, pruner: str, settings: Mapping[str, Any], calibration: CalibrationRecord | None = None
 ) -> Assembly:
-    """Put a pruner into a model's front end.
+    """Put a pruner into the front end of a model that was loaded for it.
 
     Settings with a calibrated default take it from the record, where there is one.
 
@@ -116,20 +134,24 @@ def assemble(
     Raises:
         UnknownNameError: no such pruner or setting.
         SpecError: a setting out of range.
+        ModelError: the model does not give what the pruner reads.
     """
     candidates = model.frontend.candidates
     room = rooms.load("pruners", pruner)
-    config = from_settings(room.Config, dict(settings))
+    config = from_settings(room.Config, settings)
     notes = []
-    if pruner != "none" and config.keep >= candidates.n:
-        notes.append(f"keep is {config.keep} and the model has {candidates.n} visual tokens: nothing is pruned")
+    if config.budget is not None and config.budget >= candidates.n:
+        notes.append(f"keep is {config.budget} and the model has {candidates.n} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
-    config, origins = room.resolve(config, calibration) if hasattr(room, "resolve") else (config, {})
-    module = room.Pruner(config, candidates)
-    graph = PrunedFrontend(model.frontend, module, room.NEEDS, room.STAGE)
+    config, origins = config.resolved(calibration)
+    graph = PrunedFrontend(model.frontend, room.Pruner(config, candidates))
     graph.requires_grad_(False).eval()
-    layout = Layout(
-        candidates, model.frontend.image_size, candidates.n if pruner == "none" else config.keep, module.keep
+    method = graph.pruner.method
+    return Assembly(
+        graph=graph,
+        model=model.record(method.needs),
+        pruner=PrunerRecord(pruner, dataclasses.asdict(config), origins, method.ascending),
+        layout=Layout(candidates, model.frontend.image_size, config.budget, method.slots),
+        notes=tuple(notes),
     )
-    return Assembly(graph, PrunerRecord(pruner, dataclasses.asdict(config), origins), layout, tuple(notes))

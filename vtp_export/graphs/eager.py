@@ -11,7 +11,7 @@ from torch import Tensor
 from vtp_export.backends._torch import TorchSession
 from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.graphs.pruned import PrunedFrontend, output_specs
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.runtime.output import Kept, Output
 
 
@@ -37,9 +37,7 @@ class EagerSession(TorchSession):
         prepare(device)
         self.graph = graph = _placed(graph, device, dtype)
         self._dtype = dtype or torch.float32
-        narrow = "float32" if graph.tokens_dtype is None else str(graph.tokens_dtype).removeprefix("torch.")
-        outputs = output_specs(graph.frontend, graph.pruner, narrow)
-        super().__init__(lambda pixels: self._promised(graph(pixels.to(self._dtype))), outputs, device)
+        super().__init__(lambda pixels: self._promised(graph(pixels.to(self._dtype))), graph.outputs, device)
 
     def _promised(self, results: Sequence[Tensor]) -> list[Tensor]:
         """In the dtypes of the outputs, whatever the graph computes in."""
@@ -58,7 +56,7 @@ class EagerSession(TorchSession):
             needs: which signals; None for those that the pruner reads.
         """
         images = torch.from_numpy(pixels).to(self.device, self._dtype)
-        return self.graph.frontend.encode(images, self.graph.needs if needs is None else needs)
+        return self.graph.frontend.encode(images, self.graph.pruner.method.needs if needs is None else needs)
 
     @torch.inference_mode()
     def finish(self, tokens: Tokens) -> Output:

@@ -1,11 +1,9 @@
 """The graph that is exported: pixels in, pruned and projected tokens out."""
 
-from collections.abc import Collection
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from vtp_export.errors import ModelError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
@@ -13,40 +11,58 @@ from vtp_export.models.base import Frontend
 from vtp_export.pruners.base import Pruner
 from vtp_export.spec import TensorSpec
 
-Stage = Literal["hidden", "projected"]
-
 
 class PrunedFrontend(nn.Module):
     """Tower, pruner, projector and gather, with the fixed output contract.
 
-    Outputs, a plain tuple in this order: `tokens` (b, k, d); `kept` (b, k) int64, -1 in empty slots; `num_kept`
-    (b,) int64; then `erank` (b,) and `attention_entropy` (b,), each only if the pruner measures it. Slots past
-    `num_kept` hold zeros.
+    Outputs, a plain tuple in the order of `outputs`: `tokens` (b, k, d); `kept` (b, k) int64, -1 in empty slots;
+    `num_kept` (b,) int64; then `erank` (b,) and `attention_entropy` (b,), each only if the pruner measures it. Slots
+    past `num_kept` hold zeros.
 
     Args:
         frontend: an `nn.Module` that is a `Frontend`.
-        pruner: an `nn.Module` that is a `Pruner`.
-        needs: the signals that the pruner reads.
-        stage: "hidden" projects only what is kept, "projected" gathers from what is projected already.
+        pruner: what chooses.
+        tokens_dtype: of the tokens that are returned; None for that of the features.
 
     Raises:
-        ModelError: the front end cannot give a signal that the pruner needs.
+        ModelError: the front end does not give a signal that the pruner needs.
     """
 
-    tokens_dtype: torch.dtype | None = None
-    """Of the tokens that are returned; None for that of the features."""
-
-    def __init__(self, frontend: Frontend, pruner: Pruner, needs: Collection[str], stage: Stage) -> None:
+    def __init__(self, frontend: Frontend, pruner: Pruner, tokens_dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        # Where a setting decides what is read, the pruner says it of itself.
-        self.needs = tuple(getattr(pruner, "needs", needs))
-        self.frontend = frontend.serving(self.needs)
+        missing = sorted(pruner.method.needs - frontend.gives)
+        if missing:
+            raise ModelError(
+                f"the pruner reads {', '.join(missing)}, which this model, as it was loaded, does not give; "
+                "load it for this pruner, or choose another pruner"
+            )
+        self.frontend = frontend
         self.pruner = pruner
-        self.stage = getattr(pruner, "stage", stage)
+        self.tokens_dtype = tokens_dtype
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the graph takes."""
+        return (TensorSpec("pixel_values", "float32", ("b", 3, *self.frontend.image_size)),)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the graph returns, in order."""
+        method, dtype = self.pruner.method, str(self.tokens_dtype or torch.float32).removeprefix("torch.")
+        return (
+            TensorSpec("tokens", dtype, ("b", method.slots, self.frontend.width)),
+            TensorSpec("kept", "int64", ("b", method.slots)),
+            TensorSpec("num_kept", "int64", ("b",)),
+            *(TensorSpec(name, "float32", ("b",)) for name in method.measures),
+        )
+
+    def unrolled(self) -> "PrunedFrontend":
+        """The same graph, on the same weights, without a loop operator."""
+        return PrunedFrontend(self.frontend, self.pruner.unrolled(), self.tokens_dtype).requires_grad_(False).eval()
 
     def encode(self, pixel_values: Tensor) -> Tokens:
         """(b, 3, h, w) to the signals that the pruner reads."""
-        return self.frontend.encode(pixel_values, self.needs)
+        return self.frontend.encode(pixel_values, self.pruner.method.needs)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """(b, 3, h, w) to the outputs above."""
@@ -55,25 +71,26 @@ class PrunedFrontend(nn.Module):
 
     def finish(self, tokens: Tokens, selection: Selection) -> tuple[Tensor, ...]:
         """Gather, project and lay out what was selected."""
-        features = tokens.hidden if self.stage == "hidden" else tokens.projected
+        method = self.pruner.method
+        features = tokens.hidden if method.stage == "hidden" else tokens.projected
         assert features is not None
         if selection.mix is not None and static_size(selection.mix, -1) > static_size(features, 1):
-            assert tokens.cls is not None and self.stage == "hidden"
+            assert tokens.cls is not None and method.stage == "hidden"
             features = torch.cat([tokens.cls, features], dim=1)  # CLS is candidate 0 of such a mixture
         chosen = _chosen(features, selection)
-        if self.stage == "hidden":
+        if method.stage == "hidden":
             chosen = self.frontend.project(chosen)
         kept, batch = selection.kept, selection.kept.shape[0]
         if selection.num_kept is None:
-            num_kept = torch.full((batch,), self.pruner.keep, dtype=torch.int64, device=kept.device)
+            num_kept = torch.full((batch,), method.slots, dtype=torch.int64, device=kept.device)
         else:
             num_kept = selection.num_kept
-            slot = torch.arange(self.pruner.keep, device=kept.device)
+            slot = torch.arange(method.slots, device=kept.device)
             real = slot < num_kept[:, None]  # (b, k)
             kept = torch.where(real, kept, -1)
             chosen = torch.where(real[:, :, None], chosen, 0.0)
         chosen = chosen if self.tokens_dtype is None else chosen.to(self.tokens_dtype)
-        measured = tuple(getattr(selection, name) for name in self.pruner.measures)
+        measured = tuple(getattr(selection, name) for name in method.measures)
         return (chosen, kept, num_kept, *measured)
 
 
@@ -84,19 +101,3 @@ def _chosen(features: Tensor, selection: Selection) -> Tensor:
         return selection.mix.to(features.dtype) @ features
     width = features.shape[-1]
     return features.gather(1, selection.kept[:, :, None].expand(-1, -1, width))
-
-
-def input_specs(frontend: Frontend) -> tuple[TensorSpec, ...]:
-    """What the graph takes."""
-    return (TensorSpec("pixel_values", "float32", ("b", 3, *frontend.image_size)),)
-
-
-def output_specs(frontend: Frontend, pruner: Pruner, tokens_dtype: str = "float32") -> tuple[TensorSpec, ...]:
-    """What the graph returns, in order."""
-    k = pruner.keep
-    return (
-        TensorSpec("tokens", tokens_dtype, ("b", k, frontend.width)),
-        TensorSpec("kept", "int64", ("b", k)),
-        TensorSpec("num_kept", "int64", ("b",)),
-        *(TensorSpec(name, "float32", ("b",)) for name in pruner.measures),
-    )

@@ -223,17 +223,17 @@ class ClipTower(nn.Module):
         config: sizes.
         states: hidden states to read, as `read_layers` gives them; several are concatenated by channel, and
             the attention read is that of the deepest.
-        with_following: whether the `FOLLOWING` signals can be asked for.
+        following: whether the `FOLLOWING` signals can be asked for.
     """
 
-    def __init__(self, config: ClipConfig, states: Sequence[int], with_following: bool = False) -> None:
+    def __init__(self, config: ClipConfig, states: Sequence[int], following: bool = False) -> None:
         super().__init__()
         self.config = config
         self.states = list(states)
         self.embeddings = ClipEmbeddings(config)
         self.pre_layrnorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.encoder = ClipEncoder(config, max(states))
-        self.following = ClipFollowing(config) if with_following else None
+        self.following = ClipFollowing(config) if following else None
 
     def forward(self, pixel_values: Tensor, needs: Collection[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
         """(b, 3, h, w) to features (b, n + 1, dv x states), and the signals in `needs`, CLS first in each."""

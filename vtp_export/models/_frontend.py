@@ -1,6 +1,6 @@
 """A CLIP tower with an optional projector, behind the `Frontend` contract."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from vtp_export.errors import ModelError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._clip import FOLLOWING, ClipConfig, ClipTower, activation
-from vtp_export.spec import Candidates
+from vtp_export.models._clip import FOLLOWING, READINGS, ClipConfig, ClipTower, activation
+from vtp_export.models.base import AttentionGroup
+from vtp_export.spec import Candidates, Saliency
 
 APART = FOLLOWING | {"cls", "keys"}
 """Signals in which CLS stands beside the candidates, and so cannot be one of them."""
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
 class Projector(nn.Module):
@@ -38,11 +41,15 @@ class ClipFrontend(nn.Module):
         states: hidden states to read, see `ClipTower`.
         keep_cls: whether CLS is candidate 0 (`vision_feature_select_strategy="full"`) or dropped ("default").
         projector: what maps features to the language model, or None for a bare tower.
-        with_following: see `ClipTower`.
+        needs: signals that it must be able to give.
+
+    Raises:
+        ModelError: CLS is a candidate and a signal sets it apart, or there is no layer after the last one read.
     """
 
-    fetch_following: Callable[[], dict[str, Tensor]] | None = None
-    """Reads the weights of `tower.following`, by their names in it, when a pruner turns out to need them."""
+    saliency: Saliency = "cls"
+    positions = None
+    planes = 0
 
     def __init__(
         self,
@@ -50,55 +57,36 @@ class ClipFrontend(nn.Module):
         states: Sequence[int],
         keep_cls: bool,
         projector: Projector | None,
-        with_following: bool = False,
+        needs: Collection[str] = (),
     ) -> None:
         super().__init__()
+        following = not FOLLOWING.isdisjoint(needs)
+        _check_needs(needs, keep_cls, following and max(states) == config.num_hidden_layers)
         self.image_size = (config.image_size, config.image_size)
         side = config.image_size // config.patch_size
         self.candidates = Candidates((side, side), keep_cls)
-        self.tower = ClipTower(config, states, with_following)
+        self.tower = ClipTower(config, states, following)
         self.projector = projector
         width = config.hidden_size * len(self.tower.states)
-        self.blocks = tuple(f"tower.encoder.layers.{i}" for i in range(len(self.tower.encoder.layers)))
         self.width = width if projector is None else projector.linear_2.out_features
-
-    def serving(self, needs: Collection[str]) -> "ClipFrontend":
-        """This front end, or one around the same weights that has the layer after the last one read as well.
-
-        Raises:
-            ModelError: CLS is a candidate and a signal sets it apart, or there is no layer after the last one read.
-        """
-        apart = sorted(APART.intersection(needs))
-        if self.candidates.cls and apart:
-            raise ModelError(
-                f"the pruner reads {', '.join(apart)}, where CLS stands beside the candidates, and this model keeps "
-                "CLS among them (vision_feature_select_strategy 'full'); choose another pruner"
-            )
-        if FOLLOWING.isdisjoint(needs) or self.tower.following is not None:
-            return self
-        config, states = self.tower.config, self.tower.states
-        if max(states) == config.num_hidden_layers or self.fetch_following is None:
-            raise ModelError(
-                "the pruner reads the layer after the one that the features come from, and the features of this "
-                "model come from its last layer; choose another pruner"
-            )
-        weights = {f"following.{name}": tensor.float() for name, tensor in self.fetch_following().items()}
-        with torch.device("meta"):
-            served = ClipFrontend(config, states, self.candidates.cls, self.projector, with_following=True)
-        served.tower.load_state_dict({**self.tower.state_dict(), **weights}, assign=True)
-        return served.requires_grad_(False).eval()
+        self.blocks = tuple(f"tower.encoder.layers.{i}" for i in range(len(self.tower.encoder.layers)))
+        self.groups = tuple(
+            AttentionGroup(tuple(f"{block}.self_attn.{own}" for own in PROJECTIONS), config.num_attention_heads)
+            for block in self.blocks
+        )
+        apart = APART if keep_cls else frozenset()
+        self.gives = frozenset({"projected", "cls", *READINGS, *(FOLLOWING if following else ())}) - apart
 
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`."""
         features, read = self.tower(pixel_values, needs)
         first = 0 if self.candidates.cls else 1
         hidden = features[:, first:]
-        rows = {name: signal[:, first:] for name, signal in read.items() if not name.endswith("keys")}
         return Tokens(
             hidden=hidden,
             projected=self.project(hidden) if "projected" in needs else None,
             cls=features[:, :1] if "cls" in needs else None,
-            **{name: signal for name, signal in {**read, **rows}.items() if name in needs},
+            **{name: signal[:, first:] for name, signal in read.items() if name in needs},
         )
 
     def project(self, features: Tensor) -> Tensor:
@@ -106,8 +94,26 @@ class ClipFrontend(nn.Module):
         return features if self.projector is None else self.projector(features)
 
 
+def _check_needs(needs: Collection[str], keep_cls: bool, past_the_end: bool) -> None:
+    apart = sorted(APART.intersection(needs))
+    if keep_cls and apart:
+        raise ModelError(
+            f"the pruner reads {', '.join(apart)}, where CLS stands beside the candidates, and this model keeps "
+            "CLS among them (vision_feature_select_strategy 'full'); choose another pruner"
+        )
+    if past_the_end:
+        raise ModelError(
+            "the pruner reads the layer after the one that the features come from, and the features of this "
+            "model come from its last layer; choose another pruner"
+        )
+
+
 def empty_frontend(
-    config: ClipConfig, states: Sequence[int], keep_cls: bool, projector_shape: tuple[int, str, bool] | None
+    config: ClipConfig,
+    states: Sequence[int],
+    keep_cls: bool,
+    projector_shape: tuple[int, str, bool] | None,
+    needs: Collection[str],
 ) -> ClipFrontend:
     """A front end whose weights are placeholders without memory, to be filled by `load_state_dict(assign=True)`.
 
@@ -116,10 +122,11 @@ def empty_frontend(
         states: hidden states to read.
         keep_cls: see `ClipFrontend`.
         projector_shape: (output width, activation, bias), or None.
+        needs: see `ClipFrontend`.
     """
     with torch.device("meta"):
         projector = None
         if projector_shape is not None:
             width, act, bias = projector_shape
             projector = Projector(config.hidden_size * len(states), width, act, bias)
-        return ClipFrontend(config, states, keep_cls, projector).eval()
+        return ClipFrontend(config, states, keep_cls, projector, needs).eval()

@@ -1,6 +1,5 @@
 """Fill a front end from a checkpoint."""
 
-import functools
 from collections.abc import Mapping
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from vtp_export.errors import ModelError
 from vtp_export.models._checkpoint import Checkpoint, digest, size_in_bytes
-from vtp_export.models._clip import ClipFollowing, ClipTower
+from vtp_export.models._clip import FOLLOWING
 from vtp_export.models._frontend import ClipFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing, preprocessing_from_config
@@ -16,6 +15,9 @@ from vtp_export.spec import ModelRecord, Preprocessing
 
 TOWER_MARK = "embeddings.class_embedding"
 PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
+EXTRA = "tower.following."
+"""Where the weights stand that only some signals take."""
+
 PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -25,38 +27,57 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> Loade
     Raises:
         ModelError: a tensor is missing, is quantised or has another shape than the config says.
     """
-    prefixes = {"tower.": checkpoint.prefix(TOWER_MARK, "CLIP vision tower")}
+    tower = checkpoint.prefix(TOWER_MARK, "CLIP vision tower")
+    following = f"{tower}encoder.layers.{max(frontend.tower.states)}."
+    prefixes = {EXTRA: following, "tower.": tower}
     if frontend.projector is not None:
         before = checkpoint.prefix(PROJECTOR_MARK, "two-layer multi-modal projector")
         prefixes["projector."] = before + "multi_modal_projector."
     wanted = {}
     for name in frontend.state_dict():
-        part = name[: name.index(".") + 1]
+        part = next(part for part in prefixes if name.startswith(part))
         wanted[prefixes[part] + name.removeprefix(part)] = name
     tensors = checkpoint.read(wanted)
     _check_tensors(frontend.state_dict(), tensors, checkpoint.id)
-    record = ModelRecord(
-        id=checkpoint.id,
-        revision=checkpoint.revision,
-        family=family,
-        weights_sha256=digest(tensors),
-        weights_bytes=size_in_bytes(tensors.values()),
-    )
     frontend.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    frontend.fetch_following = functools.partial(_following, frontend.tower, checkpoint, prefixes["tower."])
+    preprocessing = _preprocessing(checkpoint, frontend.tower.config.image_size)
+    return loaded(frontend, tensors, preprocessing, (checkpoint.id, checkpoint.revision, family))
+
+
+def loaded(
+    frontend: ClipFrontend,
+    tensors: Mapping[str, Tensor],
+    preprocessing: Preprocessing,
+    source: tuple[str, str | None, str],
+) -> LoadedModel:
+    """A filled front end, ready to use.
+
+    Args:
+        frontend: with its weights.
+        tensors: all of them by name, as they were read.
+        preprocessing: of its images.
+        source: id, revision and family.
+    """
+    model_id, revision, family = source
+
+    def record(read: Mapping[str, Tensor]) -> ModelRecord:
+        return ModelRecord(
+            id=model_id,
+            revision=revision,
+            family=family,
+            weights_sha256=digest(read),
+            weights_bytes=size_in_bytes(read.values()),
+            saliency=frontend.saliency,
+        )
+
+    core = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXTRA)}
     return LoadedModel(
-        frontend.requires_grad_(False).eval(), record, _preprocessing(checkpoint, frontend.tower.config.image_size)
+        module=frontend.requires_grad_(False).eval(),
+        preprocessing=preprocessing,
+        core=record(core),
+        extra=record(tensors) if len(tensors) > len(core) else None,
+        beyond=FOLLOWING,
     )
-
-
-def _following(tower: ClipTower, checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:
-    """Weights of the `ClipFollowing` of a tower, by their names in it."""
-    with torch.device("meta"):
-        expected = ClipFollowing(tower.config).state_dict()
-    before = f"{prefix}encoder.layers.{max(tower.states)}."
-    tensors = checkpoint.read({before + name: name for name in expected})
-    _check_tensors(expected, tensors, checkpoint.id)
-    return tensors
 
 
 def _check_tensors(expected: Mapping[str, Tensor], tensors: dict[str, Tensor], model_id: str) -> None:

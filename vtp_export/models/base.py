@@ -1,11 +1,12 @@
 """The contract of a model file.
 
 A file `models/MODEL_TYPE.py`, named after the `model_type` of a Hugging Face `config.json`, defines
-`load(checkpoint) -> LoadedModel`. An embedded model, which needs no checkpoint, sets `EMBEDDED = True` and takes None.
+`load(checkpoint, needs) -> LoadedModel`: the tensors that signals named in `needs` take are read, and no others. An
+embedded model, which needs no checkpoint, sets `EMBEDDED = True` and takes None.
 
-Laws, checked for every family: `encode` gives finite signals of the declared shapes; `project` acts on each token
-alone, so that projecting and gathering commute (what makes pruning before the projector legitimate); the same
-pixels give the same tokens.
+Laws, checked for every family: `encode` gives what `gives` says, finite and of the declared shapes; `project` acts on
+each token alone, so that projecting and gathering commute (what makes pruning before the projector legitimate); the
+same pixels give the same tokens; the digest changes with every tensor that is read.
 """
 
 from collections.abc import Collection
@@ -15,7 +16,19 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from vtp_export.functional.tokens import Tokens
-from vtp_export.spec import Candidates, ModelRecord, Preprocessing
+from vtp_export.spec import Candidates, ModelRecord, Preprocessing, Saliency
+
+
+@dataclass(frozen=True)
+class AttentionGroup:
+    """Layers that meet in one product of attention: they share a dtype, and half precision must hold their logits.
+
+    layers: paths in the module: of query, key and value, in this order, or of one that gives all three side by side.
+    heads: how many.
+    """
+
+    layers: tuple[str, ...]
+    heads: int
 
 
 class Frontend(Protocol):
@@ -33,15 +46,20 @@ class Frontend(Protocol):
     blocks: tuple[str, ...]
     """Paths of the transformer blocks of the tower in the module, first to last."""
 
-    def serving(self, needs: Collection[str]) -> "Frontend":
-        """A front end that can give the signals named in `needs`: itself, or one that holds more of the checkpoint.
+    groups: tuple[AttentionGroup, ...]
+    """Every attention of the tower."""
 
-        Weights that only some pruners read are fetched here and not by `load`.
+    gives: frozenset[str]
+    """Signals that `encode` can be asked for, besides `hidden`."""
 
-        Raises:
-            ModelError: this tower has no such signal; says which and why.
-        """
-        ...
+    saliency: Saliency
+    """What the signal of that name is."""
+
+    positions: Tensor | None
+    """(axes, n) int64 positions of the candidates in the language model, or None where it counts them itself."""
+
+    planes: int
+    """How many more projected planes a token has."""
 
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`, `hidden` always."""
@@ -52,15 +70,26 @@ class Frontend(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A front end with where it came from. `module` is both an `nn.Module` and a `Frontend`."""
+    """A front end with where it came from. `module` is both an `nn.Module` and a `Frontend`.
+
+    core: which weights, of those that are read whatever is needed; what calibrations are made of.
+    extra: which weights, of all that were read, where signals were asked for that take more; else None.
+    beyond: the signals that take more than the core.
+    """
 
     module: nn.Module
-    record: ModelRecord
     preprocessing: Preprocessing
+    core: ModelRecord
+    extra: ModelRecord | None = None
+    beyond: frozenset[str] = frozenset()
 
     @property
     def frontend(self) -> Frontend:
         """`module`, seen through the contract."""
         return self.module  # type: ignore[return-value]
+
+    def record(self, needs: Collection[str]) -> ModelRecord:
+        """Which weights give the signals named in `needs`."""
+        return self.core if self.extra is None or self.beyond.isdisjoint(needs) else self.extra

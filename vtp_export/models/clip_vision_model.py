@@ -3,6 +3,7 @@
 LLaVA's convention is followed: output of the last but one layer, CLS dropped, no post-layernorm.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from vtp_export.errors import ModelError
@@ -13,12 +14,12 @@ from vtp_export.models._loading import filled
 from vtp_export.models.base import LoadedModel
 
 
-def load(checkpoint: Checkpoint) -> LoadedModel:
+def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load a folder or hub id whose `model_type` is `clip_vision_model`."""
-    return load_tower(checkpoint, checkpoint.config, "clip_vision_model")
+    return load_tower(checkpoint, checkpoint.config, "clip_vision_model", needs)
 
 
-def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str) -> LoadedModel:
+def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str, needs: Collection[str]) -> LoadedModel:
     """Load the tower that a `vision_config` describes.
 
     Raises:
@@ -28,4 +29,4 @@ def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str) -> Load
         raise ModelError(f"vision_config in the config.json of '{checkpoint.id}' is {raw!r}; an object is needed")
     config = clip_config(raw)
     states = read_layers([-2], config.num_hidden_layers)
-    return filled(empty_frontend(config, states, False, None), checkpoint, family)
+    return filled(empty_frontend(config, states, False, None, needs), checkpoint, family)

@@ -1,5 +1,7 @@
 """LLaVA-1.5 (`LlavaForConditionalGeneration`) with a CLIP tower of any size and a two-layer projector."""
 
+from collections.abc import Collection
+
 from vtp_export.errors import ModelError
 from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models._clip import clip_config, read_layers
@@ -10,7 +12,7 @@ from vtp_export.models.base import LoadedModel
 CLS_KEPT = {"default": False, "full": True}
 
 
-def load(checkpoint: Checkpoint) -> LoadedModel:
+def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load the tower and the projector of a LLaVA; the language model is never read.
 
     Raises:
@@ -28,7 +30,8 @@ def load(checkpoint: Checkpoint) -> LoadedModel:
         )
     layers = raw.get("vision_feature_layer", -2)
     states = read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers)
-    return filled(empty_frontend(config, states, CLS_KEPT[strategy], _projector(checkpoint)), checkpoint, "llava")
+    empty = empty_frontend(config, states, CLS_KEPT[strategy], _projector(checkpoint), needs)
+    return filled(empty, checkpoint, "llava")
 
 
 def _projector(checkpoint: Checkpoint) -> tuple[int, str, bool]:

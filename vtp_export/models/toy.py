@@ -3,15 +3,16 @@
 Its answers mean nothing. Its attention is sharpened, so that saliency and effective rank differ between images.
 """
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Collection
 
-from vtp_export.models._checkpoint import digest, size_in_bytes
-from vtp_export.models._clip import ClipConfig, ClipFollowing
+import torch
+from torch import nn
+
+from vtp_export.models._clip import ClipConfig
 from vtp_export.models._frontend import empty_frontend
+from vtp_export.models._loading import loaded
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing
-from vtp_export.spec import ModelRecord
 
 EMBEDDED = True
 
@@ -22,24 +23,18 @@ WIDTH_OUT = 96
 SEED = 20260301
 
 
-def load(checkpoint: None = None) -> LoadedModel:
+def load(checkpoint: None, needs: Collection[str]) -> LoadedModel:
     """Build it; the same weights every time."""
     # Built without memory first: torch's own initialisation would move its global generator.
-    empty = empty_frontend(CONFIG, [CONFIG.num_hidden_layers - 1], False, (WIDTH_OUT, "gelu", True))
+    projector = (WIDTH_OUT, "gelu", True)
+    empty = empty_frontend(CONFIG, [CONFIG.num_hidden_layers - 1], False, projector, needs)
     module = empty.to_empty(device="cpu")
+    following, module.tower.following = module.tower.following, None
     draw_weights(module, SEED)
-    module.fetch_following = _following
-    state = module.state_dict()
-    record = ModelRecord(
-        id="toy", revision=None, family="toy", weights_sha256=digest(state), weights_bytes=size_in_bytes(state.values())
-    )
-    return LoadedModel(module.requires_grad_(False).eval(), record, clip_preprocessing(CONFIG.image_size))
-
-
-def _following() -> dict[str, Tensor]:
-    layer = ClipFollowing(CONFIG)
-    draw_weights(layer, SEED + 1)
-    return layer.state_dict()
+    if following is not None:  # of a seed of its own, so that the others are the same without it
+        draw_weights(following, SEED + 1)
+        module.tower.following = following
+    return loaded(module, module.state_dict(), clip_preprocessing(CONFIG.image_size), ("toy", None, "toy"))
 
 
 def draw_weights(module: nn.Module, seed: int) -> None:

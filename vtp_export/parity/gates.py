@@ -27,16 +27,40 @@ class Gates:
 
 GATES = {
     "fp32": Gates(
-        jaccard=0.0, cosine=0.99999, norm_ratio=1e-3, relative_error=1e-4, erank=2e-4, entropy=1e-4, answers=0.995
+        jaccard=0.0,
+        cosine=0.99999,
+        norm_ratio=1e-3,
+        relative_error=1e-4,
+        erank=2e-4,
+        entropy=1e-4,
+        answers=0.995,
     ),
     "fp16": Gates(
-        jaccard=0.98, cosine=0.999, norm_ratio=1e-2, relative_error=1e-2, erank=2e-3, entropy=2e-3, answers=0.99
+        jaccard=0.98,
+        cosine=0.999,
+        norm_ratio=1e-2,
+        relative_error=1e-2,
+        erank=2e-3,
+        entropy=2e-3,
+        answers=0.99,
     ),
     "bf16": Gates(
-        jaccard=0.90, cosine=0.995, norm_ratio=3e-2, relative_error=5e-2, erank=1e-2, entropy=1e-2, answers=0.98
+        jaccard=0.90,
+        cosine=0.995,
+        norm_ratio=3e-2,
+        relative_error=5e-2,
+        erank=1e-2,
+        entropy=1e-2,
+        answers=0.98,
     ),
     "int8": Gates(
-        jaccard=0.90, cosine=0.99, norm_ratio=5e-2, relative_error=2e-1, erank=5e-2, entropy=5e-2, answers=0.97
+        jaccard=0.90,
+        cosine=0.99,
+        norm_ratio=5e-2,
+        relative_error=2e-1,
+        erank=5e-2,
+        entropy=5e-2,
+        answers=0.97,
     ),
 }
 """In float32 a difference is explained or a failure, however rare; so no share of kept tokens is asked for."""

@@ -134,5 +134,5 @@ class Judge:
 
 def judge_of(eager: EagerSession, pruner: PrunerRecord) -> Judge:
     """The judge of a manifest's pruner."""
-    chaotic = getattr(rooms.load("pruners", pruner.name), "CHAOTIC", False)
-    return Judge(eager, rooms.load("reference", pruner.name).select, pruner.settings, chaotic)
+    select = rooms.load("reference", pruner.name).select
+    return Judge(eager, select, pruner.settings, eager.graph.pruner.method.chaotic)

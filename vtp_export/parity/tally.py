@@ -106,7 +106,12 @@ class Tally:
             noise=self.noise,
             differences=tuple(self.differences),
             values=values_of(self.pairs),
-            erank_error=max(self.erank, default=None),
-            attention_entropy_error=max(self.entropy, default=None),
+            erank_error=_largest(self.erank),
+            attention_entropy_error=_largest(self.entropy),
             gates=self.gates,
         )
+
+
+def _largest(errors: list[float]) -> float | None:
+    """NumPy's maximum, because Python's may lose a NaN."""
+    return float(np.max(errors)) if errors else None

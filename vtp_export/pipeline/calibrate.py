@@ -19,14 +19,17 @@ from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
-from vtp_export.pipeline.export import built_by
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.runtime.replacing import write_atomically
+from vtp_export.runtime.versions import built_by
+from vtp_export.runtime.writing import write_atomically
 from vtp_export.spec import CalibrationRecord
 
 BATCH = 4
+
+MEASURED = ("projected", "saliency")
+"""The signals that complexity is measured on."""
 
 
 def calibrate(
@@ -63,11 +66,11 @@ def calibrate(
     out, data = Path(out), str(images)
     benchmark = benchmark_of(data).calibration()
     progress(f"loading the front end of {model}")
-    loaded = loaded_in(load_model(str(model), revision), dtype)
+    loaded = loaded_in(load_model(str(model), MEASURED, revision), dtype)
     if out.is_dir():
         raise ArtefactError(f"'{out}' is a folder; name the file to write")
     loaded.module.to(device)
-    head = {"model": loaded.record.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
+    head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
     finished = False
     try:
@@ -97,7 +100,7 @@ def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[dict[str, float]]:
     """What is measured of each image, by name, by the code that an artefact runs."""
     like = next(model.module.parameters())
     with torch.inference_mode():
-        tokens = model.frontend.encode(torch.from_numpy(pixels).to(like.device), ("projected", "saliency"))
+        tokens = model.frontend.encode(torch.from_numpy(pixels).to(like.device), MEASURED)
         assert tokens.projected is not None and tokens.saliency is not None
         features = at_least_float32(tokens.projected)
         columns = {
@@ -117,8 +120,8 @@ def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str)
     if not np.isfinite([*eranks, *entropies]).all():
         raise SpecError(f"the model's features on '{data}' are not finite; its weights cannot be right")
     return CalibrationRecord(
-        model_id=model.record.id,
-        weights_sha256=model.record.weights_sha256,
+        model_id=model.core.id,
+        weights_sha256=model.core.weights_sha256,
         data=data,
         images=len(measured),
         data_sha256=total.hexdigest(),

@@ -1,8 +1,8 @@
 """`vtp-export compare`: methods and budgets side by side on one benchmark, by what the language model then answers."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from vtp_export.functional.erank import effective_rank as erank_of_gram
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
+from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._choice import Choice, choices
+from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.preprocess import pixel_values
@@ -36,17 +36,22 @@ BINS = 4
 """Quarters of the images, by effective rank."""
 
 
+COMPLEXITY = ("projected", "saliency")
+"""The signals that complexity is measured on."""
+
+
 @dataclass(kw_only=True)
 class _Contender:
     """One method at one budget, while the images go by."""
 
     name: str
+    budget: int
     session: EagerSession
-    asked: list[Answered]
-    erank: list[float]
-    entropy: list[float]
-    kept: list[int]
-    seconds: list[float]
+    asked: list[Answered] = field(default_factory=list)
+    erank: list[float] = field(default_factory=list)
+    entropy: list[float] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 def compare(
@@ -91,23 +96,11 @@ def compare(
     prepare(device, threads)
     data = benchmark_of(benchmark)
     progress("loading the model")
-    loaded = loaded_in(load_model(str(model), revision), dtype)
+    wanted = _wanted(pruners, settings or {}, keeps)
+    needs = frozenset(COMPLEXITY).union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
+    loaded = loaded_in(load_model(str(model), needs, revision), dtype)
     loaded.module.to(device)
-    record = calibration_for(loaded, None if calibration is None else Path(calibration))
-    contenders = []
-    for choice, budget in _wanted(pruners, settings or {}, keeps):
-        graph = assemble(loaded, choice.pruner, {**choice.settings, **budget}, record).graph.to(device)
-        contenders.append(
-            _Contender(
-                name=choice.label,
-                session=EagerSession(graph, device),
-                asked=[],
-                erank=[],
-                entropy=[],
-                kept=[],
-                seconds=[],
-            )
-        )
+    contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
     examples = list(data.examples(limit))
     if not any(example.questions for example in examples):
         raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
@@ -129,17 +122,30 @@ def compare(
 
 def _wanted(
     pruners: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int]
-) -> Iterator[tuple[Choice, dict[str, int]]]:
-    """What is compared, the unpruned model first, each with its budget as a setting."""
-    yield Choice("none", {}, "none"), {}
-    for choice in choices([name for name in pruners if name != "none"], settings):
-        for keep in keeps:
-            yield choice, {"keep": keep}
+) -> list[tuple[str, str, dict[str, object]]]:
+    """Label, pruner and settings of every contender; the first keeps all."""
+    wanted: list[tuple[str, str, dict[str, object]]] = [("none", "none", {})]
+    for one in choices([name for name in pruners if name != "none"], settings):
+        wanted += [(one.label, one.pruner, {**one.settings, "keep": keep}) for keep in keeps]
+    return wanted
+
+
+def _contenders(
+    model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: Path | None
+) -> list[_Contender]:
+    record, contenders = calibration_for(model, calibration), []
+    device = next(model.module.parameters()).device.type
+    for label, pruner, settings in wanted:
+        assembly = assemble(model, pruner, settings, record)
+        session = EagerSession(assembly.graph.to(device), device)
+        budget = assembly.layout.keep or assembly.layout.slots
+        contenders.append(_Contender(name=label, budget=budget, session=session))
+    return contenders
 
 
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, ("projected", "saliency"))
+    tokens = session.encode(pixels, COMPLEXITY)
     assert tokens.projected is not None and tokens.saliency is not None
     erank = erank_of_gram(*spectral_gram(at_least_float32(tokens.projected), True))
     return float(erank[0]), float(attention_entropy(at_least_float32(tokens.saliency))[0])
@@ -154,7 +160,7 @@ def _ask(
 ) -> None:
     """Add one image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
     session = contender.session
-    needs = frozenset({*session.graph.needs, "saliency"})
+    needs = session.graph.pruner.method.needs | {"saliency"}
     if needs not in encoded:
         encoded[needs] = session.encode(pixels, needs)
     result = session.finish(encoded[needs])[0]
@@ -220,7 +226,7 @@ def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapp
 def _row(contender: _Contender, metrics: dict[str, float], metric: str, full: float, by_bin: tuple[float, ...]) -> Row:
     return Row(
         method=contender.name,
-        keep=contender.session.graph.pruner.keep,
+        keep=contender.budget,
         kept=float(np.mean(contender.kept)),
         score=metrics[metric],
         share=metrics[metric] / full if full else 0.0,

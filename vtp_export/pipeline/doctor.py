@@ -12,9 +12,9 @@ from vtp_export.pipeline.inspect import Inspection, inspect
 from vtp_export.runtime import machine
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
+from vtp_export.runtime.versions import TENSORRT_PACKAGES
 
 ROOM_BYTES = 2e9
-TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 RUNS = "runs"
 TOOLS = ("torch", "transformers", "onnx", "onnxscript")
 
@@ -137,7 +137,7 @@ def libraries(sources: Sources) -> Iterable[Finding]:
 
 def tensorrt(sources: Sources) -> Iterable[Finding]:
     """TensorRT's Python package, and its library with the version that it says of itself."""
-    packages = [f"{name} {version}" for name in TENSORRT if (version := sources.package(name))]
+    packages = [f"{name} {version}" for name in TENSORRT_PACKAGES if (version := sources.package(name))]
     install = "for the format tensorrt: pip install 'vtp-export[tensorrt]'; on a Jetson it comes with JetPack"
     yield Finding("TensorRT for Python", ", ".join(packages) or None, "" if packages else install)
     names = [name for name in machine.libraries(sources.run("ldconfig", "-p")) if name.startswith("libnvinfer.")]

@@ -1,8 +1,6 @@
 """`vtp-export export`: a model and a pruner become an artefact."""
 
 import dataclasses
-import importlib.metadata
-import platform
 import shutil
 import tempfile
 import time
@@ -11,22 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import vtp_export
 from vtp_export import rooms
 from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError
-from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model
-from vtp_export.graphs.pruned import PrunedFrontend, input_specs, output_specs
+from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Build, Manifest
-
-RECORDED = ("torch", "onnx", "onnxscript", "safetensors", "numpy", "pillow")
-"""Packages whose versions the manifest carries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +86,7 @@ def export(
     chosen = _with_keep(settings or {}, keep)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded = load_model(str(model), revision)
+        loaded = load_model(str(model), needs_of(pruner, chosen), revision)
         record = calibration_for(loaded, None if calibration is None else Path(calibration))
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
@@ -101,8 +96,8 @@ def export(
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            narrow.graph.pruner.loop = backend.loops and not loop_free
-            builds.append(_built(backend, narrow.graph, brief_of(manifest, building[name]), folder, progress))
+            graph = narrow.graph if backend.loops and not loop_free else narrow.graph.unrolled()
+            builds.append(_built(backend, graph, brief_of(manifest, building[name]), folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
@@ -173,17 +168,6 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         )
 
 
-def built_by() -> dict[str, str]:
-    """Versions of what makes artefacts and records here."""
-    versions = {"vtp-export": vtp_export.__version__, "python": platform.python_version()}
-    for package in RECORDED:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _with_activations(precision: Precision, backends: Mapping[str, Backend]) -> Precision:
     """Settle the form of int8: what the user says, else the first that every format has."""
     if precision.name != "int8":
@@ -203,11 +187,11 @@ def _with_activations(precision: Precision, backends: Mapping[str, Backend]) -> 
 
 def _manifest(model: LoadedModel, assembly: Assembly, narrow: Lowered, batch: BatchRange) -> Manifest:
     return Manifest(
-        model=model.record,
+        model=assembly.model,
         pruner=assembly.pruner,
         layout=assembly.layout,
-        inputs=input_specs(model.frontend),
-        outputs=output_specs(model.frontend, narrow.graph.pruner, narrow.record.tokens_dtype),
+        inputs=narrow.graph.inputs,
+        outputs=narrow.graph.outputs,
         preprocessing=model.preprocessing,
         precision=narrow.record,
         batch=batch,

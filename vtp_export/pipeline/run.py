@@ -14,6 +14,7 @@ from vtp_export.reports.overlay import overlay
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.preprocess import pixel_values, read_image
+from vtp_export.runtime.writing import atomically, sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +105,10 @@ def _result(path: Path, result: Kept, picture: Path | None) -> ImageResult:
 
 def _save(path: Path, output: Output, images: list[str]) -> None:
     """Write the arrays whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    arrays: dict[str, Any] = {"images": np.array(images), **output.arrays()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            arrays: dict[str, Any] = dict(output.arrays())
-            np.savez(file, images=np.array(images), **arrays)
-        partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ArtefactError(f"cannot write '{path}': {error.strerror or error}") from error
+        raise ArtefactError(sentence(error, path)) from error
+    with atomically(path) as file:
+        np.savez(file, **arrays)

@@ -14,7 +14,7 @@ from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example, batched
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import assemble, load_model, source_of
+from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.integrations.transformers import Answerer
@@ -102,11 +102,13 @@ def validate(
 def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFrontend:
     """The eager graph of the very weights that were exported."""
     record = manifest.model
-    model = load_model(name, revision)
-    if model.record.weights_sha256 != record.weights_sha256:
+    needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
+    model = load_model(name, needs, revision)
+    now = model.record(needs)
+    if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
-            f"'{model.record.id}' has now ({model.record.weights_sha256[:12]}...); name the right one with --reference"
+            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --reference"
         )
     return assemble(model, manifest.pruner.name, manifest.pruner.settings).graph
 

@@ -65,8 +65,8 @@ def lowered(
             parent, _, own = name.rpartition(".")
             holder = graph.get_submodule(parent)
             holder._modules[own] = _narrowed(layer, precision, (ranges or {}).get(name))
-    graph.tokens_dtype = getattr(torch, precision.tokens_dtype)
-    return graph.requires_grad_(False).eval()
+    dtype = getattr(torch, precision.tokens_dtype)
+    return PrunedFrontend(graph.frontend, graph.pruner, dtype).requires_grad_(False).eval()
 
 
 def loaded_in(model: LoadedModel, dtype: str) -> LoadedModel:

@@ -32,9 +32,6 @@ HEADROOM = 4.0
 GOAL = 0.92
 """Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
 
-ALIKE = ("q_proj", "k_proj", "v_proj")
-"""Layers whose outputs meet in one operator, and so need one dtype."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
@@ -136,7 +133,8 @@ def _half(graph: PrunedFrontend, ranges: dict[str, LayerRange], record: Precisio
         if name in ranges
     }
     wide = {name for name, size in sizes.items() if not size <= limit}
-    wide |= {name.rpartition(".")[0] + f".{other}" for name in wide for other in ALIKE if name.endswith(ALIKE)}
+    groups = [{f"frontend.{path}" for path in group.layers} for group in graph.frontend.groups]
+    wide = wide.union(*(group for group in groups if group & wide))
     notes = [
         f"{name} stays in float32: its numbers reach {sizes[name]:.3g} on {record.count} images, too near to 65504"
         for name in sizes

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.models.base import AttentionGroup
+
 
 @dataclass
 class LayerRange:
@@ -22,11 +25,11 @@ class LayerRange:
     returns: float = 0.0
 
 
-def measured(graph: nn.Module, batches: Iterable[np.ndarray]) -> dict[str, LayerRange]:
+def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, LayerRange]:
     """Run images through a float32 graph and watch every layer that has weights.
 
-    Of attention, `q_proj` and `k_proj` of a module with `heads` are also said to return what bounds the logits, the
-    longest query times the longest key: the product itself is never looked at.
+    Of attention, the layers of queries and keys are also said to return what bounds the logits, the longest query times
+    the longest key: the product itself is never looked at.
 
     Args:
         graph: its parameters are left alone.
@@ -40,9 +43,8 @@ def measured(graph: nn.Module, batches: Iterable[np.ndarray]) -> dict[str, Layer
         for name, module in graph.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 stack.enter_context(_watched(name, module, found))
-        for name, module in graph.named_modules():  # after the layers, whose hooks make the entries
-            if hasattr(module, "heads") and hasattr(module, "q_proj"):
-                stack.enter_context(_watched_logits(name, module, found))
+        for group in graph.frontend.groups:  # after the layers, whose hooks make the entries
+            stack.enter_context(_watched_logits(graph, group, found))
         tokens = LayerRange(torch.zeros(0))
         for pixels in batches:
             tokens.returns = max(tokens.returns, float(graph(torch.from_numpy(pixels))[0].abs().amax()))
@@ -67,25 +69,34 @@ def _watched(name: str, layer: nn.Module, found: dict[str, LayerRange]) -> Itera
 
 
 @contextlib.contextmanager
-def _watched_logits(name: str, attention: nn.Module, found: dict[str, LayerRange]) -> Iterator[None]:
-    longest: dict[str, Tensor] = {}
+def _watched_logits(graph: PrunedFrontend, group: AttentionGroup, found: dict[str, LayerRange]) -> Iterator[None]:
+    names = [f"frontend.{path}" for path in group.layers]
+    parts = 3 // len(names)  # of what one layer returns: all three of query, key and value, or one of them
+    returned: dict[str, Tensor] = {}
 
-    def look(which: str, result: Tensor) -> None:
-        heads = result.unflatten(-1, (attention.heads, -1))
-        longest[which] = heads.norm(dim=-1).flatten(0, -2).amax(0)  # (heads,)
-        if len(longest) == 2:
-            bound = float((longest["q_proj"] * longest["k_proj"]).amax()) * heads.shape[-1] ** -0.5
-            for own in longest:
-                layer = found[f"{name}.{own}"]
-                layer.returns = max(layer.returns, bound)
-            longest.clear()
+    def look(name: str, result: Tensor) -> None:
+        returned[name] = result
+        if len(returned) < len(names):
+            return
+        query, key, _ = (part for own in names for part in returned[own].chunk(parts, dim=-1))
+        returned.clear()
+        bound = float((_longest(query, group.heads) * _longest(key, group.heads)).amax())
+        bound *= (query.shape[-1] // group.heads) ** -0.5
+        for own in names[:2]:
+            found[own].returns = max(found[own].returns, bound)
 
     handles = [
-        attention.get_submodule(which).register_forward_hook(lambda _, __, result, which=which: look(which, result))
-        for which in ("q_proj", "k_proj")
+        graph.get_submodule(name).register_forward_hook(lambda _, __, result, name=name: look(name, result))
+        for name in names
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _longest(vectors: Tensor, heads: int) -> Tensor:
+    """Length of the longest vector of each head: (b, m, heads * dh) to (heads,)."""
+    longest: Tensor = vectors.unflatten(-1, (heads, -1)).norm(dim=-1).flatten(0, -2).amax(0)
+    return longest

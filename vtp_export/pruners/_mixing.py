@@ -13,7 +13,6 @@ swaps them.
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +24,8 @@ from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
+from vtp_export.pruners import base
+from vtp_export.settings import between, either, number, one_of, setting
 from vtp_export.spec import CalibrationRecord
 
 ENDS = {"erank": (49.0, 109.0), "entropy": (4.39, 4.90)}
@@ -33,39 +34,35 @@ ENDS = {"erank": (49.0, 109.0), "entropy": (4.39, 4.90)}
 NEARLY_WHOLE = 2.0**-12
 """A product this little below a whole number counts as one, so that rounding does not decide."""
 
+CALIBRATED = "the calibration record"
+
 
 @dataclass(frozen=True, kw_only=True)
-class MixConfig:
+class MixConfig(base.Config):
     """Settings of a hybrid.
 
-    keep: how many tokens.
-    ratio: share of them that attention chooses: a number from 0 to 1, "adaptive" or "inverse".
+    ratio: share of the tokens that attention chooses: a number from 0 to 1, "adaptive" or "inverse".
     complexity: what the ratio follows, "erank" (of the projected features) or "entropy" (of CLS attention).
-    low, high: complexity up to which an image is simple, from which on it is complex. None: the paper's Table 4.
+    low, high: complexity up to which an image is simple, from which on it is complex.
     most, least: ratio of a simple and of a complex image.
     center: whether erank is that of the features less their mean.
     """
 
-    keep: int = 64
-    ratio: str = "0.5"
-    complexity: str = "erank"
-    low: float | None = None
-    high: float | None = None
-    most: float = 0.75
-    least: float = 0.25
-    center: bool = True
+    ratio: str = setting(
+        "0.5", "adaptive, inverse or a number from 0 to 1", lambda ratio: _is_ratio(ratio), source="VisPruner's release"
+    )
+    complexity: str = one_of("erank", *ENDS, source="the paper")
+    low: float | None = number(None, source=f"{CALIBRATED} (quantile 0.1), else the paper's Table 4")
+    high: float | None = number(None, source=f"{CALIBRATED} (quantile 0.9), else the paper's Table 4")
+    most: float = between(0.75, 0, 1, source="this package: evenly about VisPruner's ratio")
+    least: float = between(0.25, 0, 1, source="this package: evenly about VisPruner's ratio")
+    center: bool = either(True, source="AgilePruner's release")
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        if self.complexity not in ENDS:
-            raise SpecError(f"setting complexity is '{self.complexity}'; it must be one of: {', '.join(ENDS)}")
-        if self.fixed is None and self.ratio not in ("adaptive", "inverse"):
-            raise SpecError(f"setting ratio is '{self.ratio}'; it must be adaptive, inverse or a number from 0 to 1")
-        for name, share in (("ratio", self.fixed), ("most", self.most), ("least", self.least)):
-            if share is not None and not 0 <= share <= 1:
-                raise SpecError(f"setting {name} is {share}; it must be between 0 and 1")
+        super().__post_init__()
         low, high = self.ends
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not low < high:
             raise SpecError(f"settings low and high are {low} and {high}; low must be the smaller")
 
     @property
@@ -89,19 +86,44 @@ class MixConfig:
             return ()
         return ("erank",) if self.complexity == "erank" else ("attention_entropy",)
 
-    def needs(self, always: Iterable[str]) -> tuple[str, ...]:
-        """What the method reads always, and what the ratio needs."""
-        return tuple(sorted({*always, *(["projected"] if "erank" in self.measures else [])}))
-
     @property
-    def stage(self) -> str:
+    def stage(self) -> base.Stage:
         """Where a selector gathers: from the projected tokens when they are there anyway."""
         return "projected" if "erank" in self.measures else "hidden"
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the ratio needs."""
+        return frozenset({"projected"} if "erank" in self.measures else ())
 
     def counts(self, keep: int) -> range:
         """The numbers of tokens that attention may choose."""
         shares = [self.most, self.least] if self.fixed is None else [self.fixed]
         return range(_whole(keep * min(shares)), _whole(keep * max(shares)) + 1)
+
+    def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["MixConfig", dict[str, str]]:
+        """Settle `low` and `high`: the user's, else the record's quantiles, else the paper's."""
+        if self.fixed is not None:
+            return self, {}
+        ends = dict(zip(("low", "high"), self.ends, strict=True))
+        origins = dict.fromkeys(ends, "mean over a data set, paper Table 4")
+        if calibration is not None:
+            erank = calibration.erank if self.center else calibration.erank_uncentred
+            measured = erank if self.complexity == "erank" else calibration.attention_entropy
+            for name, share in (("low", "0.1"), ("high", "0.9")):
+                ends[name], origins[name] = measured.quantiles[share], f"quantile {share}, {calibration.source}"
+        for name in ends:
+            if getattr(self, name) is not None:
+                ends[name], origins[name] = getattr(self, name), "set by the user"
+        return dataclasses.replace(self, low=ends["low"], high=ends["high"]), origins
+
+
+def _is_ratio(text: str) -> bool:
+    """Whether it is one of the two words, or a share."""
+    try:
+        return text in ("adaptive", "inverse") or 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def _whole(value: float) -> int:
@@ -131,20 +153,3 @@ def attention_count(config: MixConfig, keep: int, tokens: Tokens) -> tuple[Tenso
     simple, complex_ = (config.most, config.least) if config.ratio == "adaptive" else (config.least, config.most)
     share = simple + (complex_ - simple) * ((complexity - low) / (high - low)).clamp(0, 1)
     return (keep * share + NEARLY_WHOLE).floor().long(), complexity
-
-
-def resolve_ends(config: MixConfig, calibration: CalibrationRecord | None = None) -> tuple[MixConfig, dict[str, str]]:
-    """Settle `low` and `high`, and say where they come from: the user, else the record's quantiles, else the paper."""
-    if config.fixed is not None:
-        return config, {}
-    ends = dict(zip(("low", "high"), config.ends, strict=True))
-    origins = dict.fromkeys(ends, "mean over a data set, paper Table 4")
-    if calibration is not None:
-        erank = calibration.erank if config.center else calibration.erank_uncentred
-        measured = erank if config.complexity == "erank" else calibration.attention_entropy
-        for name, share in (("low", "0.1"), ("high", "0.9")):
-            ends[name], origins[name] = measured.quantiles[share], f"quantile {share}, {calibration.source}"
-    for name in ends:
-        if getattr(config, name) is not None:
-            ends[name], origins[name] = getattr(config, name), "set by the user"
-    return dataclasses.replace(config, low=ends["low"], high=ends["high"]), origins

@@ -5,27 +5,26 @@ repository 42Shawn/LLaVA-PruMerge (Apache-2.0).
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import snapped, unit_tokens
 from vtp_export.functional.merging import one_hot
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import one_of
 from vtp_export.spec import Candidates
 
 NEIGHBOURS = 32
 
 
 @dataclass(frozen=True)
-class MergeConfig:
+class MergeConfig(base.Config):
     """Settings of PruMerge and PruMerge+.
 
     keep: how many tokens under count=fixed, the extra one among them; count=adaptive ignores it.
@@ -33,13 +32,17 @@ class MergeConfig:
         released.
     """
 
-    keep: int = 64
-    count: str = "fixed"
+    count: str = one_of("fixed", "fixed", "adaptive", source="this package: the release has no budget")
 
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if self.count not in ("fixed", "adaptive"):
-            raise SpecError(f"setting count is '{self.count}'; it must be one of: fixed, adaptive")
+    @property
+    def budget(self) -> int | None:
+        """None where the outliers alone decide."""
+        return None if self.count == "adaptive" else self.keep
+
+
+def needs(config: MergeConfig) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"following_saliency", "following_keys"})
 
 
 def most_outliers(n: int) -> int:
@@ -47,38 +50,43 @@ def most_outliers(n: int) -> int:
     return n - 1 - math.floor(0.75 * (n - 1))
 
 
-class MergePruner(nn.Module):
+class MergePruner(base.Pruner):
     """Picks of a method, each with its neighbours added, and one token for all that was not picked.
 
     Args:
-        width: of the outputs, the extra token included.
-        picks: from attention (b, n), its descending rank and n to a slot for each token, (b, n), -1 for none, and
-            the number of picks (b,), both int64.
+        config: resolved.
+        candidates: see `base.Pruner`.
+        loop: there is none.
+        widest: most tokens that an adaptive count can reach, the extra one included.
     """
 
-    measures: tuple[str, ...] = ()
-
-    def __init__(
-        self, config: MergeConfig, width: int, picks: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    ) -> None:
-        super().__init__()
-        self.keep = width
+    def __init__(self, config: MergeConfig, candidates: Candidates, loop: bool, widest: int) -> None:
+        super().__init__(config, candidates, loop)
         self.adaptive = config.count == "adaptive"
-        self.picks = picks
+        slots = widest if self.adaptive else self.keep
+        self.method = base.Method(slots=slots, needs=needs(config), ascending=False, merges=True)
+
+    def picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+        """From attention (b, n) and its descending rank to the slot of each token, and how many slots are taken.
+
+        Returns:
+            (b, n) int64, -1 for none, and (b,) int64.
+        """
+        raise NotImplementedError
 
     def forward(self, tokens: Tokens) -> Selection:
-        """Choose from `following_saliency` (b, n), merge by `following_keys` (b, n + 1, dv)."""
+        """Choose from `following_saliency` (b, n), merge by `following_keys` (b, n, dv)."""
         assert tokens.following_saliency is not None and tokens.following_keys is not None
         attention = at_least_float32(tokens.following_saliency)
         slot, count = self.picks(attention, descending_rank(attention))
-        picked = one_hot(slot, self.keep, attention).transpose(1, 2)  # (b, k, n)
-        unit = unit_tokens(at_least_float32(tokens.following_keys)[:, 1:])
+        picked = one_hot(slot, self.method.slots, attention).transpose(1, 2)  # (b, k, n)
+        unit = unit_tokens(at_least_float32(tokens.following_keys))
         near = _nearest(snapped((picked @ unit) @ unit.transpose(-1, -2)), picked)
         real = picked.sum(-1, keepdim=True)  # 1 where the slot holds a pick
         place = torch.arange(static_size(attention, -1), device=slot.device)
         kept = (picked * place).sum(-1).long() - (1 - real[:, :, 0]).long()  # -1 in slots without a pick
         rest = torch.where(slot < 0, attention, 0.0)[:, None]
-        extra = (torch.arange(self.keep, device=slot.device) == count[:, None])[:, :, None]
+        extra = (torch.arange(self.method.slots, device=slot.device) == count[:, None])[:, :, None]
         mix = picked + near * real * attention[:, None] + torch.where(extra, rest, 0.0)
         return Selection(kept, mix, num_kept=count + 1 if self.adaptive else None)
 
@@ -122,12 +130,3 @@ def _quantile(values: Tensor, rank: Tensor, q: float) -> Tensor:
     share = q * (n - 1) - below
     # From the nearer end, which is how NumPy interpolates.
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
-
-
-def check_width(config: MergeConfig, candidates: Candidates, widest: int) -> int:
-    """Width of the outputs: the budget, or the most that adaptive counts can reach."""
-    keep = check_keep(config.keep, candidates)
-    return widest if config.count == "adaptive" else keep
-
-
-__all__ = ["MergeConfig", "MergePruner", "check_width", "most_outliers", "outliers"]

@@ -29,9 +29,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.precision import at_least_float32
@@ -39,11 +38,9 @@ from vtp_export.functional.ranking import descending_rank
 from vtp_export.functional.similarity import cosine_distance, spectral_gram
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import at_least, between, either, one_of, positive
 from vtp_export.spec import CalibrationRecord, Candidates
-
-NEEDS = ("projected", "saliency")
-STAGE = "projected"
 
 RELEASED_ERANK = 90.0
 """`ERANK_AVG_REF` of the release."""
@@ -56,7 +53,7 @@ FLOOR = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(base.Config):
     """Settings of the adaptive pruner.
 
     keep: tokens to keep; with count=adaptive the budget of an image of average complexity.
@@ -70,27 +67,16 @@ class Config:
     ceiling: most tokens under the adaptive count, as a multiple of keep.
     """
 
-    keep: int = 64
-    complexity: str = "erank"
-    reference: float | None = None
-    step: float = 0.01
-    tau_max: float = 0.25
-    tau: float | None = None
-    center: bool = True
-    count: str = "fixed"
-    ceiling: float = 1.6
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        _one_of("complexity", self.complexity, ("erank", "entropy"))
-        _one_of("count", self.count, ("fixed", "adaptive"))
-        for name, value in (("reference", self.reference), ("step", self.step), ("tau_max", self.tau_max)):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise SpecError(f"setting {name} is {value}; it must be a positive number")
-        if self.tau is not None and not 0 <= self.tau <= 2:
-            raise SpecError(f"setting tau is {self.tau}; a cosine distance lies between 0 and 2")
-        if not (math.isfinite(self.ceiling) and self.ceiling >= 1):
-            raise SpecError(f"setting ceiling is {self.ceiling}; it must be at least 1")
+    complexity: str = one_of("erank", "erank", "entropy", source="the paper")
+    reference: float | None = positive(
+        None, source="the calibration record (mean), else the release (erank) or the paper's appendix D (entropy)"
+    )
+    step: float = positive(0.01, source="the release")
+    tau_max: float = positive(0.25, source="the paper and its release")
+    tau: float | None = between(None, 0, 2, source="the paper: the threshold adapts")
+    center: bool = either(True, source="the release")
+    count: str = one_of("fixed", "fixed", "adaptive", source="the paper, section 4.3")
+    ceiling: float = at_least(1.6, 1, source="this package: the paper gives no bound")
 
     @property
     def average(self) -> float:
@@ -104,25 +90,38 @@ class Config:
         """Whether anything depends on the image's complexity."""
         return self.tau is None or self.count == "adaptive"
 
+    def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
+        """Settle `reference`: the user's, else the record's mean, else the release's."""
+        if self.reference is not None:
+            return self, {"reference": "set by the user"}
+        if calibration is not None:
+            erank = calibration.erank if self.center else calibration.erank_uncentred
+            measured = erank if self.complexity == "erank" else calibration.attention_entropy
+            return dataclasses.replace(self, reference=measured.mean), {"reference": f"mean, {calibration.source}"}
+        origin = "ERANK_AVG_REF of the release" if self.complexity == "erank" else "mean over MME, paper appendix D"
+        return dataclasses.replace(self, reference=self.average), {"reference": origin}
 
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SpecError(f"setting {name} is '{value}'; it must be one of: {', '.join(choices)}")
+
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected", "saliency"})
 
 
-class Pruner(nn.Module):
+class Pruner(base.Pruner):
     """The exportable walk."""
 
-    loop = True  # False for targets without a loop operator: the rounds unroll
+    config: Config
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.config = config
-        self.budget = check_keep(config.keep, candidates)
-        adaptive = config.count == "adaptive"
-        self.keep = min(candidates.n, math.floor(self.budget * config.ceiling)) if adaptive else self.budget
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        most = math.floor(self.keep * config.ceiling) if config.count == "adaptive" else self.keep
         used = "erank" if config.complexity == "erank" else "attention_entropy"
-        self.measures: tuple[str, ...] = (used,) if config.uses_complexity else ()
+        self.method = base.Method(
+            slots=min(candidates.n, most),
+            needs=needs(config),
+            stage="projected",
+            measures=(used,) if config.uses_complexity else (),
+        )
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `saliency` (b, n) and `projected` (b, n, d)."""
@@ -133,18 +132,18 @@ class Pruner(nn.Module):
         rank = descending_rank(saliency)
         near = cosine_distance(features) < self._threshold(rank, complexity)[:, :, None]
         budget = self._budget(complexity)  # (b,)
-        kept = greedy_walk(rank, near, budget, self.keep, self.loop)
+        kept = greedy_walk(rank, near, budget, self.method.slots, self.loop)
         return Selection(
             kept,
             num_kept=budget.long() if config.count == "adaptive" else None,
-            erank=complexity if "erank" in self.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+            erank=complexity if "erank" in self.method.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
         )
 
     def _complexity(self, saliency: Tensor, features: Tensor) -> Tensor:
-        if "erank" in self.measures:
+        if "erank" in self.method.measures:
             return effective_rank(*spectral_gram(features, self.config.center))
-        if "attention_entropy" in self.measures:
+        if "attention_entropy" in self.method.measures:
             return attention_entropy(saliency)
         return torch.full_like(saliency[:, 0], self.config.average)
 
@@ -159,18 +158,6 @@ class Pruner(nn.Module):
     def _budget(self, complexity: Tensor) -> Tensor:
         """How many to keep, (b,) whole numbers in float."""
         if self.config.count == "fixed":
-            return torch.full_like(complexity, self.keep)
+            return torch.full_like(complexity, self.method.slots)
         share = (complexity / self.config.average).clamp(FLOOR, self.config.ceiling)
-        return (self.budget * share + 0.5).floor().clamp(1, self.keep)
-
-
-def resolve(config: Config, calibration: CalibrationRecord | None = None) -> tuple[Config, dict[str, str]]:
-    """Settle `reference`, and say where its value comes from: the user, else the record's mean, else the release."""
-    if config.reference is not None:
-        return config, {"reference": "set by the user"}
-    if calibration is not None:
-        erank = calibration.erank if config.center else calibration.erank_uncentred
-        measured = erank if config.complexity == "erank" else calibration.attention_entropy
-        return dataclasses.replace(config, reference=measured.mean), {"reference": f"mean, {calibration.source}"}
-    origin = "ERANK_AVG_REF of the release" if config.complexity == "erank" else "mean over MME, paper appendix D"
-    return dataclasses.replace(config, reference=config.average), {"reference": origin}
+        return (self.keep * share + 0.5).floor().clamp(1, self.method.slots)

@@ -2,57 +2,160 @@
 
 A file `pruners/NAME.py` defines
 
-- `NEEDS`: the fields of `Tokens` that it reads besides `hidden`;
-- `STAGE`: "hidden" or "projected", the features its selection or mixture acts on. A selector says "hidden",
-  so that only what it keeps is projected, unless it reads the projected features anyway;
-- `ORDER`: "by method" where `kept` is not ascending, which otherwise it is;
-- `CHAOTIC = True` where rounding of the last place can change a large part of the selection: such a method is compared
-  token by token in float64 only;
-- `Config`: a frozen dataclass whose fields all have defaults, `keep` first;
-- `Pruner(config, candidates)`: an `nn.Module` with the attributes of `Pruner` below;
-- `resolve(config, calibration=None) -> (config, origins)`, only where a setting has a calibrated default: settles it,
-  from the `spec.CalibrationRecord` if there is one, and says for the manifest where the number comes from.
+- `Config(base.Config)`: its settings, all with defaults, `keep` first;
+- `needs(config) -> frozenset[str]`: the fields of `Tokens` that it reads besides `hidden`, from the settings alone, so
+  that only what is needed is read of a checkpoint;
+- `Pruner(base.Pruner)`: `__init__(config, candidates, loop=True)`, which sets `self.method`, and `forward`.
 
 Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity,
 unless tokens are merged; a batch gives what its images give alone; the same input gives the same output; it agrees with
 the file of the same name in `reference/`, in float64 exactly; every backend agrees with it.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from vtp_export.errors import SpecError
+import torch
+from torch import Tensor, nn
+
+from vtp_export import rooms
+from vtp_export.errors import ContractError, SpecError
+from vtp_export.functional.sizes import capturing
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.spec import Candidates
+from vtp_export.settings import Setting, at_least, check, described
+from vtp_export.spec import CalibrationRecord, Candidates
+
+Stage = Literal["hidden", "projected"]
+
+WHOLE, WIDE = (torch.int64,), (torch.float32, torch.float64)
+
+BUDGET = "a ninth of LLaVA-1.5's 576 tokens, as in the papers"
 
 
-class Pruner(Protocol):
-    """What the graph relies on."""
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What a pruner says of itself, its settings in force.
 
-    keep: int
-    """Width k of the outputs: the most tokens an image can keep."""
+    slots: width k of the outputs: the most tokens that an image can keep.
+    needs: as the file's `needs`.
+    stage: the features that its selection or mixture acts on. A selector says "hidden", so that only what it keeps is
+        projected, unless it reads the projected features anyway.
+    measures: which of "erank" and "attention_entropy" its `Selection` carries.
+    ascending: whether `kept` ascends.
+    merges: whether its `Selection` carries a mixture.
+    chaotic: whether rounding of the last place can change a large part of the selection: such a method is compared
+        token by token in float64 only.
+    """
 
-    measures: tuple[str, ...]
-    """Which of "erank" and "attention_entropy" its `Selection` carries.
-
-    Where a setting decides what is read, the attributes `needs` and `stage` replace the file's `NEEDS` and `STAGE`."""
-
-    loop: bool
-    """Whether rounds may be one loop operator (`functional.walk.repeat`); set from outside before an export."""
-
-    def __call__(self, tokens: Tokens) -> Selection:
-        """Choose; see `Selection`."""
-        ...
+    slots: int
+    needs: frozenset[str]
+    stage: Stage = "hidden"
+    measures: tuple[str, ...] = ()
+    ascending: bool = True
+    merges: bool = False
+    chaotic: bool = False
 
 
-def check_keep(keep: int, candidates: Candidates) -> int:
-    """Refuse a budget below 1 and cut one above n down to n.
+@dataclass(frozen=True)
+class Config:
+    """Settings of a pruner.
+
+    keep: how many tokens.
 
     Raises:
-        SpecError: keep < 1.
+        SpecError: a value breaks its rule.
     """
-    if keep < 1:
-        raise SpecError(f"keep is {keep}; it must be between 1 and {candidates.n}, the number of visual tokens")
-    return min(keep, candidates.n)
+
+    keep: int = at_least(64, 1, source=BUDGET)
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        check(self)
+
+    @property
+    def budget(self) -> int | None:
+        """How many tokens an image of average complexity keeps, or None where the method knows no budget."""
+        return self.keep
+
+    def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
+        """Settle what has a calibrated default: the user's value, else the record's, else a published one.
+
+        Returns:
+            The settings in force, and for each of these where it comes from.
+        """
+        return self, {}
+
+
+class Pruner(nn.Module):
+    """Chooses, or mixes, tokens. Static shapes, no branch on a tensor's value, ties to the lowest index.
+
+    Args:
+        config: resolved.
+        candidates: what it chooses from; a budget above their number is cut down to it.
+        loop: whether rounds may be one loop operator (`functional.walk.repeat`); otherwise they unroll.
+    """
+
+    method: Method
+
+    def __init__(self, config: Any, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__()
+        self.config, self.candidates, self.loop = config, candidates, loop
+        self.keep: int = min(config.keep, candidates.n)
+
+    def __call__(self, tokens: Tokens) -> Selection:
+        """Choose; what comes out is held to the contract, but not inside a graph that is being captured.
+
+        Raises:
+            ContractError: the pruner returned what its `Method` does not promise.
+        """
+        selection: Selection = super().__call__(tokens)
+        if capturing():
+            return selection
+        fault = _fault(selection, self.method, self.candidates.n, tokens.hidden.shape[0])
+        if fault is not None:
+            name = type(self).__module__.rpartition(".")[2]
+            raise ContractError(f"pruners/{name}.py is at fault, not the model or the images: {fault}")
+        return selection
+
+    def forward(self, tokens: Tokens) -> Selection:
+        """Choose; see `Selection`."""
+        raise NotImplementedError
+
+    def unrolled(self) -> "Pruner":
+        """The same without a loop operator."""
+        return type(self)(self.config, self.candidates, loop=False)
+
+
+def _fault(selection: Selection, method: Method, n: int, batch: int) -> str | None:
+    """What is wrong with a selection, or None."""
+    kept, mix, count = selection.kept, selection.mix, selection.num_kept
+    if (mix is not None) != method.merges:
+        return f"it returned {'no' if mix is None else 'a'} mixture, and its method says merges={method.merges}"
+    measured = {name: getattr(selection, name) for name in ("erank", "attention_entropy")}
+    carried = tuple(name for name, values in measured.items() if values is not None)
+    if carried != method.measures:
+        return f"it measured {', '.join(carried) or 'nothing'}, and its method says measures={method.measures}"
+    lowest = -1 if method.merges else 0
+    faults = [
+        _misfit("kept", kept, WHOLE, (batch, method.slots)) or _outside("kept", kept, lowest, n - 1),
+        count is not None
+        and (_misfit("num_kept", count, WHOLE, (batch,)) or _outside("num_kept", count, 1, method.slots)),
+        mix is not None and _misfit("mix", mix, WIDE, (batch, method.slots, n + ("cls" in method.needs))),
+        *(_misfit(name, measured[name], WIDE, (batch,)) for name in carried),
+    ]
+    return next((fault for fault in faults if fault), None)
+
+
+def _misfit(name: str, values: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> str | None:
+    if values.dtype in dtypes and tuple(values.shape) == shape:
+        return None
+    wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+    return f"{name} is {str(values.dtype).removeprefix('torch.')} {list(values.shape)}, not {wanted} {list(shape)}"
+
+
+def _outside(name: str, values: Tensor, low: int, high: int) -> str | None:
+    least, most = int(values.min()), int(values.max())
+    return None if low <= least and most <= high else f"{name} goes from {least} to {most}, not from {low} to {high}"
 
 
 def grid_of(candidates: Candidates, method: str) -> tuple[int, int]:
@@ -67,3 +170,12 @@ def grid_of(candidates: Candidates, method: str) -> tuple[int, int]:
             "(vision_feature_select_strategy 'full'); choose another pruner"
         )
     return candidates.grid
+
+
+def settings_of(name: str) -> tuple[Setting, ...]:
+    """Every setting of a pruner: default, what it must be, where the default comes from, what it means.
+
+    Raises:
+        UnknownNameError: no such pruner.
+    """
+    return described(rooms.load("pruners", name).Config)

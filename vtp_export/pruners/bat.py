@@ -26,9 +26,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import best, cosines, snapped
 from vtp_export.functional.merging import mixture, nearest_chosen
 from vtp_export.functional.precision import at_least_float32
@@ -36,16 +35,12 @@ from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
-from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.pruners._mixing import MixConfig, attention_count
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
 
-NEEDS = ("saliency", "projected")
-STAGE = "hidden"
-
 LIGHTEST = 1e-9
-
-resolve = resolve_ends
 
 
 @dataclass(frozen=True)
@@ -55,28 +50,23 @@ class Config(MixConfig):
     spread: attentive tokens, as a multiple of those that are left of them.
     """
 
-    spread: float = 1.5
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        super().__post_init__()
-        if not (math.isfinite(self.spread) and self.spread >= 1):
-            raise SpecError(f"setting spread is {self.spread}; it must be at least 1")
+    spread: float = at_least(1.5, 1, source="this package: the paper is silent")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"saliency"}) | config.reads
+
+
+class Pruner(base.Pruner):
     """Pairs, peaks, mixture."""
 
-    loop = True  # False for targets without a loop operator: the rounds unroll
     attentive: Tensor
     """(m + 1,) how many tokens are attentive, by how many are to come of them."""
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.config = config
-        self.keep = check_keep(config.keep, candidates)
-        self.measures = config.measures
-        self.needs = config.needs(["saliency"])
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), measures=config.measures, merges=True)
         most = config.counts(self.keep)[-1]
         # No more attentive tokens than leave one for every centre.
         attentive = [min(math.floor(m * config.spread), candidates.n - self.keep + m) for m in range(most + 1)]
@@ -103,8 +93,8 @@ class Pruner(nn.Module):
         return Selection(
             kept,
             mixture(label, kept, weight),
-            erank=complexity if "erank" in self.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+            erank=complexity if "erank" in self.method.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
         )
 
     def _paired(self, weighted: Tensor, attentive: Tensor, rank: Tensor, count: Tensor) -> Tensor:

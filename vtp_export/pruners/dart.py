@@ -19,49 +19,42 @@ Use it when: no attention can be had, and speed counts most: P rounds, whatever 
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import snapped, unit_tokens
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected",)
-STAGE = "projected"
 
 TAKEN = -4.0
 """Below every negated cosine."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of DART.
 
     keep: how many tokens, pivots among them.
     pivots: how many pivots; at most `keep` are used.
     """
 
-    keep: int = 64
-    pivots: int = 4
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if self.pivots < 1:
-            raise SpecError(f"setting pivots is {self.pivots}; it must be at least 1")
+    pivots: int = at_least(4, 1, source="NVIDIA's variant: 4 of the image")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected"})
+
+
+class Pruner(base.Pruner):
     """Least duplication of the pivots."""
 
-    measures: tuple[str, ...] = ()
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
         self.pivots = min(config.pivots, self.keep)
 
     def forward(self, tokens: Tokens) -> Selection:

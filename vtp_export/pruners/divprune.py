@@ -20,36 +20,33 @@ is more frequent than with attention-based choice.
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vtp_export.functional.greedy import best, cosines, farthest_first, rows_of
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected",)
-STAGE = "projected"
 
 
 @dataclass(frozen=True)
-class Config:
-    """keep: how many tokens."""
-
-    keep: int = 64
+class Config(base.Config):
+    """Settings of DivPrune: the budget alone."""
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected"})
+
+
+class Pruner(base.Pruner):
     """Max-min distance from the most isolated token on."""
 
-    measures: tuple[str, ...] = ()
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d)."""

@@ -22,53 +22,42 @@ Use it when: diversity of the set as a whole is wanted, where `divprune` looks a
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import cosines, largest_determinant
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import one_of
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected", "saliency")
-STAGE = "projected"
 
 EXPLAINED = 2.0**-14
 """Square of the sine of the angle to the span of the chosen tokens; float32 cannot tell less from 0."""
 
-RELEVANCES = ("none", "saliency")
-
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of the determinantal point process.
 
-    keep: how many tokens.
     relevance: "none" (diversity alone) or "saliency" (CLS attention).
     """
 
-    keep: int = 64
-    relevance: str = "none"
-
-    def __post_init__(self) -> None:
-        """Refuse other choices."""
-        if self.relevance not in RELEVANCES:
-            raise SpecError(f"setting relevance is '{self.relevance}'; it must be one of: {', '.join(RELEVANCES)}")
+    relevance: str = one_of("none", "none", "saliency", source="this package: there is no question")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected", "saliency"} if config.relevance == "saliency" else {"projected"})
+
+
+class Pruner(base.Pruner):
     """Greedy MAP inference by Cholesky rows."""
 
-    measures: tuple[str, ...] = ()
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
         self.weighted = config.relevance == "saliency"
-        self.needs = NEEDS if self.weighted else ("projected",)
-        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d) and, when weighted, `saliency` (b, n)."""

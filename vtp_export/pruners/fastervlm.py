@@ -13,33 +13,29 @@ Use it when: speed or hallucination matters most: one order, and nothing else bu
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
 from vtp_export.spec import Candidates
-
-NEEDS = ("saliency",)
-STAGE = "hidden"
 
 
 @dataclass(frozen=True)
-class Config:
-    """keep: how many tokens."""
-
-    keep: int = 64
+class Config(base.Config):
+    """Settings of FasterVLM: the budget alone."""
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"saliency"})
+
+
+class Pruner(base.Pruner):
     """Top-k by CLS attention."""
 
-    measures: tuple[str, ...] = ()
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config))
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `saliency` (b, n)."""

@@ -19,7 +19,7 @@ Use it when: both ends are wanted side by side: ratio=1 is `fastervlm`, ratio=0 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vtp_export.functional.greedy import TAKEN, best, cosines, rows_of
 from vtp_export.functional.precision import at_least_float32
@@ -27,17 +27,12 @@ from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
-from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.pruners._mixing import MixConfig, attention_count
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected", "saliency")
-STAGE = "projected"
 
 FAR = 4.0
 """Above every cosine distance."""
-
-resolve = resolve_ends
 
 
 @dataclass(frozen=True)
@@ -45,16 +40,17 @@ class Config(MixConfig):
     """Settings of the pair: those of a hybrid, see `MixConfig`."""
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected", "saliency"})
+
+
+class Pruner(base.Pruner):
     """Attention, then the farthest."""
 
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.config = config
-        self.keep = check_keep(config.keep, candidates)
-        self.measures = config.measures
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), measures=config.measures, stage="projected")
         self.rounds = self.keep - config.counts(self.keep)[0]
 
     def forward(self, tokens: Tokens) -> Selection:
@@ -67,8 +63,8 @@ class Pruner(nn.Module):
             chosen = self._farthest(distance, chosen, self.keep - count)
         return Selection(
             positions(chosen, self.keep),
-            erank=complexity if "erank" in self.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+            erank=complexity if "erank" in self.method.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
         )
 
     def _farthest(self, distance: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:

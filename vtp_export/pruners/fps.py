@@ -19,54 +19,40 @@ Use it when: a plain baseline of diversity is wanted.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import Rows, best, cosines, farthest_first, rows_of
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import one_of
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected", "saliency")
-STAGE = "projected"
-
-CHOICES = {"start": ("saliency", "first"), "metric": ("cosine", "euclidean")}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of farthest-point sampling.
 
-    keep: how many tokens.
     start: the first token, "saliency" (most attended by CLS) or "first" (position 0).
     metric: "cosine" (1 - cosine) or "euclidean", of the projected features.
     """
 
-    keep: int = 64
-    start: str = "saliency"
-    metric: str = "cosine"
-
-    def __post_init__(self) -> None:
-        """Refuse other choices."""
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise SpecError(f"setting {name} is '{value}'; it must be one of: {', '.join(choices)}")
+    start: str = one_of("saliency", "saliency", "first", source="this package: the paper names none")
+    metric: str = one_of("cosine", "cosine", "euclidean", source="this package: the paper names none")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected", "saliency"} if config.start == "saliency" else {"projected"})
+
+
+class Pruner(base.Pruner):
     """Max-min distance from a given token on."""
 
-    measures: tuple[str, ...] = ()
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.config = config
-        self.needs = NEEDS if config.start == "saliency" else ("projected",)
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d), starting by `saliency` (b, n)."""

@@ -22,48 +22,42 @@ Use it when: the tower has no CLS token.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep, grid_of
+from vtp_export.pruners import base
+from vtp_export.settings import between
 from vtp_export.spec import Candidates
-
-NEEDS = ("received", "early_received")
-STAGE = "hidden"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of HiPrune.
 
-    keep: how many tokens.
-    alpha: share of them for anchors and their neighbours.
+    alpha: share of the tokens for anchors and their neighbours.
     """
 
-    keep: int = 64
-    alpha: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if not 0 <= self.alpha <= 1:
-            raise SpecError(f"setting alpha is {self.alpha}; it must be between 0 and 1")
+    alpha: float = between(0.1, 0, 1, source="the release")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"received", "early_received"})
+
+
+class Pruner(base.Pruner):
     """Anchors with neighbours, then the most attended."""
 
-    measures: tuple[str, ...] = ()
     neighbours: Tensor
     """(n, n) row i is True at i and its neighbours."""
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config))
         self.anchors = min(round(self.keep * config.alpha / 5), self.keep // 5)
-        _, columns = grid_of(candidates, "hiprune")
+        _, columns = base.grid_of(candidates, "hiprune")
         place = torch.arange(candidates.n)
         around = torch.stack([place + step for step in (0, -1, 1, -columns, columns)]).clamp(0, candidates.n - 1)
         neighbours = (around.T[:, :, None] == place).any(1)

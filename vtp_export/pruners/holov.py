@@ -26,23 +26,19 @@ Published: 95.8 % of the full model at 64 tokens (abstract).
 Use it when: choice by attention must not lose whole regions.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import snapped
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected", "saliency")
-STAGE = "projected"
 
 EPSILON = 1e-6
 NEARLY_WHOLE = 2.0**-12
@@ -50,42 +46,37 @@ SHARE_GRID = 2.0**16
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of HoloV.
 
-    keep: how many tokens.
     chunks: runs of the raster that share the budget; at most one per token.
     beta: weight of the variance of cosines (`alpha` in the release).
     """
 
-    keep: int = 64
-    chunks: int = 16
-    beta: float = 0.09
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if self.chunks < 1:
-            raise SpecError(f"setting chunks is {self.chunks}; it must be at least 1")
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise SpecError(f"setting beta is {self.beta}; it must be a number of at least 0")
+    chunks: int = at_least(16, 1, source="the release")
+    beta: float = at_least(0.09, 0, source="the release")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected", "saliency"})
+
+
+class Pruner(base.Pruner):
     """Shares by run, then attention within the run.
 
     Runs are laid out as rows of m, the longest; `where_from` (c m) says which token a cell holds, `is_token` (c, m)
     whether it holds one, and `cell_of` (n) the way back.
     """
 
-    measures: tuple[str, ...] = ()
     where_from: Tensor
     is_token: Tensor
     cell_of: Tensor
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
         self.beta = config.beta
-        self.keep = check_keep(config.keep, candidates)
         self.chunks = min(config.chunks, candidates.n)
         sizes = torch.tensor([(candidates.n + self.chunks - 1 - chunk) // self.chunks for chunk in range(self.chunks)])
         is_token = torch.arange(int(sizes.max())) < sizes[:, None]

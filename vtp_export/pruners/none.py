@@ -11,31 +11,38 @@ Use it when: the other methods are to be compared with something.
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from vtp_export.functional.ranking import everything
 from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.pruners import base
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
-
-NEEDS: tuple[str, ...] = ()
-STAGE = "hidden"
 
 
 @dataclass(frozen=True)
-class Config:
-    """No settings; `keep` is ignored, all n tokens are kept."""
+class Config(base.Config):
+    """Nothing can be set.
 
-    keep: int = 0
+    keep: ignored, all n tokens are kept.
+    """
+
+    keep: int = at_least(0, 0, source="this package")
+
+    @property
+    def budget(self) -> None:
+        """It knows none."""
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """Nothing but `hidden`."""
+    return frozenset()
+
+
+class Pruner(base.Pruner):
     """The identity."""
 
-    measures: tuple[str, ...] = ()
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = candidates.n
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=candidates.n, needs=needs(config))
 
     def forward(self, tokens: Tokens) -> Selection:
         """All positions, ascending."""

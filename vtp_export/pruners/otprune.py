@@ -16,51 +16,42 @@ Published: none that we found in text.
 Use it when: coverage of the whole picture matters.
 """
 
-import math
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import largest_determinant, of_originals, originals, snapped
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
 from vtp_export.functional.sizes import diagonal, identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import positive
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected",)
-STAGE = "projected"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of OTPrune.
 
-    keep: how many tokens.
     gamma: weight of the covariance beside the identity.
     """
 
-    keep: int = 64
-    gamma: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if not (math.isfinite(self.gamma) and self.gamma > 0):
-            raise SpecError(f"setting gamma is {self.gamma}; it must be a positive number")
+    gamma: float = positive(0.01, source="the release")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected"})
+
+
+class Pruner(base.Pruner):
     """Greedy log-determinant by Cholesky rows."""
 
-    measures: tuple[str, ...] = ()
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
         self.gamma = config.gamma
-        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d)."""

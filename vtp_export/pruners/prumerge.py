@@ -24,12 +24,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.pruners._prumerge import MergeConfig, MergePruner, check_width, most_outliers, outliers
+from vtp_export.pruners._prumerge import MergeConfig, MergePruner, most_outliers, needs, outliers
 from vtp_export.spec import Candidates
 
-NEEDS = ("following_saliency", "following_keys")
-STAGE = "hidden"
-ORDER = "by method"
+__all__ = ["Config", "Pruner", "needs"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ class Config(MergeConfig):
 class Pruner(MergePruner):
     """The most attended, merged."""
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__(config, check_width(config, candidates, max(most_outliers(candidates.n), 1) + 1), self._picks)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop, max(most_outliers(candidates.n), 1) + 1)
 
-    def _picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    def picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         count = outliers(attention, rank) if self.adaptive else torch.full_like(rank[:, 0], self.keep - 1).long()
         return torch.where(rank < count[:, None], rank, -1.0).long(), count

@@ -27,12 +27,10 @@ import torch
 from torch import Tensor
 
 from vtp_export.functional.sizes import static_size
-from vtp_export.pruners._prumerge import MergeConfig, MergePruner, check_width, outliers
+from vtp_export.pruners._prumerge import MergeConfig, MergePruner, needs, outliers
 from vtp_export.spec import Candidates
 
-NEEDS = ("following_saliency", "following_keys")
-STAGE = "hidden"
-ORDER = "by method"
+__all__ = ["Config", "Pruner", "needs"]
 
 
 @dataclass(frozen=True)
@@ -48,17 +46,17 @@ class Pruner(MergePruner):
     sampled: Tensor
     """(n - top,) whether the i-th token that attention has not picked is sampled under a fixed budget."""
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__(config, check_width(config, candidates, candidates.n + 1), self._picks)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop, candidates.n + 1)
         strides = [1, *(max(1, int(int(1 / (m / candidates.n)) / 3)) for m in range(1, candidates.n + 1))]
         self.register_buffer("stride", torch.tensor(strides), persistent=False)
-        self.top = (self.keep - 1 + 2) // 4
-        left, sample = candidates.n - self.top, self.keep - 1 - self.top
+        self.top = (self.method.slots - 1 + 2) // 4
+        left, sample = candidates.n - self.top, self.method.slots - 1 - self.top
         sampled = torch.zeros(left, dtype=torch.bool)
         sampled[[i * left // sample for i in range(sample)]] = True
         self.register_buffer("sampled", sampled, persistent=False)
 
-    def _picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    def picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         place = torch.arange(static_size(rank, -1), device=rank.device)
         if self.adaptive:
             top = outliers(attention, rank)

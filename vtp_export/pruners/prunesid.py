@@ -29,9 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import best, cosines, rows_of, snapped
 from vtp_export.functional.merging import one_hot, rank_within
 from vtp_export.functional.precision import at_least_float32
@@ -39,40 +38,38 @@ from vtp_export.functional.ranking import descending_rank
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
-
-NEEDS = ("saliency", "cls")
-STAGE = "hidden"
-ORDER = "by method"
 
 ITERATIONS = 8
 DEPENDENT = 1e-4
 
 
 @dataclass(frozen=True)
-class Config:
-    """keep: how many tokens, CLS among them; at least 2."""
+class Config(base.Config):
+    """Settings of PruneSID.
 
-    keep: int = 64
+    keep: how many tokens, CLS among them.
+    """
 
-    def __post_init__(self) -> None:
-        """Refuse a budget that holds CLS alone."""
-        if self.keep == 1:
-            raise SpecError("keep is 1; prunesid keeps CLS and at least one patch, so it must be at least 2")
+    keep: int = at_least(64, 2, source=base.BUDGET)
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"saliency", "cls"})
+
+
+class Pruner(base.Pruner):
     """Components, suppression, quotas."""
 
-    measures: tuple[str, ...] = ()
-    loop = True  # False for targets without a loop operator: the rounds unroll
     start: Tensor
     """(n, g) where the iteration begins."""
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), ascending=False, merges=True)
         self.groups = max(1, self.keep // 4)
         start = np.random.default_rng(0).standard_normal((candidates.n, self.groups))
         self.register_buffer("start", torch.from_numpy(start), persistent=False)

@@ -19,43 +19,37 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import between
 from vtp_export.spec import Candidates
-
-NEEDS: tuple[str, ...] = ()
-STAGE = "hidden"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of the draw.
 
-    keep: how many tokens.
-    seed: which draw, 0 to 2^32 - 1.
+    seed: which draw.
     """
 
-    keep: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if not 0 <= self.seed < 2**32:
-            raise SpecError(f"setting seed is {self.seed}; it must lie between 0 and {2**32 - 1}")
+    seed: int = between(0, 0, 2**32 - 1, source="this package")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """Nothing but `hidden`."""
+    return frozenset()
+
+
+class Pruner(base.Pruner):
     """The same draw for every image."""
 
-    measures: tuple[str, ...] = ()
     drawn: Tensor
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config))
         order = np.argsort(_keys(config.seed, candidates.n))  # the keys are distinct: mix is a bijection
         self.register_buffer("drawn", torch.from_numpy(np.sort(order[: self.keep])), persistent=False)
 

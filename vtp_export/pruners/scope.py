@@ -19,53 +19,44 @@ benchmarks (IDPruner). Qwen2.5-VL-7B, 25 % / 10 % kept (AngelSlim's documentatio
 Use it when: the budget is small, and coverage and saliency both count.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import TAKEN, best, cosines, rows_of
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
-
-NEEDS = ("saliency",)
-STAGE = "hidden"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of SCOPE.
 
-    keep: how many tokens.
     alpha: exponent of CLS attention; 0 is coverage alone.
     """
 
-    keep: int = 64
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise SpecError(f"setting alpha is {self.alpha}; it must be a number of at least 0")
+    alpha: float = at_least(1.0, 0, source="the release")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"saliency"})
+
+
+class Pruner(base.Pruner):
     """Greedy weighted coverage."""
 
-    measures: tuple[str, ...] = ()
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config))
         self.alpha = config.alpha
-        self.keep = check_keep(config.keep, candidates)
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `hidden` (b, n, dv) and `saliency` (b, n)."""

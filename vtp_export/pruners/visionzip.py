@@ -25,7 +25,7 @@ Use it when: the target has no loops, and a summary of the background is wanted.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vtp_export.errors import SpecError
 from vtp_export.functional.greedy import best, snapped, unit_tokens
@@ -34,44 +34,45 @@ from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.settings import at_least
 from vtp_export.spec import Candidates
-
-NEEDS = ("saliency", "keys", "cls")
-STAGE = "hidden"
-ORDER = "by method"
 
 SHARE = (10, 64)
 """Contextual tokens of a budget; all of the paper's are in this proportion."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(base.Config):
     """Settings of VisionZip.
 
     keep: how many tokens, CLS and the contextual ones among them.
-    contextual: how many contextual ones, or None for the paper's share.
+    contextual: how many contextual ones, less than `keep`, or None for the paper's share.
     """
 
-    keep: int = 64
-    contextual: int | None = None
+    contextual: int | None = at_least(None, 0, source="the paper: 10 of 64")
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        if self.contextual is not None and not 0 <= self.contextual < self.keep:
+        super().__post_init__()
+        if self.contextual is not None and self.contextual >= self.keep:
             raise SpecError(f"setting contextual is {self.contextual}; it must be from 0 to {self.keep - 1} (keep - 1)")
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"saliency", "keys", "cls"})
+
+
+class Pruner(base.Pruner):
     """Dominant and contextual tokens."""
 
-    measures: tuple[str, ...] = ()
     targets: Tensor
     others: Tensor
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), ascending=False, merges=True)
         share = (self.keep * SHARE[0] + SHARE[1] // 2) // SHARE[1]
         self.contextual = share if config.contextual is None else min(config.contextual, self.keep - 1)
         self.dominant = self.keep - self.contextual - 1  # CLS is the one more
@@ -83,7 +84,7 @@ class Pruner(nn.Module):
         self.register_buffer("others", others, persistent=False)
 
     def forward(self, tokens: Tokens) -> Selection:
-        """Choose from `saliency` (b, n), merge by `keys` (b, n + 1, dh)."""
+        """Choose from `saliency` (b, n), merge by `keys` (b, n, dh)."""
         assert tokens.saliency is not None and tokens.keys is not None
         saliency, keys = at_least_float32(tokens.saliency), at_least_float32(tokens.keys)
         n = static_size(saliency, -1)
@@ -94,7 +95,7 @@ class Pruner(nn.Module):
         kept = torch.cat([cls, *([positions(dominant, self.dominant)] if self.dominant else []), targets], dim=1)
         mix = one_hot(kept + 1, n + 1, saliency)  # CLS, which is -1 in `kept`, is candidate 0 of the mixture
         if self.contextual and static_size(self.others, 0):
-            joined = self._members(unit_tokens(keys[:, 1:]), targets, others) @ one_hot(others + 1, n + 1, saliency)
+            joined = self._members(unit_tokens(keys), targets, others) @ one_hot(others + 1, n + 1, saliency)
             before = self.dominant + 1
             mix = torch.cat([mix[:, :before], mix[:, before:] + joined], dim=1)
         return Selection(kept, mix)

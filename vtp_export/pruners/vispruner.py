@@ -25,7 +25,7 @@ Use it when: published figures are to be compared with; not where two runtimes m
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vtp_export.functional.greedy import cosines
 from vtp_export.functional.precision import at_least_float32
@@ -33,17 +33,11 @@ from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import repeat
-from vtp_export.pruners._mixing import MixConfig, attention_count, resolve_ends
-from vtp_export.pruners.base import check_keep
+from vtp_export.pruners import base
+from vtp_export.pruners._mixing import MixConfig, attention_count
 from vtp_export.spec import Candidates
 
-NEEDS = ("saliency", "projected")
-STAGE = "hidden"
-CHAOTIC = True
-
 DROPPED_A_ROUND = 8
-
-resolve = resolve_ends
 
 
 @dataclass(frozen=True)
@@ -51,17 +45,19 @@ class Config(MixConfig):
     """Settings of VisPruner: those of a hybrid, see `MixConfig`."""
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"saliency"}) | config.reads
+
+
+class Pruner(base.Pruner):
     """Attention, then rounds of dropping duplicates."""
 
-    loop = True  # False for targets without a loop operator: the rounds unroll
-
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.config = config
-        self.keep = check_keep(config.keep, candidates)
-        self.measures = config.measures
-        self.needs, self.stage = config.needs(["saliency"]), config.stage
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(
+            slots=self.keep, needs=needs(config), measures=config.measures, stage=config.stage, chaotic=True
+        )
         counts = config.counts(self.keep)
         self.longest = candidates.n - counts[0]
         self.rounds = max(rounds_of(candidates.n - count, self.keep - count) for count in counts)
@@ -85,8 +81,8 @@ class Pruner(nn.Module):
         kept = positions((rank < count[:, None]) | left.any(1), self.keep)
         return Selection(
             kept,
-            erank=complexity if "erank" in self.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.measures else None,
+            erank=complexity if "erank" in self.method.measures else None,
+            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
         )
 
 

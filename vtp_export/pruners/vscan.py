@@ -21,42 +21,44 @@ Use it when: every part of the picture must keep something, and merging is wante
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vtp_export.functional.greedy import cosines
 from vtp_export.functional.merging import mixture, nearest_chosen, rank_within
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.pruners.base import check_keep, grid_of
+from vtp_export.pruners import base
 from vtp_export.spec import Candidates
-
-NEEDS = ("projected", "saliency", "early_saliency")
-STAGE = "projected"
 
 WINDOWS = 4
 """Along each side."""
 
 
 @dataclass(frozen=True)
-class Config:
-    """keep: how many tokens. The paper's budgets are 96 and more, cut further inside the language model."""
+class Config(base.Config):
+    """Settings of VScan.
 
-    keep: int = 64
+    keep: how many tokens. The paper's budgets are 96 and more, cut further inside the language model.
+    """
 
 
-class Pruner(nn.Module):
+def needs(config: Config) -> frozenset[str]:
+    """What `forward` reads."""
+    return frozenset({"projected", "saliency", "early_saliency"})
+
+
+class Pruner(base.Pruner):
     """Windows, whole image, merging."""
 
-    measures: tuple[str, ...] = ()
     same_window: Tensor
     """(n, n) whether two patches are of one window."""
 
-    def __init__(self, config: Config, candidates: Candidates) -> None:
-        super().__init__()
-        self.keep = check_keep(config.keep, candidates)
+    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", merges=True)
         self.local = self.keep // 2 // WINDOWS**2
-        down, across = (torch.arange(size) * WINDOWS // size for size in grid_of(candidates, "vscan"))
+        down, across = (torch.arange(size) * WINDOWS // size for size in base.grid_of(candidates, "vscan"))
         window = (down[:, None] * WINDOWS + across).flatten()
         self.register_buffer("same_window", window[:, None] == window, persistent=False)
 

@@ -17,7 +17,7 @@ def merged(signals: Signals, picks: list[int]) -> Outcome:
     attention, keys = signals.following_saliency, signals.following_keys
     assert attention is not None and keys is not None
     n = signals.n
-    cosine = cosines(keys[1:])
+    cosine = cosines(keys)
     mix = np.zeros((len(picks) + 1, n))
     for row, i in enumerate(picks):
         nearest = sorted((j for j in range(n) if j != i), key=lambda j: (-cosine[i, j], j))[:32]

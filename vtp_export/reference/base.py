@@ -20,7 +20,7 @@ class Signals:
 
     candidates: which place in the picture each position is.
     The fields of `Tokens` without the batch axis, None where the method does not ask for it: hidden (n, dv),
-    projected (n, d), cls (1, dv), keys (n + 1, dh) and following_keys (n + 1, dv) with CLS first; the others (n,).
+    projected (n, d), cls (1, dv), keys (n, dh), following_keys (n, dv); the others (n,).
     complexity: replaces the measured complexity of the image when it is known, or None to measure it.
     """
 

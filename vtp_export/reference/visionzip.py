@@ -20,7 +20,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     joined: list[list[int]] = [[] for _ in targets]
     for i in remaining:
         if targets and i not in set(targets):
-            joined[first_largest([_cosine(signals.keys[1 + i], signals.keys[1 + j]) for j in targets])].append(i)
+            joined[first_largest([_cosine(signals.keys[i], signals.keys[j]) for j in targets])].append(i)
     kept = [-1, *dominant, *targets]
     mix = np.zeros((keep, n + 1))
     for row, i in enumerate(kept):

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.json_records import to_json
-from vtp_export.runtime.replacing import abandoned, locked, replacing, write_atomically
+from vtp_export.runtime.replacing import abandoned, locked, replacing
+from vtp_export.runtime.writing import write_atomically
 from vtp_export.spec import Build, FileRecord, Manifest, Scalar, manifest_from_json
 
 MANIFEST = "manifest.json"

@@ -3,8 +3,6 @@
 Functions of texts and folders, so that a machine can be described which is not at hand; `Sources` fetches the texts.
 """
 
-import contextlib
-import importlib.metadata
 import os
 import platform
 import re
@@ -14,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtp_export.runtime.versions import version
+
 JETPACK = {"35": "5", "36": "6", "38": "7"}
 """Major version of JetPack by that of L4T."""
 
@@ -21,12 +21,6 @@ BOARDS = {"xavier": "7.2", "orin": "8.7", "thor": "11.0"}
 """Compute capability by a word in the name of a Jetson board."""
 
 LIBRARIES = ("libcudart", "libcublas", "libcudnn", "libnvinfer", "libnvonnxparser")
-
-
-def _package(name: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(name)
-    return None
 
 
 def _run(*command: str) -> str:
@@ -50,7 +44,7 @@ class Sources:
 
     root: Path = Path("/")
     run: Callable[..., str] = _run
-    package: Callable[[str], str | None] = _package
+    package: Callable[[str], str | None] = version
     architecture: str = platform.machine()
     cores: int = os.cpu_count() or 1
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vtp_export.errors import ArtefactError
+from vtp_export.runtime.writing import UNSUPPORTED, sentence, sync
 
 LOCK = ".writing.lock"
 # A folder has no lock file for the instant after it was made and the instant before it is renamed; one that
@@ -27,7 +28,6 @@ LOCKLESS_MOMENT = 60.0  # of a folder whose lock is on itself
 
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _AT_FDCWD = -100
-_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # EPERM: a sandbox's way to say so
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
 
 
@@ -61,7 +61,7 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
     except OSError as error:
         if not _concerns(error, out, partial):
             raise  # the body failed at something else
-        raise ArtefactError(_sentence(error, out)) from error
+        raise ArtefactError(sentence(error, out)) from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -72,34 +72,13 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
                 folder.rmdir()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file: a reader finds the old text or the new one.
-
-    Raises:
-        ArtefactError: the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        raise ArtefactError(_sentence(error, path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Wait for, and hold, the one lock on an existing folder; no lock where the file system has none."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise ArtefactError(_sentence(error, folder)) from error
+        raise ArtefactError(sentence(error, folder)) from error
     try:
         _take_lock(descriptor, wait=True)
         yield
@@ -135,7 +114,7 @@ def _refuse_existing(out: Path, force: bool, replaceable: Callable[[Path], str |
             raise ArtefactError(f"'{out}' already exists; name another folder, or replace it with --force")
         reason = replaceable(out) if there else None
     except OSError as error:
-        raise ArtefactError(_sentence(error, out)) from error
+        raise ArtefactError(sentence(error, out)) from error
     if reason is not None:
         raise ArtefactError(f"--force does not replace '{out}': {reason}; name another folder")
 
@@ -218,19 +197,8 @@ def _flush(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         for name in names:
             if not (path := Path(root, name)).is_symlink():
-                _sync(path)
-        _sync(Path(root))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:  # some file systems cannot flush a folder
-            raise
-    finally:
-        os.close(descriptor)
+                sync(path)
+        sync(Path(root))
 
 
 def _publish(partial: Path, out: Path, force: bool) -> None:
@@ -242,7 +210,7 @@ def _publish(partial: Path, out: Path, force: bool) -> None:
             shutil.rmtree(partial, ignore_errors=True)  # the old one, which has this name now
     elif not _rename_at_once(partial, out, _NOREPLACE):
         partial.rename(out)
-    _sync(out.parent)
+    sync(out.parent)
 
 
 def _swap_in_two_steps(partial: Path, out: Path) -> None:
@@ -268,7 +236,7 @@ def _rename_at_once(source: Path, target: Path, flags: int) -> bool:
     if renameat2(*arguments) == 0:
         return True
     number = ctypes.get_errno()
-    if number in _UNSUPPORTED:
+    if number in UNSUPPORTED:
         return False
     raise OSError(number, os.strerror(number), str(target))
 
@@ -279,17 +247,3 @@ def _concerns(error: OSError, out: Path, partial: Path | None) -> bool:
         return True
     names = [name for name in (error.filename, error.filename2) if isinstance(name, (str, os.PathLike))]
     return any(Path(name) == out or partial in (Path(name), *Path(name).parents) for name in names)
-
-
-def _sentence(error: OSError, out: Path) -> str:
-    """What failed, why, and how much room there is."""
-    existing = out
-    free = ""
-    with contextlib.suppress(OSError, ValueError):
-        while not os.path.exists(existing):  # noqa: PTH110 (Path.exists raises where a name is too long)
-            existing = existing.parent
-        megabytes = shutil.disk_usage(existing).free / 1e6
-        amount = f"{megabytes / 1e3:.1f} GB" if megabytes >= 1e3 else f"{megabytes:.1f} MB"
-        free = f" ({amount} are free there)"
-    reason = error.strerror or str(error)
-    return f"cannot write '{out}': {reason}{free}; free some space, or name a folder that can be written"

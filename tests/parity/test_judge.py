@@ -1,0 +1,150 @@
+"""The judge: what rounding explains passes, what it does not fails, for selectors and for mixtures."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from vtp_export.functional.tokens import Tokens
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.eager import EagerSession, Seen
+from vtp_export.parity.judge import judge_of
+from vtp_export.parity.tally import Tally
+from vtp_export.parity.witness import HEADROOM, Noise
+
+NOISE = Noise(1e-6, 1e-6)
+KEEP = 4
+
+
+@pytest.fixture(scope="module")
+def model(small_llava):
+    return load_model(str(small_llava))
+
+
+def judge_for(model, pruner, **settings):
+    assembly = assemble(model, pruner, {"keep": KEEP, **settings})
+    return judge_of(EagerSession(assembly.graph), assembly.pruner)
+
+
+def pixels():
+    return np.random.default_rng(1).standard_normal((1, 3, 42, 42), dtype=np.float32)
+
+
+def judged(hold, *arguments):
+    tally = Tally(name="a against b", noise=NOISE)
+    hold(tally, *arguments)
+    return tally.done()
+
+
+def ranked(judge, fourth_less_fifth):
+    """An image whose patches are wanted in their order, the last kept before the first left out by so much."""
+    session = judge.eager
+    n, width = session.graph.frontend.candidates.n, session.encode(pixels()).hidden.shape[-1]
+    saliency = np.linspace(0.9, 0.1, n)
+    saliency[KEEP:] += saliency[KEEP - 1] - saliency[KEEP] - fourth_less_fifth
+    hidden = torch.from_numpy(np.random.default_rng(0).standard_normal((1, n, width))).float()
+    tokens = Tokens(hidden, saliency=torch.from_numpy(saliency)[None])
+    return Seen(tokens, session.finish(tokens)[0])
+
+
+@pytest.fixture(scope="module")
+def selector(model):
+    return judge_for(model, "fastervlm")
+
+
+@pytest.mark.parametrize(("gap", "explained"), [(0.5, True), (2 * HEADROOM * 0.99, True), (2 * HEADROOM * 1.01, False)])
+def test_a_tie_within_the_noise_is_explained(selector, gap, explained):
+    """Both weights may move, so a gap of twice the noise with its headroom can close and no wider one."""
+    seen = ranked(selector, gap * NOISE.saliency)
+    found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
+    assert seen.result.kept.tolist() == [0, 1, 2, 3]
+    comparison = judged(selector.hold_format, selector.case("photo.png", seen), found)
+    (difference,) = comparison.differences  # its token is not compared: no other has kept it
+    assert (difference.only_expected, difference.only_found) == ((3,), (4,))
+    assert (difference.witness is not None) == explained == comparison.passed
+
+
+def test_a_witness_tells_how_far_it_moved(selector):
+    seen = ranked(selector, 0.9 * NOISE.saliency)
+    found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
+    tally = Tally(name="a", noise=NOISE)
+    selector.hold_format(tally, selector.case("photo.png", seen), found)
+    witness = tally.differences[0].witness
+    assert witness.scale == 0.25 and witness.saliency == pytest.approx(HEADROOM * NOISE.saliency / 4)
+
+
+PLANTED = {
+    "a token that nobody wants": lambda result: dataclasses.replace(result, kept=np.array([0, 1, 2, 8])),
+    "a token too few": lambda result: dataclasses.replace(result, kept=result.kept[:3], tokens=result.tokens[:3]),
+    "the same twice": lambda result: dataclasses.replace(result, kept=np.array([0, 1, 2, 2])),
+    "another order of slots": lambda r: dataclasses.replace(r, kept=r.kept[::-1].copy(), tokens=r.tokens[::-1].copy()),
+    "wrong values": lambda result: dataclasses.replace(result, tokens=result.tokens * 1.01),
+    "values of other slots": lambda result: dataclasses.replace(result, tokens=result.tokens[::-1].copy()),
+    "no number": lambda result: dataclasses.replace(result, tokens=result.tokens * np.nan),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_what_is_planted_in_a_format_fails(selector, what):
+    seen = ranked(selector, 0.1)
+    case = selector.case("photo.png", seen)
+    assert judged(selector.hold_format, case, seen.result).passed
+    assert not judged(selector.hold_format, case, PLANTED[what](seen.result)).passed
+
+
+@pytest.mark.parametrize("what", ["a token that nobody wants", "a token too few", "another order of slots"])
+def test_what_is_planted_in_the_graph_fails(selector, what):
+    seen = ranked(selector, 0.1)
+    assert judged(selector.hold_graph, selector.case("photo.png", seen)).passed
+    wrong = Seen(seen.tokens, PLANTED[what](seen.result))
+    assert not judged(selector.hold_graph, selector.case("photo.png", wrong)).passed
+
+
+def test_a_wrong_complexity_of_the_graph_fails(model):
+    judge = judge_for(model, "adaptive", complexity="entropy")
+    seen = judge.eager.see(pixels())[0]
+    assert judged(judge.hold_graph, judge.case("photo.png", seen)).passed
+    wrong = Seen(seen.tokens, dataclasses.replace(seen.result, attention_entropy=seen.result.attention_entropy + 1e-3))
+    comparison = judged(judge.hold_graph, judge.case("photo.png", wrong))
+    assert any("attention entropy" in failure for failure in comparison.failures)
+
+
+@pytest.fixture(scope="module")
+def merging(model):
+    return judge_for(model, "bat")
+
+
+def test_a_wrong_mixture_under_the_right_anchors_fails(merging):
+    seen = merging.eager.see(pixels())[0]
+    case = merging.case("photo.png", seen)
+    assert case.outcome.mix is not None
+    assert judged(merging.hold_graph, case).identical == judged(merging.hold_format, case, seen.result).identical == 1
+    tokens = seen.result.tokens.copy()
+    tokens[1] = (tokens[1] + tokens[2]) / 2
+    wrong = dataclasses.replace(seen.result, tokens=tokens)
+    for comparison in (
+        judged(merging.hold_format, case, wrong),
+        judged(merging.hold_graph, merging.case("photo.png", Seen(seen.tokens, wrong))),
+    ):
+        (difference,) = comparison.differences
+        assert difference.witness is None and not comparison.passed
+        assert difference.only_expected == difference.only_found == ()
+        assert comparison.values.relative_error < 1e-4  # the other mixtures are still compared, and are right
+
+
+def test_the_way_begins_at_the_twin(selector):
+    """From signals in the artefact's precision the rest of the way is shorter, and both ways count."""
+    noise = Noise(1e-3, 1e-6)
+    seen = ranked(selector, 7e-3)  # a saliency of each, moved by 4e-3, closes at most 8e-3
+    nearer = seen.tokens.saliency.clone()
+    nearer[0, 3:5] += torch.tensor([-3.4e-3, 3.4e-3])
+    twin = seen.tokens._replace(saliency=nearer)
+    found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
+    scales = []
+    for near in (None, lambda: twin):
+        tally = Tally(name="a", noise=noise)
+        selector.hold_format(tally, selector.case("photo.png", seen), found, near)
+        scales.append(tally.differences[0].witness.scale)
+    assert scales[0] == 1.0
+    assert scales[1] == pytest.approx((3.4e-3 + HEADROOM * 1e-3 / 16) / (HEADROOM * 1e-3), rel=1e-6)
