@@ -66,6 +66,33 @@ def test_list_names_every_file(vtp, room):
     assert all(row["summary"] for row in rows)
 
 
+@pytest.mark.parametrize("name", rooms.names("pruners"))
+def test_list_of_one_pruner_tells_every_setting(vtp, name):
+    code, out, _ = vtp("list", "pruners", name, "--json")
+    assert code == 0
+    told = json.loads(out)
+    config = rooms.load("pruners", name).Config()
+    assert {one["name"]: one["default"] for one in told["settings"].get("--set", ())} == vars(config)
+    assert all(one["must_be"] and one["meaning"] for one in told["settings"].get("--set", ()))
+    assert "Source:" in told["about"]
+
+
+def test_list_of_one(vtp):
+    code, out, _ = vtp("list", "pruners", "adaptive")
+    assert code == 0
+    for words in ("tau_max", "0.25", "AgilePruner", "must be"):
+        assert words in out
+    assert "workspace_gb" in vtp("list", "backends", "tensorrt")[1]
+    assert "IR 9" in vtp("list", "targets", "onnxruntime-1.17")[1]
+    refused(vtp("list", "pruners", "adaptve"), "did you mean 'adaptive'")
+    refused(vtp("list", "models", "lava"), "did you mean 'llava'")
+
+
+def test_list_without_a_room_is_all_of_them(vtp):
+    told = json.loads(vtp("list", "--json")[1])
+    assert {"pruners", "models", "backends", "benchmarks", "targets"} <= set(told)
+
+
 def test_list_of_nothing(vtp):
     refused(vtp("list", "prunners"), "prunners", "did you mean 'pruners'")
 

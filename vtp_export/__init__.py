@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vtp_export.errors import ArtefactError as ArtefactError
+from vtp_export.errors import ContractError as ContractError
 from vtp_export.errors import ExportError as ExportError
 from vtp_export.errors import ImageError as ImageError
 from vtp_export.errors import ModelError as ModelError
@@ -55,6 +56,7 @@ _HOMES = {
 }
 _ERRORS = [
     "ArtefactError",
+    "ContractError",
     "ExportError",
     "ImageError",
     "ModelError",

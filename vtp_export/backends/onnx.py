@@ -18,6 +18,7 @@ from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError,
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Arrays, Session
+from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class RunOptions:
     tensorrt: on cuda, through ONNX Runtime's TensorRT provider, which builds engines at the first runs and keeps them.
     """
 
-    tensorrt: bool = False
+    tensorrt: bool = either(False, source="this package: a format of its own is for TensorRT")
 
 
 class Backend(base.Backend):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vtp_export.backends import base
-from vtp_export.errors import SpecError, UnavailableError
+from vtp_export.errors import UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
+from vtp_export.settings import check, either, setting
 from vtp_export.spec import Build, EngineRecord
 
 
@@ -28,11 +29,12 @@ class PlanOptions:
         SpecError: the workspace is no number above 0.
     """
 
-    workspace_gb: float | None = None
+    workspace_gb: float | None = setting(
+        None, "a number of gigabytes above 0", lambda value: value > 0, source="TensorRT: all of the device's memory"
+    )
 
     def __post_init__(self) -> None:
-        if self.workspace_gb is not None and not self.workspace_gb > 0:
-            raise SpecError(f"workspace_gb is {self.workspace_gb}; it must be a number of gigabytes above 0")
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class RunOptions:
     cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on.
     """
 
-    cuda_graphs: bool = False
+    cuda_graphs: bool = either(False, source="this package: a capture takes memory of its own")
 
 
 def here() -> EngineRecord:
