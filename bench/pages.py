@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from vtp_export import rooms
+from vtp_export.functional.tokens import KINDS
 from vtp_export.pruners.base import settings_of
 from vtp_export.settings import Setting
 from vtp_export.spec import Candidates
@@ -27,7 +28,9 @@ follows, so that only the overlap is judged, and `validate` says so. The laws ar
 
 Cost: n tokens of d channels, k of them kept; an order of n weights is n x n comparisons. A loop is one operator, so the
 graph does not grow with k, unless it is built for a target without loops (`--loop-free`), where the rounds unroll.
-What a method reads is told at its defaults; settings may change it.
+
+What a method reads is told at its defaults; settings may change it. Of these signals, features are {features}; weights
+of attention are {attention}.
 
 What each does to answers: [comparison.md](comparison.md). What each costs in milliseconds at full size, where it has
 been measured: [bench/RESULTS.md](../bench/RESULTS.md).
@@ -64,7 +67,10 @@ def page() -> str:
         listed = [f"- **{entry}**: {_indented(text)}" for entry, text in entries.items()]
         settings = ["Settings with their defaults:", "", *map(_line, settings_of(name))]
         sections.append("\n".join([f"## {name}", "", about, "", *listed, "", *settings, ""]))
-    return "\n".join([HEAD, *table, "", *sections])
+    kinds = {
+        kind: ", ".join(f"`{name}`" for name in KINDS if KINDS[name] == kind) for kind in ("features", "attention")
+    }
+    return "\n".join([HEAD.format(**kinds), *table, "", *sections])
 
 
 def told(name: str) -> tuple[str, dict[str, str]]:

@@ -261,7 +261,7 @@ def test_compare_refuses(vtp):
     ("arguments", "words"),
     [
         (["no-such-model"], ["no model 'no-such-model'", "toy"]),
-        (["toy", "--keep", "0"], ["keep is 0", "576"]),
+        (["toy", "--keep", "0"], ["keep is 0", "at least 1"]),
         (["toy", "--keep", "-3"], ["keep is -3"]),
         (["toy", "--pruner", "adaptve"], ["adaptve", "did you mean 'adaptive'"]),
         (["toy", "--set", "tau_mx=0.1"], ["tau_mx", "did you mean 'tau_max'"]),

@@ -302,13 +302,23 @@ def test_no_two_formats_are_tried_at_the_same_time():
     assert len(set(ranks)) == len(ranks)
 
 
-@pytest.mark.parametrize("kind", [base.Backend, Session])
-def test_what_is_forgotten_is_said_before_anything_is_made(kind):
-    """A class with all but one of the abstract names cannot be instantiated, and the message names that one."""
-    for forgotten in sorted(kind.__abstractmethods__):
-        body = {name: lambda self, *args: None for name in kind.__abstractmethods__ - {forgotten}}
-        with pytest.raises(TypeError, match=rf"abstract .*{forgotten}"):
-            type("Half", (kind,), body)((), "cpu") if kind is Session else type("Half", (kind,), body)()
+MUST_BE_WRITTEN = [
+    (base.Backend, {"devices", "rank", "source", "main", "missing", "build", "open"}),
+    (Session, {"_run", "_close"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "forgotten"), [(kind, name) for kind, names in MUST_BE_WRITTEN for name in sorted(names)]
+)
+def test_a_class_that_forgets_something_cannot_be_used(kind, forgotten):
+    names = dict(MUST_BE_WRITTEN)[kind]
+    half = type("Half", (kind,), {name: lambda self, *args: None for name in names - {forgotten}})
+    whole = type("Whole", (kind,), {name: lambda self, *args: None for name in names})
+    arguments = ((), "cpu") if kind is Session else ()
+    assert whole(*arguments)
+    with pytest.raises(TypeError, match=rf"abstract .*{forgotten}"):
+        half(*arguments)
 
 
 @pytest.mark.parametrize("name", rooms.names("backends"))

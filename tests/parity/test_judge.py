@@ -13,7 +13,7 @@ from vtp_export.parity.judge import judge_of
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.witness import HEADROOM, Noise
 
-NOISE = Noise(1e-6, 1e-6)
+NOISE = Noise({"hidden": 1e-6, "saliency": 1e-6})
 KEEP = 4
 
 
@@ -56,7 +56,7 @@ def selector(model):
 @pytest.mark.parametrize(("gap", "explained"), [(0.5, True), (2 * HEADROOM * 0.99, True), (2 * HEADROOM * 1.01, False)])
 def test_a_tie_within_the_noise_is_explained(selector, gap, explained):
     """Both weights may move, so a gap of twice the noise with its headroom can close and no wider one."""
-    seen = ranked(selector, gap * NOISE.saliency)
+    seen = ranked(selector, gap * NOISE.sizes["saliency"])
     found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
     assert seen.result.kept.tolist() == [0, 1, 2, 3]
     comparison = judged(selector.hold_format, selector.case("photo.png", seen), found)
@@ -66,12 +66,14 @@ def test_a_tie_within_the_noise_is_explained(selector, gap, explained):
 
 
 def test_a_witness_tells_how_far_it_moved(selector):
-    seen = ranked(selector, 0.9 * NOISE.saliency)
+    seen = ranked(selector, 0.9 * NOISE.sizes["saliency"])
     found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
     tally = Tally(name="a", noise=NOISE)
     selector.hold_format(tally, selector.case("photo.png", seen), found)
     witness = tally.differences[0].witness
-    assert witness.scale == 0.25 and witness.saliency == pytest.approx(HEADROOM * NOISE.saliency / 4)
+    assert witness.scale == 0.25 and witness.moved.sizes["saliency"] == pytest.approx(
+        HEADROOM * NOISE.sizes["saliency"] / 4
+    )
 
 
 PLANTED = {
@@ -135,7 +137,7 @@ def test_a_wrong_mixture_under_the_right_anchors_fails(merging):
 
 def test_the_way_begins_at_the_twin(selector):
     """From signals in the artefact's precision the rest of the way is shorter, and both ways count."""
-    noise = Noise(1e-3, 1e-6)
+    noise = Noise({"hidden": 1e-6, "saliency": 1e-3})
     seen = ranked(selector, 7e-3)  # a saliency of each, moved by 4e-3, closes at most 8e-3
     nearer = seen.tokens.saliency.clone()
     nearer[0, 3:5] += torch.tensor([-3.4e-3, 3.4e-3])

@@ -18,7 +18,7 @@ RIGHT = Kept(
     erank=40.0,
     attention_entropy=3.0,
 )
-WITNESS = Witness(0.25, 1e-7, 1e-7)
+WITNESS = Witness(0.25, Noise({"saliency": 1e-7}))
 
 
 def changed(**fields):
@@ -32,7 +32,7 @@ def token(value, at=(0, 0)):
 
 
 def verdict(found, expected=RIGHT, explain=None, precision="fp32"):
-    tally = Tally(name="a against b", noise=Noise(0.0, 0.0), gates=GATES[precision])
+    tally = Tally(name="a against b", noise=Noise({}), gates=GATES[precision])
     tally.add("photo.png", expected, RIGHT if found is None else found, *([] if explain is None else [explain]))
     return tally.done()
 
@@ -109,7 +109,7 @@ def test_what_is_not_measured_is_not_compared():
 
 
 def test_the_worst_image_decides():
-    tally = Tally(name="a against b", noise=Noise(0.0, 0.0))
+    tally = Tally(name="a against b", noise=Noise({}))
     for found in (RIGHT, changed(erank=44.0), RIGHT):
         tally.add("photo.png", RIGHT, found)
     assert tally.done().erank_error == pytest.approx(0.1)
@@ -118,7 +118,7 @@ def test_the_worst_image_decides():
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("measured", ["erank", "attention_entropy"])
 def test_a_number_that_is_none_is_not_lost_among_others(measured, place):
-    tally = Tally(name="a against b", noise=Noise(0.0, 0.0))
+    tally = Tally(name="a against b", noise=Noise({}))
     results = [RIGHT, RIGHT]
     results[place] = changed(**{measured: float("nan")})
     for found in results:
@@ -128,7 +128,7 @@ def test_a_number_that_is_none_is_not_lost_among_others(measured, place):
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_token_that_is_no_number_is_not_lost_among_others(place):
-    tally = Tally(name="a against b", noise=Noise(0.0, 0.0))
+    tally = Tally(name="a against b", noise=Noise({}))
     results = [RIGHT, RIGHT]
     results[place] = token(np.nan)
     for found in results:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import numpy as np
@@ -214,16 +215,22 @@ def test_the_noise_of_a_coarser_precision_is_larger(graph, pixels):
     eager, pixels = EagerSession(graph), pixels.numpy()
     twins = [EagerSession(lowered(graph, PrecisionRecord(name=name))) for name in ("fp16", "bf16")]
     noises = [tower_noise(eager, pixels, twin) for twin in (None, *twins)]
-    assert noises[0].distance < noises[1].distance < noises[2].distance
-    assert noises[0].saliency < noises[1].saliency < noises[2].saliency
+    for signal in ("hidden", "projected", "saliency"):
+        fp32, fp16, int8 = (noise.sizes[signal] for noise in noises)
+        assert fp32 < fp16 < int8
 
 
 def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
-    noise = Noise(1.0, 1.0)
-    assert beside(Witness(0.0, 0.0, 0.0), Noise(0.5, 2.0), noise) == Witness(2.0 / HEADROOM, 0.5, 2.0)
-    assert beside(Witness(0.5, 2.0, 2.0), Noise(0.0, 1.0), noise) == Witness(3.0 / HEADROOM, 2.0, 3.0)
-    assert beside(Witness(0.0, 0.0, 0.0), Noise(0.0, 4.01), noise) is None
-    assert beside(Witness(0.0, 0.0, 0.0), Noise(0.1, 0.0), Noise(0.0, 1.0)) is None
+    def both(saliency, projected):
+        return Noise({"saliency": saliency, "projected": projected})
+
+    still = Witness(0.0, both(0.0, 0.0))
+    assert beside(still, both(0.5, 2.0), both(1.0, 1.0)) == Witness(2.0 / HEADROOM, both(0.5, 2.0))
+    found = Witness(0.5, both(2.0, 2.0))
+    assert beside(found, both(0.0, 1.0), both(1.0, 1.0)) == Witness(3.0 / HEADROOM, both(2.0, 3.0))
+    assert beside(still, both(0.0, 4.01), both(1.0, 1.0)) is None
+    assert beside(still, both(0.1, 0.0), both(0.0, 1.0)) is None
+    assert beside(still, both(math.nan, 0.0), both(1.0, 1.0)) is None
 
 
 def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path, monkeypatch):

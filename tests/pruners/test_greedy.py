@@ -155,7 +155,8 @@ def judge(setting: str, count: int, keep_of) -> None:
                 differences += 1
                 noise = arithmetic_noise(tokens)
                 # Sums of a few hundred weights round too, by a few units of their last place.
-                noise = Noise(4 * float(np.spacing(saliency.max())), max(noise.distance, 2.0**-22))
+                sizes = {name: max(noise.sizes[name], 2.0**-22) for name in ("hidden", "projected")}
+                noise = Noise({"saliency": 4 * float(np.spacing(saliency.max())), **sizes})
                 assert witness(select, settings, signals, np.asarray(kept), noise, []) is not None, (
                     f"{kind}: {kept.tolist()} is not {reference.tolist()}, and no rounding explains it"
                 )

@@ -4,7 +4,6 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.jit._trace import TracerWarning
 
 
 def static_size(values: Tensor, axis: int) -> int:
@@ -19,7 +18,7 @@ def static_size(values: Tensor, axis: int) -> int:
         3
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # of torch.jit's docs
         return int(values.shape[axis])
 
 

@@ -1,8 +1,9 @@
 """What a tower hands to a pruner, and what a pruner hands back."""
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from torch import Tensor
+if TYPE_CHECKING:  # what only names the signals needs no torch
+    from torch import Tensor
 
 Kind = Literal["features", "attention", "beside"]
 """features: (b, n, .) a vector of each candidate. attention: (b, n) a weight of each. beside: (b, 1, .) of none."""
@@ -25,16 +26,16 @@ class Tokens(NamedTuple):
     following_saliency: (b, n) CLS row of that layer's attention, taken as one head of width dv.
     """
 
-    hidden: Tensor
-    projected: Tensor | None = None
-    saliency: Tensor | None = None
-    cls: Tensor | None = None
-    keys: Tensor | None = None
-    received: Tensor | None = None
-    early_saliency: Tensor | None = None
-    early_received: Tensor | None = None
-    following_keys: Tensor | None = None
-    following_saliency: Tensor | None = None
+    hidden: "Tensor"
+    projected: "Tensor | None" = None
+    saliency: "Tensor | None" = None
+    cls: "Tensor | None" = None
+    keys: "Tensor | None" = None
+    received: "Tensor | None" = None
+    early_saliency: "Tensor | None" = None
+    early_received: "Tensor | None" = None
+    following_keys: "Tensor | None" = None
+    following_saliency: "Tensor | None" = None
 
 
 KINDS: dict[str, Kind] = {
@@ -64,8 +65,8 @@ class Selection(NamedTuple):
     attention_entropy: (b,) in nats, or None when the method did not need it.
     """
 
-    kept: Tensor
-    mix: Tensor | None = None
-    num_kept: Tensor | None = None
-    erank: Tensor | None = None
-    attention_entropy: Tensor | None = None
+    kept: "Tensor"
+    mix: "Tensor | None" = None
+    num_kept: "Tensor | None" = None
+    erank: "Tensor | None" = None
+    attention_entropy: "Tensor | None" = None

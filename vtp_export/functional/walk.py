@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops.while_loop import while_loop
 
 from vtp_export.functional.ranking import positions
 
@@ -28,7 +27,7 @@ def repeat(step: Step, state: Tensor, rounds: int, loop: bool) -> Tensor:
         def body(turn: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
             return turn + 1, step(turn, current)
 
-        _, state = while_loop(lambda turn, _: turn < rounds, body, (torch.tensor(0), state))
+        _, state = torch.while_loop(lambda turn, _: turn < rounds, body, (torch.tensor(0), state))
         return state
     for turn in range(rounds):
         state = step(turn, state)

@@ -4,15 +4,13 @@ Measured on the very run that is judged, by running a few images again: in float
 float32, as the eager graph in its precision, the twin.
 """
 
-import dataclasses
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import cosine_distance
-from vtp_export.functional.tokens import Tokens
+from vtp_export.functional.tokens import KINDS, Tokens
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.witness import Noise
 from vtp_export.reference.base import Signals
@@ -40,26 +38,25 @@ def tower_noise(eager: EagerSession, pixels: np.ndarray, twin: EagerSession | No
     other = EagerSession(eager.graph, dtype=torch.float64) if twin is None else twin
     found = [deviation(eager.encode(image), other.encode(image)) for image in np.split(pixels, len(pixels))]
     # NumPy's maximum, because Python's may lose a NaN.
-    return Noise(*(float(np.max(column)) for column in zip(*map(dataclasses.astuple, found), strict=True)))
+    return Noise({name: float(np.max([one.sizes[name] for one in found])) for name in found[0].sizes})
 
 
 def deviation(tokens: Tokens, others: Tokens) -> Noise:
-    """How far the signals of the same images lie apart."""
-    saliency = 0.0
-    for mine, theirs in zip(tokens, others, strict=True):
-        if mine is not None and theirs is not None and mine.dim() == 2:  # attention of one kind or another
-            saliency = float(np.maximum(saliency, float((mine.double() - theirs.double()).abs().max())))
-    return Noise(saliency, float((_distances(tokens) - _distances(others)).abs().max()))
+    """How far the signals of the same images lie apart; what stands beside the candidates decides nothing."""
+    sizes = {}
+    for name, kind in KINDS.items():
+        pair = getattr(tokens, name), getattr(others, name)
+        if kind != "beside" and all(signal is not None for signal in pair):
+            one, other = (_distances(signal) if kind == "features" else signal.double() for signal in pair)
+            sizes[name] = float((one - other).abs().max())
+    return Noise(sizes)
 
 
 def arithmetic_noise(tokens: Tokens) -> Noise:
     """What float32 does inside a pruner whose input is given: distances of the same features in both widths."""
-    wide = tokens._replace(
-        hidden=tokens.hidden.double(), projected=None if tokens.projected is None else tokens.projected.double()
-    )
-    return Noise(0.0, float((_distances(tokens) - _distances(wide)).abs().max()))
+    wide = Tokens(*(None if signal is None else signal.double() for signal in tokens))  # type: ignore[arg-type]
+    return deviation(tokens, wide)
 
 
-def _distances(tokens: Tokens) -> Tensor:
-    features = tokens.hidden if tokens.projected is None else tokens.projected
+def _distances(features: Tensor) -> Tensor:
     return cosine_distance(at_least_float32(features)).double()

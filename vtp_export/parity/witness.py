@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtp_export.functional.tokens import KINDS
 from vtp_export.reference.base import Outcome, Settings, Signals
 
 Select = Callable[[Signals, Settings], Outcome]
@@ -26,14 +27,22 @@ DRAWS = 48
 
 @dataclass(frozen=True)
 class Noise:
-    """Largest deviation seen between precisions, headroom not included.
+    """Largest deviation of each signal between precisions, headroom not included.
 
-    saliency: absolute, of a single weight of attention.
-    distance: absolute, of a cosine distance between two tokens.
+    sizes: by signal; of attention the absolute one of a single weight, of features that of a cosine distance between
+        two tokens.
     """
 
-    saliency: float
-    distance: float
+    sizes: dict[str, float]
+
+    def times(self, factor: float) -> "Noise":
+        """As many times as large."""
+        return Noise({name: size * factor for name, size in self.sizes.items()})
+
+    @property
+    def finite(self) -> bool:
+        """Whether no signal overflows."""
+        return all(map(math.isfinite, self.sizes.values()))
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,11 @@ class Witness:
     """A movement of the inputs that reproduces a selection.
 
     scale: its size as a share of the allowed noise (headroom included), at most 1.
-    saliency, distance: the same in the units of `Noise`.
+    moved: how far each signal.
     """
 
     scale: float
-    saliency: float
-    distance: float
+    moved: Noise
 
 
 def witness(
@@ -63,17 +71,17 @@ def witness(
         complexities: values of erank or entropy that were reported for this image; each was checked against the
             reference on its own, and any of them may be the one the decision was made with.
     """
-    if not math.isfinite(noise.saliency + noise.distance):
+    if not noise.finite:
         return None  # a precision that overflows explains nothing
     generator = np.random.default_rng(0)
     choices: list[float | None] = list(complexities) or [None]
     for scale in (0.0, *SCALES):
-        size = Noise(noise.saliency * HEADROOM * scale, noise.distance * HEADROOM * scale)
+        size = noise.times(HEADROOM * scale)
         for draw in range(DRAWS if scale else len(choices)):
             moved = _moved(signals, kept, size, generator, lean=draw % 2 == 0)
             moved = dataclasses.replace(moved, complexity=choices[draw % len(choices)])
             if np.array_equal(select(moved, settings).kept, kept):
-                return Witness(scale, size.saliency, size.distance)
+                return Witness(scale, size)
     return None
 
 
@@ -85,33 +93,31 @@ def beside(found: Witness, moved: Noise, noise: Noise) -> Witness | None:
         moved: how far that start lies from the true signals.
         noise: measured; up to `HEADROOM` times it may be moved.
     """
-    saliency, distance = found.saliency + moved.saliency, found.distance + moved.distance
-    shares = [
-        size / (HEADROOM * allowed) if allowed else math.inf
-        for size, allowed in ((saliency, noise.saliency), (distance, noise.distance))
-        if size > 0
-    ]
+    both = Noise({name: size + found.moved.sizes.get(name, 0.0) for name, size in moved.sizes.items()})
+    if not both.finite:
+        return None
+    allowed = noise.times(HEADROOM).sizes
+    shares = [size / allowed[name] if allowed.get(name) else math.inf for name, size in both.sizes.items() if size > 0]
     scale = max(shares, default=0.0)
-    return Witness(scale, saliency, distance) if scale <= 1 and math.isfinite(saliency + distance) else None
+    return Witness(scale, both) if scale <= 1 else None
 
 
 def _moved(signals: Signals, kept: np.ndarray, size: Noise, generator: np.random.Generator, lean: bool) -> Signals:
-    """Signals moved by at most `size`; `lean` pushes every weight of attention towards what was kept."""
-    if size.saliency == size.distance == 0:
+    """Signals moved by at most `size`; `lean` pushes every weight of saliency towards what was kept."""
+    if not any(size.sizes.values()):
         return signals
-    saliency = signals.saliency
-    if saliency is not None:
-        favour = np.full(signals.n, -1.0)
-        favour[kept[kept >= 0]] = 1.0  # -1: CLS, or another token without a place
-        push = favour if lean else generator.uniform(-1, 1, signals.n)
-        saliency = saliency + size.saliency * push
-    moved: dict[str, np.ndarray | None] = {"saliency": saliency}
-    for name, signal in vars(signals).items():
-        if isinstance(signal, np.ndarray) and name != "saliency":
-            if signal.ndim == 2:
-                moved[name] = _shaken(signal, size.distance, generator)
-            else:
-                moved[name] = signal + size.saliency * generator.uniform(-1, 1, signal.shape)
+    favour = np.full(signals.n, -1.0)
+    favour[kept[kept >= 0]] = 1.0  # -1: CLS, or another token without a place
+    moved: dict[str, np.ndarray] = {}
+    for name, kind in sorted(KINDS.items(), key=lambda signal: signal[0] != "saliency"):
+        signal, most = getattr(signals, name), size.sizes.get(name, 0.0)
+        if signal is None or kind == "beside":
+            continue
+        if kind == "features":
+            moved[name] = _shaken(signal, most, generator)
+        else:
+            push = favour if lean and name == "saliency" else generator.uniform(-1, 1, signals.n)
+            moved[name] = signal + most * push
     return dataclasses.replace(signals, **moved)  # type: ignore[arg-type]
 
 

@@ -7,8 +7,8 @@ symmetric, as TensorRT wants it.
 """
 
 import torch
+import torch.ao.quantization.fx  # registers torch.ops.quantized_decomposed
 from torch import Tensor, nn
-from torch.ao.quantization.fx import _decomposed  # noqa: F401  (registers torch.ops.quantized_decomposed)
 
 STEPS = 127
 """Largest magnitude on the grid of weights; -128 is not used, so that it is symmetric."""
