@@ -365,7 +365,7 @@ def test_a_plan_that_tensorrt_does_not_read_back_is_not_kept(artefact, tmp_path,
 
 @pytest.mark.parametrize("workspace", [0.0, -1.0, float("nan")])
 def test_a_workspace_that_is_none_is_refused(artefact, workspace):
-    with pytest.raises(SpecError, match=r"workspace_gb is .*; it must be a number of gigabytes above 0"):
+    with pytest.raises(SpecError, match=r"workspace_gb is .*; it must be a positive number"):
         build(artefact, options={"workspace_gb": workspace})
 
 

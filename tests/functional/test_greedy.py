@@ -3,15 +3,9 @@
 import pytest
 import torch
 
-from vtp_export.functional.greedy import (
-    best,
-    cosines,
-    farthest_first,
-    largest_determinant,
-    of_originals,
-    originals,
-    rows_of,
-)
+from vtp_export.functional.greedy import farthest_first, largest_determinant, rows_of
+from vtp_export.functional.ranking import best
+from vtp_export.functional.similarity import cosines, of_originals, originals
 
 
 def test_cosines_of_equal_tokens_are_equal_and_zero_tokens_are_orthogonal():

@@ -26,6 +26,7 @@ from vtp_export.progress import silent
 from vtp_export.pruners import adaptive
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
+from vtp_export.settings import described
 from vtp_export.spec import BatchRange, Build, FileRecord, TensorSpec
 
 ROOT = Path(__file__).parent.parent.parent
@@ -327,3 +328,4 @@ def test_options_are_frozen_and_have_defaults(name, kind):
     options = getattr(backend(name), kind)
     assert dataclasses.is_dataclass(options) and options.__dataclass_params__.frozen
     options()
+    assert [setting.name for setting in described(options)] == [field.name for field in dataclasses.fields(options)]

@@ -71,12 +71,17 @@ from pathlib import Path
 
 from vtp_export import rooms
 from vtp_export.backends import base
-from vtp_export.errors import UnavailableError
+from vtp_export.settings import between
 
 
 @dataclass(frozen=True)
-class ZipOptions:
-    level: int = 6
+class ZipOptions(base.FormatOptions):
+    """How it is zipped.
+
+    level: how hard it tries.
+    """
+
+    level: int = between(6, 1, 9, source="gzip")
 
 
 class Backend(base.Backend):

@@ -20,6 +20,7 @@ from vtp_export.progress import Progress
 from vtp_export.runtime.artefact import record_files
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
+from vtp_export.settings import check
 from vtp_export.spec import Build, EngineRecord
 
 IDENTITY = "vtp_export.manifest"
@@ -27,8 +28,12 @@ IDENTITY = "vtp_export.manifest"
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """For a format that has none."""
+class FormatOptions:
+    """Of a format that has none; those of others derive from it, and declare what can be set (see `settings.py`)."""
+
+    def __post_init__(self) -> None:
+        """Hold every option to its rule."""
+        check(self)
 
 
 class Backend(ABC):
@@ -38,13 +43,13 @@ class Backend(ABC):
     """Whether its graphs may have the loop operator; without, the rounds of greedy methods are unrolled."""
 
     int8: ClassVar[tuple[str, ...]] = ()
-    """Forms of int8 that a graph for this format may hold: "dynamic", "static" (see `graphs.int8`), the usual first."""
+    """Forms of int8 that a graph for it may hold: "dynamic", "static" (see `precision.int8`), the usual first."""
 
-    Options: ClassVar[type[Any]] = NoOptions
-    """Frozen dataclass of what can be set when a build is opened; every field has a default."""
+    Options: ClassVar[type[FormatOptions]] = FormatOptions
+    """What can be set when a build is opened."""
 
-    BuildOptions: ClassVar[type[Any]] = NoOptions
-    """Frozen dataclass of what can be set when it is built; every field has a default."""
+    BuildOptions: ClassVar[type[FormatOptions]] = FormatOptions
+    """What can be set when it is built."""
 
     @property
     @abstractmethod

@@ -32,13 +32,13 @@ EXTERNAL_ABOVE = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(base.FormatOptions):
     """How the file is run.
 
     tensorrt: on cuda, through ONNX Runtime's TensorRT provider, which builds engines at the first runs and keeps them.
     """
 
-    tensorrt: bool = either(False, source="this package: a format of its own is for TensorRT")
+    tensorrt: bool = either(False, source="this package")
 
 
 class Backend(base.Backend):

@@ -15,36 +15,29 @@ from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
-from vtp_export.settings import check, either, setting
+from vtp_export.settings import either, positive
 from vtp_export.spec import Build, EngineRecord
 
 
 @dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(base.FormatOptions):
     """How a plan is built.
 
     workspace_gb: most device memory that one kernel may use for itself, in GB; None leaves it to TensorRT.
-
-    Raises:
-        SpecError: the workspace is no number above 0.
     """
 
-    workspace_gb: float | None = setting(
-        None, "a number of gigabytes above 0", lambda value: value > 0, source="TensorRT: all of the device's memory"
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
+    workspace_gb: float | None = positive(None, source="TensorRT decides")
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(base.FormatOptions):
     """How a plan is run.
 
-    cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on.
+    cuda_graphs: capture the work of each batch size at its second run, and launch the capture from then on; each batch
+        size then takes the memory of a context of its own.
     """
 
-    cuda_graphs: bool = either(False, source="this package: a capture takes memory of its own")
+    cuda_graphs: bool = either(False, source="this package")
 
 
 def here() -> EngineRecord:

@@ -49,7 +49,7 @@ class Backend(base.Backend):
         return self.built(folder)
 
     def open(
-        self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.NoOptions
+        self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.FormatOptions
     ) -> Session:
         """Load onto the CPU or a CUDA device."""
         prepare(device, threads)

@@ -1,4 +1,4 @@
-"""Commands that make something: export, plan, calibrate."""
+"""Commands that make something: export, build, calibrate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import best
+from vtp_export.functional.ranking import best
 from vtp_export.functional.sizes import static_size
 
 

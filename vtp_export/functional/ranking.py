@@ -51,3 +51,20 @@ def everything(like: Tensor) -> Tensor:
     """All positions of (b, n, ...) candidates: (b, n) int64."""
     batch, n = like.shape[0], like.shape[1]
     return torch.arange(n, device=like.device).expand(batch, n)
+
+
+def best(score: Tensor) -> Tensor:
+    """Position of the largest score, the lowest where several are equal.
+
+    Args:
+        score: (..., n).
+
+    Returns:
+        (...,) int64. The operator that looks for it sees one largest value, so no runtime has a tie to break.
+
+    Example:
+        >>> best(torch.tensor([[1.0, 3.0, 3.0]])).tolist()
+        [1]
+    """
+    turn = torch.arange(score.shape[-1], 0, -1, device=score.device, dtype=torch.float32)
+    return torch.where(score == score.amax(-1, keepdim=True), turn, 0.0).argmax(-1)

@@ -11,16 +11,13 @@ from vtp_export.benchmarks.base import Benchmark, batched
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.devices import prepare
-from vtp_export.functional.erank import effective_rank
-from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.similarity import spectral_gram
 from vtp_export.graphs.assembly import load_model
 from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
+from vtp_export.pruners._complexity import complexity_of
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import write_atomically
@@ -101,12 +98,10 @@ def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[dict[str, float]]:
     like = next(model.module.parameters())
     with torch.inference_mode():
         tokens = model.frontend.encode(torch.from_numpy(pixels).to(like.device), MEASURED)
-        assert tokens.projected is not None and tokens.saliency is not None
-        features = at_least_float32(tokens.projected)
         columns = {
-            "erank": effective_rank(*spectral_gram(features, True)),
-            "erank_uncentred": effective_rank(*spectral_gram(features, False)),
-            "attention_entropy": attention_entropy(at_least_float32(tokens.saliency)),
+            "erank": complexity_of("erank", tokens, True),
+            "erank_uncentred": complexity_of("erank", tokens, False),
+            "attention_entropy": complexity_of("entropy", tokens),
         }
     return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
 

@@ -13,9 +13,6 @@ from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.devices import prepare
-from vtp_export.functional.erank import effective_rank as erank_of_gram
-from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
@@ -25,6 +22,7 @@ from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
+from vtp_export.pruners._complexity import complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.preprocess import pixel_values
@@ -146,9 +144,7 @@ def _contenders(
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
     tokens = session.encode(pixels, COMPLEXITY)
-    assert tokens.projected is not None and tokens.saliency is not None
-    erank = erank_of_gram(*spectral_gram(at_least_float32(tokens.projected), True))
-    return float(erank[0]), float(attention_entropy(at_least_float32(tokens.saliency))[0])
+    return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
 
 
 def _ask(

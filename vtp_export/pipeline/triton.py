@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import BACKENDS, Serving, config, depends_on_the_batch
 from vtp_export.progress import Progress, silent
@@ -55,7 +56,12 @@ def triton(
         raise SpecError(f"the name '{base}' must be letters, digits, '.', '_' and '-'; choose one with --name")
     if queue_delay_us < 0:
         raise SpecError(f"the queue delay is {queue_delay_us}; it must be 0 or more microseconds")
-    formats = [fmt for fmt in artefact.manifest.formats() if fmt in BACKENDS and not (cpu and fmt == "tensorrt")]
+    device = "cpu" if cpu else "cuda"
+    formats = [
+        fmt
+        for fmt in artefact.manifest.formats()
+        if fmt in BACKENDS and device in rooms.load("backends", fmt).Backend.devices
+    ]
     if not formats:
         has = ", ".join(artefact.manifest.formats())
         raise ArtefactError(f"Triton serves {' and '.join(BACKENDS)} (tensorrt on GPUs), and '{folder}' has: {has}")

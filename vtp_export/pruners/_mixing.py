@@ -19,17 +19,11 @@ import torch
 from torch import Tensor
 
 from vtp_export.errors import SpecError
-from vtp_export.functional.attention import attention_entropy
-from vtp_export.functional.erank import effective_rank
-from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pruners import base
+from vtp_export.pruners._complexity import KINDS, calibrated, complexity_of
 from vtp_export.settings import between, either, number, one_of, setting
 from vtp_export.spec import CalibrationRecord
-
-ENDS = {"erank": (49.0, 109.0), "entropy": (4.39, 4.90)}
-"""Lowest and highest mean over a data set (paper, Table 4), CLIP ViT-L/14-336."""
 
 NEARLY_WHOLE = 2.0**-12
 """A product this little below a whole number counts as one, so that rounding does not decide."""
@@ -51,7 +45,7 @@ class MixConfig(base.Config):
     ratio: str = setting(
         "0.5", "adaptive, inverse or a number from 0 to 1", lambda ratio: _is_ratio(ratio), source="VisPruner's release"
     )
-    complexity: str = one_of("erank", *ENDS, source="the paper")
+    complexity: str = one_of("erank", *KINDS, source="the paper")
     low: float | None = number(None, source=f"{CALIBRATED} (quantile 0.1), else the paper's Table 4")
     high: float | None = number(None, source=f"{CALIBRATED} (quantile 0.9), else the paper's Table 4")
     most: float = between(0.75, 0, 1, source="this package: evenly about VisPruner's ratio")
@@ -76,25 +70,23 @@ class MixConfig(base.Config):
     @property
     def ends(self) -> tuple[float, float]:
         """The ends in force."""
-        low, high = ENDS[self.complexity]
-        return low if self.low is None else self.low, high if self.high is None else self.high
+        kind = KINDS[self.complexity]
+        return kind.low if self.low is None else self.low, kind.high if self.high is None else self.high
 
     @property
     def measures(self) -> tuple[str, ...]:
         """What the ratio is a function of."""
-        if self.fixed is not None:
-            return ()
-        return ("erank",) if self.complexity == "erank" else ("attention_entropy",)
+        return () if self.fixed is not None else (KINDS[self.complexity].output,)
 
     @property
     def stage(self) -> base.Stage:
         """Where a selector gathers: from the projected tokens when they are there anyway."""
-        return "projected" if "erank" in self.measures else "hidden"
+        return "projected" if "projected" in self.reads else "hidden"
 
     @property
     def reads(self) -> frozenset[str]:
         """What the ratio needs."""
-        return frozenset({"projected"} if "erank" in self.measures else ())
+        return frozenset() if self.fixed is not None else frozenset({KINDS[self.complexity].signal})
 
     def counts(self, keep: int) -> range:
         """The numbers of tokens that attention may choose."""
@@ -108,8 +100,7 @@ class MixConfig(base.Config):
         ends = dict(zip(("low", "high"), self.ends, strict=True))
         origins = dict.fromkeys(ends, "mean over a data set, paper Table 4")
         if calibration is not None:
-            erank = calibration.erank if self.center else calibration.erank_uncentred
-            measured = erank if self.complexity == "erank" else calibration.attention_entropy
+            measured = calibrated(self.complexity, calibration, self.center)
             for name, share in (("low", "0.1"), ("high", "0.9")):
                 ends[name], origins[name] = measured.quantiles[share], f"quantile {share}, {calibration.source}"
         for name in ends:
@@ -144,12 +135,8 @@ def attention_count(config: MixConfig, keep: int, tokens: Tokens) -> tuple[Tenso
     assert tokens.saliency is not None
     if config.fixed is not None:
         return torch.full_like(tokens.saliency[:, 0], _whole(keep * config.fixed), dtype=torch.int64), None
-    if config.complexity == "erank":
-        assert tokens.projected is not None
-        complexity = effective_rank(*spectral_gram(at_least_float32(tokens.projected), config.center))
-    else:
-        complexity = attention_entropy(at_least_float32(tokens.saliency))
+    measured = complexity_of(config.complexity, tokens, config.center)
     low, high = config.ends
     simple, complex_ = (config.most, config.least) if config.ratio == "adaptive" else (config.least, config.most)
-    share = simple + (complex_ - simple) * ((complexity - low) / (high - low)).clamp(0, 1)
-    return (keep * share + NEARLY_WHOLE).floor().long(), complexity
+    share = simple + (complex_ - simple) * ((measured - low) / (high - low)).clamp(0, 1)
+    return (keep * share + NEARLY_WHOLE).floor().long(), measured

@@ -31,22 +31,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.attention import attention_entropy
-from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank
-from vtp_export.functional.similarity import cosine_distance, spectral_gram
+from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners import base
+from vtp_export.pruners._complexity import KINDS, calibrated, complexity_of
 from vtp_export.settings import at_least, between, either, one_of, positive
 from vtp_export.spec import CalibrationRecord, Candidates
-
-RELEASED_ERANK = 90.0
-"""`ERANK_AVG_REF` of the release."""
-
-PAPER_ENTROPY = 4.80
-"""Mean attention entropy of CLIP ViT-L/14-336 over MME (appendix D), in nats."""
 
 FLOOR = 0.8
 """Smallest share of the budget under the adaptive count (appendix B.5)."""
@@ -67,7 +60,7 @@ class Config(base.Config):
     ceiling: most tokens under the adaptive count, as a multiple of keep.
     """
 
-    complexity: str = one_of("erank", "erank", "entropy", source="the paper")
+    complexity: str = one_of("erank", *KINDS, source="the paper")
     reference: float | None = positive(
         None, source="the calibration record (mean), else the release (erank) or the paper's appendix D (entropy)"
     )
@@ -83,7 +76,7 @@ class Config(base.Config):
         """The reference in force."""
         if self.reference is not None:
             return self.reference
-        return RELEASED_ERANK if self.complexity == "erank" else PAPER_ENTROPY
+        return KINDS[self.complexity].average
 
     @property
     def uses_complexity(self) -> bool:
@@ -95,11 +88,9 @@ class Config(base.Config):
         if self.reference is not None:
             return self, {"reference": "set by the user"}
         if calibration is not None:
-            erank = calibration.erank if self.center else calibration.erank_uncentred
-            measured = erank if self.complexity == "erank" else calibration.attention_entropy
-            return dataclasses.replace(self, reference=measured.mean), {"reference": f"mean, {calibration.source}"}
-        origin = "ERANK_AVG_REF of the release" if self.complexity == "erank" else "mean over MME, paper appendix D"
-        return dataclasses.replace(self, reference=self.average), {"reference": origin}
+            mean = calibrated(self.complexity, calibration, self.center).mean
+            return dataclasses.replace(self, reference=mean), {"reference": f"mean, {calibration.source}"}
+        return dataclasses.replace(self, reference=self.average), {"reference": KINDS[self.complexity].origin}
 
 
 def needs(config: Config) -> frozenset[str]:
@@ -115,12 +106,11 @@ class Pruner(base.Pruner):
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
         most = math.floor(self.keep * config.ceiling) if config.count == "adaptive" else self.keep
-        used = "erank" if config.complexity == "erank" else "attention_entropy"
         self.method = base.Method(
             slots=min(candidates.n, most),
             needs=needs(config),
             stage="projected",
-            measures=(used,) if config.uses_complexity else (),
+            measures=(KINDS[config.complexity].output,) if config.uses_complexity else (),
         )
 
     def forward(self, tokens: Tokens) -> Selection:
@@ -128,24 +118,19 @@ class Pruner(base.Pruner):
         assert tokens.saliency is not None and tokens.projected is not None
         config = self.config
         saliency, features = at_least_float32(tokens.saliency), at_least_float32(tokens.projected)
-        complexity = self._complexity(saliency, features)  # (b,)
+        if config.uses_complexity:
+            measured = complexity_of(config.complexity, tokens, config.center)  # (b,)
+        else:
+            measured = torch.full_like(saliency[:, 0], config.average)
         rank = descending_rank(saliency)
-        near = cosine_distance(features) < self._threshold(rank, complexity)[:, :, None]
-        budget = self._budget(complexity)  # (b,)
+        near = cosine_distance(features) < self._threshold(rank, measured)[:, :, None]
+        budget = self._budget(measured)  # (b,)
         kept = greedy_walk(rank, near, budget, self.method.slots, self.loop)
         return Selection(
             kept,
             num_kept=budget.long() if config.count == "adaptive" else None,
-            erank=complexity if "erank" in self.method.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
+            **dict.fromkeys(self.method.measures, measured),
         )
-
-    def _complexity(self, saliency: Tensor, features: Tensor) -> Tensor:
-        if "erank" in self.method.measures:
-            return effective_rank(*spectral_gram(features, self.config.center))
-        if "attention_entropy" in self.method.measures:
-            return attention_entropy(saliency)
-        return torch.full_like(saliency[:, 0], self.config.average)
 
     def _threshold(self, rank: Tensor, complexity: Tensor) -> Tensor:
         """The threshold of every candidate, (b, n)."""

@@ -92,7 +92,7 @@ class Pruner(nn.Module):
     Args:
         config: resolved.
         candidates: what it chooses from; a budget above their number is cut down to it.
-        loop: whether rounds may be one loop operator (`functional.walk.repeat`); otherwise they unroll.
+        loop: whether rounds may be one loop operator (`functional.loop.repeat`); otherwise they unroll.
     """
 
     method: Method

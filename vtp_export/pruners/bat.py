@@ -28,13 +28,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import best, cosines, snapped
+from vtp_export.functional.loop import repeat
 from vtp_export.functional.merging import mixture, nearest_chosen
 from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.ranking import best, descending_rank, positions
+from vtp_export.functional.similarity import cosines, snapped
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.functional.walk import repeat
 from vtp_export.pruners import base
 from vtp_export.pruners._mixing import MixConfig, attention_count
 from vtp_export.settings import at_least
@@ -93,8 +93,7 @@ class Pruner(base.Pruner):
         return Selection(
             kept,
             mixture(label, kept, weight),
-            erank=complexity if "erank" in self.method.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
+            **dict.fromkeys(self.method.measures, complexity),
         )
 
     def _paired(self, weighted: Tensor, attentive: Tensor, rank: Tensor, count: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import torch
 
-from vtp_export.functional.greedy import snapped, unit_tokens
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.similarity import snapped, unit_tokens
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vtp_export.functional.greedy import best, cosines, farthest_first, rows_of
+from vtp_export.functional.greedy import farthest_first, rows_of
 from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.ranking import positions
+from vtp_export.functional.ranking import best, positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base

@@ -24,9 +24,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import cosines, largest_determinant
+from vtp_export.functional.greedy import largest_determinant
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base
 from vtp_export.settings import one_of

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import TAKEN, best, cosines, rows_of
+from vtp_export.functional.greedy import TAKEN, rows_of
+from vtp_export.functional.loop import repeat
 from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.ranking import best, descending_rank, positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.functional.walk import repeat
 from vtp_export.pruners import base
 from vtp_export.pruners._mixing import MixConfig, attention_count
 from vtp_export.spec import Candidates
@@ -63,8 +64,7 @@ class Pruner(base.Pruner):
             chosen = self._farthest(distance, chosen, self.keep - count)
         return Selection(
             positions(chosen, self.keep),
-            erank=complexity if "erank" in self.method.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
+            **dict.fromkeys(self.method.measures, complexity),
         )
 
     def _farthest(self, distance: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:

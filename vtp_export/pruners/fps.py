@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import Rows, best, cosines, farthest_first, rows_of
+from vtp_export.functional.greedy import Rows, farthest_first, rows_of
 from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.ranking import positions
+from vtp_export.functional.ranking import best, positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base
 from vtp_export.settings import one_of

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vtp_export.functional.greedy import largest_determinant, of_originals, originals, snapped
+from vtp_export.functional.greedy import largest_determinant
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import positions
+from vtp_export.functional.similarity import of_originals, originals, snapped
 from vtp_export.functional.sizes import diagonal, identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base

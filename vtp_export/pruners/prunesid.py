@@ -31,13 +31,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import best, cosines, rows_of, snapped
+from vtp_export.functional.greedy import rows_of
+from vtp_export.functional.loop import repeat
 from vtp_export.functional.merging import one_hot, rank_within
 from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.ranking import descending_rank
+from vtp_export.functional.ranking import best, descending_rank
+from vtp_export.functional.similarity import cosines, snapped
 from vtp_export.functional.sizes import identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.functional.walk import repeat
 from vtp_export.pruners import base
 from vtp_export.settings import at_least
 from vtp_export.spec import Candidates

@@ -24,12 +24,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import TAKEN, best, cosines, rows_of
+from vtp_export.functional.greedy import TAKEN, rows_of
+from vtp_export.functional.loop import repeat
 from vtp_export.functional.precision import at_least_float32
-from vtp_export.functional.ranking import positions
+from vtp_export.functional.ranking import best, positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.functional.walk import repeat
 from vtp_export.pruners import base
 from vtp_export.settings import at_least
 from vtp_export.spec import Candidates

@@ -27,12 +27,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import cosines
+from vtp_export.functional.loop import repeat
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.sizes import static_size
 from vtp_export.functional.tokens import Selection, Tokens
-from vtp_export.functional.walk import repeat
 from vtp_export.pruners import base
 from vtp_export.pruners._mixing import MixConfig, attention_count
 from vtp_export.spec import Candidates
@@ -81,8 +81,7 @@ class Pruner(base.Pruner):
         kept = positions((rank < count[:, None]) | left.any(1), self.keep)
         return Selection(
             kept,
-            erank=complexity if "erank" in self.method.measures else None,
-            attention_entropy=complexity if "attention_entropy" in self.method.measures else None,
+            **dict.fromkeys(self.method.measures, complexity),
         )
 
 

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.greedy import cosines
 from vtp_export.functional.merging import mixture, nearest_chosen, rank_within
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.similarity import cosines
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base
 from vtp_export.spec import Candidates

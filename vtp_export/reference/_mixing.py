@@ -3,27 +3,20 @@
 import math
 
 from vtp_export.reference.base import Settings, Signals
-from vtp_export.reference.erank import attention_entropy, effective_rank
+from vtp_export.reference.erank import complexity_of
 
 
 def attention_count(signals: Signals, settings: Settings, keep: int) -> tuple[int, float | None]:
     """How many of `keep`, and the complexity where one was measured; `low` and `high` resolved."""
-    assert signals.saliency is not None
     ratio = str(settings["ratio"])
     if ratio not in ("adaptive", "inverse"):
         return _floor(keep * float(ratio)), None
-    if signals.complexity is not None:
-        complexity = signals.complexity
-    elif settings["complexity"] == "erank":
-        assert signals.projected is not None
-        complexity = effective_rank(signals.projected, bool(settings["center"]))
-    else:
-        complexity = attention_entropy(signals.saliency)
+    measured = complexity_of(signals, settings)
     low, high, most, least = (float(settings[name] or 0) for name in ("low", "high", "most", "least"))
-    position = min(max((complexity - low) / (high - low), 0.0), 1.0)
+    position = min(max((measured - low) / (high - low), 0.0), 1.0)
     if ratio == "inverse":
         most, least = least, most
-    return _floor(keep * (most + (least - most) * position)), complexity
+    return _floor(keep * (most + (least - most) * position)), measured
 
 
 def _floor(value: float) -> int:

@@ -1,4 +1,4 @@
-"""Cosines for the references of the greedy methods."""
+"""Cosines, for all references."""
 
 import numpy as np
 
@@ -14,6 +14,13 @@ def cosines(features: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(features, axis=1)
     unit = features / np.where(norms > 0, norms, 1)[:, None]
     return snapped(unit @ unit.T)
+
+
+def cosine_distances(features: np.ndarray) -> np.ndarray:
+    """(n, n) distances of (n, d) tokens as AgilePruner's release has them: 1 from a zero token, and not snapped."""
+    unit = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-8)
+    distances: np.ndarray = np.maximum(1 - unit @ unit.T, 0)
+    return distances
 
 
 def first_largest(scores: list[float]) -> int:

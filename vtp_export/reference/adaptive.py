@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from vtp_export.reference._similarity import cosine_distances
 from vtp_export.reference.base import Outcome, Settings, Signals, descending
-from vtp_export.reference.erank import attention_entropy, effective_rank
+from vtp_export.reference.erank import complexity_of
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -14,8 +15,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     saliency, features = signals.saliency.astype(np.float64), signals.projected.astype(np.float64)
     complexity = _complexity(signals, settings)
     budget = _budget(complexity, settings, signals.n)
-    unit = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-8)
-    distance = np.maximum(1 - unit @ unit.T, 0)
+    distance = cosine_distances(features)
     order = descending(saliency)
     alive = [True] * signals.n
     kept: list[int] = []
@@ -42,12 +42,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
 def _complexity(signals: Signals, settings: Settings) -> float | None:
     if settings["tau"] is not None and settings["count"] == "fixed":
         return None
-    if signals.complexity is not None:
-        return signals.complexity
-    assert signals.saliency is not None and signals.projected is not None
-    if settings["complexity"] == "entropy":
-        return attention_entropy(signals.saliency.astype(np.float64))
-    return effective_rank(signals.projected.astype(np.float64), bool(settings["center"]))
+    return complexity_of(signals, settings)
 
 
 def _threshold(rank: int, complexity: float | None, settings: Settings) -> float:

@@ -7,6 +7,8 @@ AgilePruner, eq. 1-2 (attention entropy) and eq. 3 and 7 (effective rank of the 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vtp_export.reference.base import Settings, Signals
+
 
 def effective_rank(features: ArrayLike, center: bool) -> float:
     """Exponential of the Shannon entropy of the normalised singular values (Roy & Vetterli 2007; AgilePruner eq. 3).
@@ -49,6 +51,22 @@ def attention_entropy(saliency: ArrayLike) -> float:
     """
     a = np.asarray(saliency, dtype=np.float64)
     return _entropy(a / a.sum())
+
+
+def complexity_of(signals: Signals, settings: Settings) -> float:
+    """The one that the settings ask for, or what the signals say that it is.
+
+    Args:
+        signals: with `projected` for erank, `saliency` for entropy.
+        settings: `complexity`, "erank" or "entropy", and `center`.
+    """
+    if signals.complexity is not None:
+        return signals.complexity
+    if settings["complexity"] == "entropy":
+        assert signals.saliency is not None
+        return attention_entropy(signals.saliency)
+    assert signals.projected is not None
+    return effective_rank(signals.projected, bool(settings["center"]))
 
 
 def _entropy(p: NDArray[np.float64]) -> float:

@@ -1,0 +1,76 @@
+"""How complex an image is, as a setting says: the effective rank of its features, or the entropy of the attention.
+
+Numbers of AgilePruner (ICLR 2026), for CLIP ViT-L/14-336: where no calibration record gives those of the user's own
+images, they say what is usual.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.erank import effective_rank
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.similarity import spectral_gram
+from vtp_export.functional.tokens import Tokens
+from vtp_export.spec import CalibrationRecord, Distribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One way to say how complex an image is.
+
+    output: its name among the outputs. signal: the field of `Tokens` that it is measured on.
+    average, origin: that of an average image, and where that number comes from.
+    low, high: lowest and highest mean over a data set (paper, Table 4).
+    """
+
+    output: str
+    signal: str
+    average: float
+    origin: str
+    low: float
+    high: float
+
+
+KINDS = {
+    "erank": Kind(
+        output="erank",
+        signal="projected",
+        average=90.0,
+        origin="ERANK_AVG_REF of the release",
+        low=49.0,
+        high=109.0,
+    ),
+    "entropy": Kind(
+        output="attention_entropy",
+        signal="saliency",
+        average=4.80,
+        origin="mean over MME, paper appendix D",
+        low=4.39,
+        high=4.90,
+    ),
+}
+"""By the word of the setting; entropy is in nats."""
+
+
+def complexity_of(kind: str, tokens: Tokens, center: bool = True) -> Tensor:
+    """Of each image of a batch, (b,).
+
+    Args:
+        kind: one of `KINDS`.
+        tokens: with the signal of that kind.
+        center: of erank: whether the mean of the features is taken out first.
+    """
+    if kind == "erank":
+        assert tokens.projected is not None
+        return effective_rank(*spectral_gram(at_least_float32(tokens.projected), center))
+    assert tokens.saliency is not None
+    return attention_entropy(at_least_float32(tokens.saliency))
+
+
+def calibrated(kind: str, record: CalibrationRecord, center: bool = True) -> Distribution:
+    """The same over the images of a record."""
+    if kind == "erank":
+        return record.erank if center else record.erank_uncentred
+    return record.attention_entropy
