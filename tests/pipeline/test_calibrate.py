@@ -77,7 +77,7 @@ def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
             measured(tmp_path, resume=True)
     drawn = []
     numbers = room._numbers
-    monkeypatch.setattr(room, "_numbers", lambda model, pixels: drawn.append(len(pixels)) or numbers(model, pixels))
+    monkeypatch.setattr(room, "_numbers", lambda session, pixels: drawn.append(len(pixels)) or numbers(session, pixels))
     resumed = measured(tmp_path, resume=True)
     assert sum(drawn) == LIMIT - 7
     assert resumed.data_sha256 == record[0].data_sha256

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from safetensors.torch import load_file, save_file
 
 from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import export
+from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.front_end import load
 from vtp_export.spec import Candidates, Layout, manifest_from_json
 
@@ -109,3 +112,14 @@ def test_a_graph_without_the_loop_operator(small_llava, tmp_path, loop_free):
     export(str(small_llava), tmp_path / "out", keep=8, loop_free=loop_free)
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert ("Loop" in kinds) is not loop_free
+
+
+def test_validate_notices_a_changed_layer_that_only_the_pruner_reads(small_llava, tmp_path):
+    model, out = shutil.copytree(small_llava, tmp_path / "model"), tmp_path / "out"
+    export(model, out, pruner="prumerge", keep=8, formats=("torchscript",))
+    validate(out, limit=1)
+    tensors = load_file(model / "model.safetensors")
+    (name,) = (name for name in tensors if name.endswith("layers.2.self_attn.k_proj.weight"))
+    save_file({**tensors, name: tensors[name] + 1}, model / "model.safetensors")
+    with pytest.raises(ArtefactError, match="made from other weights"):
+        validate(out, limit=1)

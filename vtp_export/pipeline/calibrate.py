@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark, batched
@@ -12,21 +11,19 @@ from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import load_model
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._complexity import complexity_of
+from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import write_atomically
-from vtp_export.spec import CalibrationRecord
+from vtp_export.spec import CalibrationRecord, Preprocessing
 
 BATCH = 4
-
-MEASURED = ("projected", "saliency")
-"""The signals that complexity is measured on."""
 
 
 def calibrate(
@@ -63,15 +60,15 @@ def calibrate(
     out, data = Path(out), str(images)
     benchmark = benchmark_of(data).calibration()
     progress(f"loading the front end of {model}")
-    loaded = loaded_in(load_model(str(model), MEASURED, revision), dtype)
+    loaded = loaded_in(load_model(str(model), SIGNALS, revision), dtype)
     if out.is_dir():
         raise ArtefactError(f"'{out}' is a folder; name the file to write")
-    loaded.module.to(device)
+    session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
     finished = False
     try:
-        _measure(loaded, benchmark, limit, journal, progress)
+        _measure(session, loaded.preprocessing, benchmark, limit, journal, progress)
         record = _record(loaded, data, journal.done, dtype)
         write_atomically(out, to_json(record))
         finished = True
@@ -81,28 +78,33 @@ def calibrate(
     return record
 
 
-def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journal: Journal, progress: Progress) -> None:
+def _measure(
+    session: EagerSession,
+    preprocessing: Preprocessing,
+    benchmark: Benchmark,
+    limit: int | None,
+    journal: Journal,
+    progress: Progress,
+) -> None:
     known = {measured.name for measured in journal.done}
     fresh = (example for example in benchmark.examples(limit) if example.name not in known)
     for batch in batched(fresh, BATCH):
         progress("measuring", len(journal.done), limit or 0)
-        pixels = pixel_values([example.image for example in batch], model.preprocessing)
-        numbers = _numbers(model, pixels)
+        pixels = pixel_values([example.image for example in batch], preprocessing)
+        numbers = _numbers(session, pixels)
         for example, picture, values in zip(batch, pixels, numbers, strict=True):
             digest = hashlib.sha256(picture.tobytes()).hexdigest()
             journal.add(Measured(name=example.name, digest=digest, **values))
 
 
-def _numbers(model: LoadedModel, pixels: np.ndarray) -> list[dict[str, float]]:
+def _numbers(session: EagerSession, pixels: np.ndarray) -> list[dict[str, float]]:
     """What is measured of each image, by name, by the code that an artefact runs."""
-    like = next(model.module.parameters())
-    with torch.inference_mode():
-        tokens = model.frontend.encode(torch.from_numpy(pixels).to(like.device), MEASURED)
-        columns = {
-            "erank": complexity_of("erank", tokens, True),
-            "erank_uncentred": complexity_of("erank", tokens, False),
-            "attention_entropy": complexity_of("entropy", tokens),
-        }
+    tokens = session.encode(pixels, SIGNALS)
+    columns = {
+        "erank": complexity_of("erank", tokens, True),
+        "erank_uncentred": complexity_of("erank", tokens, False),
+        "attention_entropy": complexity_of("entropy", tokens),
+    }
     return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
 
 

@@ -22,7 +22,7 @@ from vtp_export.parity.answers import LanguageModel, ask
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
-from vtp_export.pruners._complexity import complexity_of
+from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.preprocess import pixel_values
@@ -32,10 +32,6 @@ TIMED = 8
 
 BINS = 4
 """Quarters of the images, by effective rank."""
-
-
-COMPLEXITY = ("projected", "saliency")
-"""The signals that complexity is measured on."""
 
 
 @dataclass(kw_only=True)
@@ -95,7 +91,7 @@ def compare(
     data = benchmark_of(benchmark)
     progress("loading the model")
     wanted = _wanted(pruners, settings or {}, keeps)
-    needs = frozenset(COMPLEXITY).union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
+    needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     loaded = loaded_in(load_model(str(model), needs, revision), dtype)
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
@@ -143,7 +139,7 @@ def _contenders(
 
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, COMPLEXITY)
+    tokens = session.encode(pixels, SIGNALS)
     return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
 
 

@@ -93,9 +93,9 @@ def validate(
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
             replies = _answers(model, benchmark_of(benchmark), examples, runs, manifest, progress)
         result = ValidationReport(str(folder), str(benchmark), tuple(trial.done()), replies)
+        _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
         if report is not None:
             write_validation(result, next(iter(sessions.values())), examples, Path(report), progress)
-    _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
     return result
 
 
