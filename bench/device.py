@@ -58,7 +58,7 @@ def main() -> None:
         write_checkpoint(folder)
     torch.backends.cuda.matmul.allow_tf32 = False  # the erank branch needs float32 products
     model = load_model(str(folder) if device == "cuda" else "toy")
-    half = PrecisionRecord("fp16", tokens_dtype="float16")
+    half = PrecisionRecord(name="fp16", tokens_dtype="float16")
     by_erank, by_entropy = (
         lowered(assemble(model, "adaptive", {"keep": K, "complexity": name}).graph, half).to(device)
         for name in ("erank", "entropy")

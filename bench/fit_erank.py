@@ -6,7 +6,6 @@ The loss is the worst of all kinds of features, each in units of the error that 
 fits is drawn freely, the others around the best so far, ever closer. A chain's float32 traces are computed once.
 """
 
-import dataclasses
 import math
 import sys
 from dataclasses import dataclass
@@ -31,13 +30,13 @@ HARD = {
 IMAGE_LIKE_NAMES = {"smooth maps and noise", "i^-0.6", "i^-0.8", "i^-1.0", "i.i.d. Gaussian"}
 CHAINS = (
     CHAIN,
-    Chain(18, 3.0, 3, 12, 2.0**-3.5),
-    Chain(17, 3.0, 3, 12, 2.0**-4),
-    Chain(16, 3.0, 2, 12, 2.0**-4),
-    Chain(16, 3.0, 2, 11, 2.0**-5),
-    Chain(16, 3.2, 2, 11, 2.0**-4),
-    Chain(15, 3.0, 2, 11, 2.0**-5),
-    Chain(15, 3.2, 3, 11, 2.0**-4),
+    Chain(products=18, growth=3.0, neighbours=3, lift_at=12, lift=2.0**-3.5),
+    Chain(products=17, growth=3.0, neighbours=3, lift_at=12, lift=2.0**-4),
+    Chain(products=16, growth=3.0, neighbours=2, lift_at=12, lift=2.0**-4),
+    Chain(products=16, growth=3.0, neighbours=2, lift_at=11, lift=2.0**-5),
+    Chain(products=16, growth=3.2, neighbours=2, lift_at=11, lift=2.0**-4),
+    Chain(products=15, growth=3.0, neighbours=2, lift_at=11, lift=2.0**-5),
+    Chain(products=15, growth=3.2, neighbours=3, lift_at=11, lift=2.0**-4),
 )
 RANKS, SIZES, DRAWS = (1, 2, 3, 4, 6, 8, 12), ((48, 64), (48, 24), (144, 96)), 60
 
@@ -129,7 +128,8 @@ def search(chain: Chain, on: list[Trial], turns: int) -> tuple[float, str, Fit]:
             fit = drawn_fit(generator)
         else:
             spread = 0.4 * (1 - turn / turns) + 0.02
-            fit = Fit(*(float(value * np.exp(generator.normal(0, spread))) for value in dataclasses.astuple(best[2])))
+            near = {name: float(value * np.exp(generator.normal(0, spread))) for name, value in vars(best[2]).items()}
+            fit = Fit(**near)
         if fit.floor > fit.knee:
             continue
         loss = losses(chain, fit, on, found)

@@ -31,9 +31,8 @@ N, D, K = CANDIDATES.n, 4096, 64
 ROUNDS = 9
 
 EXPORT = """
-from pathlib import Path
-from vtp_export.pipeline.export import ExportSpec, export
-export(ExportSpec({model!r}, Path({out!r}), pruner={pruner!r}, settings={settings!r}, force=True))
+from vtp_export import export
+export({model!r}, {out!r}, pruner={pruner!r}, settings={settings!r}, force=True)
 """
 
 # What people do today: Hugging Face's tower, then the projector, nothing pruned. Read at hidden state -2 as LLaVA does,

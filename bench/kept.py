@@ -54,9 +54,11 @@ def main() -> None:
     for pruner in pruners:
         graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None)).graph
         ranges, expected = measured(graph, calibration), kept(graph, shown)
-        records = [PrecisionRecord("fp16"), PrecisionRecord("bf16")]
+        records = [PrecisionRecord(name="fp16"), PrecisionRecord(name="bf16")]
         records += [
-            PrecisionRecord("int8", form, wide(graph, blocks)) for form in ("dynamic", "static") for blocks in (0, 2)
+            PrecisionRecord(name="int8", activations=form, float32_layers=wide(graph, blocks))
+            for form in ("dynamic", "static")
+            for blocks in (0, 2)
         ]
         scores = []
         for record in records:

@@ -16,19 +16,19 @@ import numpy as np
 from bench.checkpoint import write_checkpoint
 from bench.frontend import table
 from bench.measure import in_turns
-from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.validate import ValidateSpec, validate
-from vtp_export.precision.policy import PrecisionSpec
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.validate import validate
+from vtp_export.precision.policy import Precision
 from vtp_export.runtime.front_end import load
 
 K = 64
 ROUNDS = 7
 IMAGES = 4
 PRECISIONS = {
-    "fp32": PrecisionSpec(),
-    "fp16": PrecisionSpec("fp16", limit=IMAGES),
-    "int8, dynamic": PrecisionSpec("int8", "dynamic", limit=IMAGES, float32_blocks=0),
-    "int8, static": PrecisionSpec("int8", "static", limit=IMAGES, float32_blocks=0),
+    "fp32": Precision(),
+    "fp16": Precision(name="fp16", limit=IMAGES),
+    "int8, dynamic": Precision(name="int8", activations="dynamic", limit=IMAGES, float32_blocks=0),
+    "int8, static": Precision(name="int8", activations="static", limit=IMAGES, float32_blocks=0),
 }
 
 
@@ -41,8 +41,7 @@ def main() -> None:
     folders = {name: out / name.replace(", ", "-") for name in PRECISIONS}
     sizes = {}
     for name, precision in PRECISIONS.items():
-        spec = ExportSpec(str(model), folders[name], settings={"keep": K}, force=True, precision=precision)
-        report = export(spec)
+        report = export(model, folders[name], keep=K, force=True, precision=precision)
         sizes[name] = report.manifest.builds[0].size
         print(name, f"{report.total_seconds:.0f} s", *report.notes, sep="; ", file=sys.stderr, flush=True)
     pixels = np.random.default_rng(0).standard_normal((1, 3, 336, 336), dtype=np.float32)
@@ -56,7 +55,7 @@ def main() -> None:
     table(f"Precision, adaptive, K = {K}, batch 1", ("precision", "file GB", "ratio", "ms", "ratio"), rows)
     told = []
     for name, folder in folders.items():
-        found = validate(ValidateSpec(folder, limit=IMAGES)).comparisons[1]
+        found = validate(folder, limit=IMAGES).comparisons[1]
         assert found.values is not None
         lengths = f"{found.values.norm_ratio_min:.4f} to {found.values.norm_ratio_max:.4f}"
         explained = sum(difference.witness is not None for difference in found.differences)

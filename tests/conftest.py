@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from vtp_export.models._clip import ClipConfig, ClipFollowing
 from vtp_export.models._frontend import ClipFrontend, Projector
 from vtp_export.models.toy import draw_weights
-from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.export import export
 
 SIZES = ClipConfig(
     hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2, image_size=42, patch_size=7
@@ -44,7 +44,7 @@ def small_llava(tmp_path_factory):
 def artefact(small_llava, tmp_path_factory):
     """ONNX and TorchScript of the tiny LLaVA, adaptive, 8 of 36 tokens. Read only."""
     out = tmp_path_factory.mktemp("artefacts") / "tiny"
-    export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("onnx", "torchscript")))
+    export(str(small_llava), out, keep=8, formats=("onnx", "torchscript"))
     return out
 
 
@@ -52,7 +52,7 @@ def artefact(small_llava, tmp_path_factory):
 def embedded_artefact(tmp_path_factory):
     """ONNX of the embedded, trained model, adaptive, 48 of 576 tokens. Read only."""
     out = tmp_path_factory.mktemp("artefacts") / "embedded"
-    export(ExportSpec("tiny-llava", out, settings={"keep": 48}))
+    export("tiny-llava", out, keep=48)
     return out
 
 

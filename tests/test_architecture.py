@@ -28,7 +28,7 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 # Within a floor: runtime reads manifests and looks names up; reports tell what parity measured; precision aims at its
 # gates.
 SAME_FLOOR = {("runtime", "spec"), ("runtime", "rooms"), ("reports", "parity"), ("precision", "parity")}
-MOST_LINES, MOST_BODY = 300, 50
+MOST_LINES, MOST_BODY, MOST_POSITIONAL = 300, 50, 4
 
 
 def room_of(path: Path) -> str:
@@ -70,6 +70,15 @@ def test_rooms_are_small(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert body_lines(node) <= MOST_BODY, f"{node.name} has {body_lines(node)} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_records_of_many_fields_are_made_by_name(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        marks = [ast.unparse(mark) for mark in getattr(node, "decorator_list", []) if "dataclass" in ast.unparse(mark)]
+        if isinstance(node, ast.ClassDef) and marks:
+            fields = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+            assert len(fields) <= MOST_POSITIONAL or "kw_only=True" in marks[0], node.name
 
 
 def test_every_room_is_on_a_floor():

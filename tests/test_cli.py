@@ -66,6 +66,33 @@ def test_list_names_every_file(vtp, room):
     assert all(row["summary"] for row in rows)
 
 
+@pytest.mark.parametrize("name", rooms.names("pruners"))
+def test_list_of_one_pruner_tells_every_setting(vtp, name):
+    code, out, _ = vtp("list", "pruners", name, "--json")
+    assert code == 0
+    told = json.loads(out)
+    config = rooms.load("pruners", name).Config()
+    assert {one["name"]: one["default"] for one in told["settings"].get("--set", ())} == vars(config)
+    assert all(one["must_be"] and one["meaning"] for one in told["settings"].get("--set", ()))
+    assert "Source:" in told["about"]
+
+
+def test_list_of_one(vtp):
+    code, out, _ = vtp("list", "pruners", "adaptive")
+    assert code == 0
+    for words in ("tau_max", "0.25", "AgilePruner", "must be"):
+        assert words in out
+    assert "workspace_gb" in vtp("list", "backends", "tensorrt")[1]
+    assert "IR 9" in vtp("list", "targets", "onnxruntime-1.17")[1]
+    refused(vtp("list", "pruners", "adaptve"), "did you mean 'adaptive'")
+    refused(vtp("list", "models", "lava"), "did you mean 'llava'")
+
+
+def test_list_without_a_room_is_all_of_them(vtp):
+    told = json.loads(vtp("list", "--json")[1])
+    assert {"pruners", "models", "backends", "benchmarks", "targets"} <= set(told)
+
+
 def test_list_of_nothing(vtp):
     refused(vtp("list", "prunners"), "prunners", "did you mean 'pruners'")
 
@@ -84,8 +111,11 @@ def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     assert (tmp_path / "report" / "index.html").read_text().count("<figure>") == 3
     code, printed, _ = vtp("run", out, photo, photo, "--out", tmp_path / "r.npz", "--overlay", tmp_path / "o", "--json")
     assert code == 0
-    assert [row["num_kept"] for row in json.loads(printed)["images"]] == [6, 6]
+    told = json.loads(printed)
+    assert (told["format"], told["device"]) == ("onnx", "cpu")
     arrays = np.load(tmp_path / "r.npz")
+    assert [row["kept"] for row in told["images"]] == arrays["kept"].tolist()
+    assert [row["num_kept"] for row in told["images"]] == [6, 6]
     assert arrays["tokens"].shape == (2, 6, 48)
     assert "attention_entropy" in arrays
     assert "erank" not in arrays
@@ -187,6 +217,38 @@ def test_compare(vtp, tmp_path):
     code, printed, _ = vtp("compare", "tiny-llava", *chosen)
     assert code == 0
     assert "% of full" in printed
+
+
+def test_static_choices_are_those_of_the_code():
+    from typing import get_args
+
+    from vtp_export.cli import _app
+    from vtp_export.functional.devices import DEVICES, DTYPES
+
+    choices = {
+        _app.TorchDevice: DEVICES,
+        _app.Dtype: DTYPES,
+    }
+    for option, words in choices.items():
+        assert get_args(get_args(option)[0]) == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("calibrate", "toy", "--images", "shapes", "--out", "r", "--threads", 0), "threads is 0"),
+        (("compare", "toy", "--keep", 8, "--dtype", "float61"), "did you mean 'float16'"),
+        (("compare", "toy", "--keep", 8, "--set", "tau"), "--set takes KEY=VALUE"),
+        (("compare", "toy", "--keep", 8, "--set", "keep=3"), "with --keep"),
+        (("export", "toy", "--out", "a", "--set", "tau=1", "--set", "tau=2"), "--set tau is there 2 times (1, 2)"),
+        (("export", "toy", "--out", "a", "--set", "keep=1", "--keep", 2), "keep is there twice"),
+        (("build", "a", "--option", "workspace_gb"), "--option takes KEY=VALUE"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_work_begins(vtp, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(vtp(*arguments), words)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compare_refuses(vtp):

@@ -141,8 +141,8 @@ def test_a_failed_check_is_1_and_its_json_is_complete(vtp, monkeypatch):
         def as_dict(self):
             return {"passed": False, "cosine": float("nan"), "error": np.float64("inf"), "erank": None}
 
-    report = demo.DemoReport(None, Failed(), "page", None, "")
-    monkeypatch.setattr(demo, "run_demo", lambda out, progress: report)
+    report = demo.DemoReport(artefact=None, validation=Failed(), page="page", picture=None, next_command="")
+    monkeypatch.setattr(demo, "demo", lambda out, **options: report)
     code, out, _ = vtp("demo", "--json")
     told = strict(out)
     assert code == 1
@@ -175,10 +175,10 @@ def test_help_stands_in_the_order_of_the_list(vtp):
 
 def test_quiet_is_quiet(vtp, monkeypatch):
 
-    def run(spec, progress):
+    def run(folder, images, *, progress, **options):
         progress("running")
         progress.note("it ran")
-        return []
+        return module.RunReport(folder, "onnx", "cpu", ())
 
     from vtp_export.pipeline import run as module
 

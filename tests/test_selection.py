@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.formats import open_built
+from tests.formats import FROM_GRAPHS, open_built
 from vtp_export import rooms
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import arithmetic_noise, signals_of
@@ -21,7 +21,7 @@ from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 CANDIDATES = Candidates((6, 8))
 N = CANDIDATES.n
-CASES = {"onnx": 1600, "pt2": 480, "torchscript": 480}  # of each setting
+CASES = {fmt: 1600 if fmt == "onnx" else 480 for fmt in FROM_GRAPHS}  # of each setting
 MOST_DIFFERENCES = 0.02
 
 SETTINGS = {

@@ -26,7 +26,9 @@ from vtp_export.spec import (
 )
 
 MANIFEST = Manifest(
-    model=ModelRecord("org/model", "abc", "llava", "0" * 64, 8, "cls"),
+    model=ModelRecord(
+        id="org/model", revision="abc", family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
+    ),
     pruner=PrunerRecord(
         name="adaptive",
         settings={"keep": 4, "tau": 0.5, "flag": True, "note": "x", "none": None},
@@ -36,7 +38,15 @@ MANIFEST = Manifest(
     layout=Layout(Candidates((2, 2), cls=True), (28, 28), 4, 4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
     outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
-    preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.48145466, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    preprocessing=Preprocessing(
+        resize_shortest=8,
+        resize_exact=None,
+        resample=3,
+        crop=(8, 8),
+        rescale_factor=1 / 255,
+        mean=(0.48145466, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
     precision=PrecisionRecord(),
     batch=BatchRange(1, 1, 2),
     versions={"torch": "2"},
@@ -93,7 +103,7 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
 def test_identity_is_of_the_promise_alone() -> None:
     bare = dataclasses.replace(MANIFEST, builds=(), validation={})
     assert bare.identity() == MANIFEST.identity()
-    assert dataclasses.replace(MANIFEST, precision=PrecisionRecord("fp16")).identity() != MANIFEST.identity()
+    assert dataclasses.replace(MANIFEST, precision=PrecisionRecord(name="fp16")).identity() != MANIFEST.identity()
     assert manifest_from_json(to_json(MANIFEST)).identity() == MANIFEST.identity()
 
 

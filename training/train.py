@@ -27,6 +27,7 @@ from transformers import LlavaForConditionalGeneration
 from training.architecture import BOS, llava_config, write_processor
 from training.batches import BACKGROUND, GROUPS, IGNORE, Batch, batch
 from training.start import grown, new_model
+from vtp_export.runtime.writing import atomically
 
 SEED = 20261124
 SAVE_EVERY = 100
@@ -241,8 +242,8 @@ def train(name: str, out: Path) -> None:
         optimiser.step()
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == stage.steps:
             state = {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, path.with_suffix(".partial"))
-            path.with_suffix(".partial").replace(path)
+            with atomically(path) as file:
+                torch.save(state, file)
             told = ", ".join(f"{k} {float(v.detach()):.3f}" for k, v in losses.items())
             speed = (step + 1 - begin) * stage.batch / (time.monotonic() - started)
             scores = examine(student, stage) if stage.answers else ""

@@ -1,49 +1,78 @@
-"""Export the pruned vision front end of a vision-language model, run it anywhere, prove that it does the same."""
+"""Export the pruned vision front end of a vision-language model, run it anywhere, prove that it does the same.
 
+Everything here is imported when it is first used: `import vtp_export` costs nothing and needs no torch.
+"""
+
+import importlib
 from typing import TYPE_CHECKING, Any
+
+from vtp_export.errors import ArtefactError as ArtefactError
+from vtp_export.errors import ContractError as ContractError
+from vtp_export.errors import ExportError as ExportError
+from vtp_export.errors import ImageError as ImageError
+from vtp_export.errors import ModelError as ModelError
+from vtp_export.errors import SpecError as SpecError
+from vtp_export.errors import UnavailableError as UnavailableError
+from vtp_export.errors import UnknownNameError as UnknownNameError
+from vtp_export.errors import VtpError as VtpError
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from vtp_export.pipeline.calibrate import CalibrateSpec as CalibrateSpec
+    from vtp_export.parity.verdict import ValidationReport as ValidationReport
+    from vtp_export.pipeline.build import BuildReport as BuildReport
+    from vtp_export.pipeline.build import build as build
     from vtp_export.pipeline.calibrate import calibrate as calibrate
-    from vtp_export.pipeline.compare import CompareSpec as CompareSpec
     from vtp_export.pipeline.compare import compare as compare
-    from vtp_export.pipeline.export import ExportSpec as ExportSpec
+    from vtp_export.pipeline.export import ExportReport as ExportReport
     from vtp_export.pipeline.export import export as export
-    from vtp_export.pipeline.validate import ValidateSpec as ValidateSpec
     from vtp_export.pipeline.validate import validate as validate
+    from vtp_export.precision.policy import Precision as Precision
+    from vtp_export.reports.comparison import CompareReport as CompareReport
+    from vtp_export.runtime.front_end import PrunedArtefact as PrunedArtefact
     from vtp_export.runtime.front_end import load as load
+    from vtp_export.runtime.output import Kept as Kept
+    from vtp_export.runtime.output import Output as Output
+    from vtp_export.spec import CalibrationRecord as CalibrationRecord
+    from vtp_export.spec import Manifest as Manifest
 
 _HOMES = {
-    "CalibrateSpec": "pipeline.calibrate",
+    "BuildReport": "pipeline.build",
+    "CalibrationRecord": "spec",
+    "CompareReport": "reports.comparison",
+    "ExportReport": "pipeline.export",
+    "Kept": "runtime.output",
+    "Manifest": "spec",
+    "Output": "runtime.output",
+    "Precision": "precision.policy",
+    "PrunedArtefact": "runtime.front_end",
+    "ValidationReport": "parity.verdict",
+    "build": "pipeline.build",
     "calibrate": "pipeline.calibrate",
-    "CompareSpec": "pipeline.compare",
     "compare": "pipeline.compare",
-    "ExportSpec": "pipeline.export",
     "export": "pipeline.export",
     "load": "runtime.front_end",
-    "ValidateSpec": "pipeline.validate",
     "validate": "pipeline.validate",
 }
-__all__ = [
-    "CalibrateSpec",
-    "CompareSpec",
-    "ExportSpec",
-    "ValidateSpec",
-    "__version__",
-    "calibrate",
-    "compare",
-    "export",
-    "load",
-    "validate",
+_ERRORS = [
+    "ArtefactError",
+    "ContractError",
+    "ExportError",
+    "ImageError",
+    "ModelError",
+    "SpecError",
+    "UnavailableError",
+    "UnknownNameError",
+    "VtpError",
 ]
+__all__ = ["__version__", *_ERRORS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import vtp_export` costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'vtp_export' has no attribute '{name}'")
-    import importlib
-
     return getattr(importlib.import_module(f"vtp_export.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

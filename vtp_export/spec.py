@@ -32,7 +32,7 @@ class TensorSpec:
     shape: tuple[int | str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """From a decoded image to `pixel_values`, as the model's image processor does it.
 
@@ -52,7 +52,7 @@ class Preprocessing:
     pad_to_square: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """Which weights: the id or folder as given, hub revision, family, and digest and size of all tensors read.
 
@@ -127,7 +127,7 @@ class Layout:
         return str(self.keep) if self.keep == self.slots else f"about {self.keep} and at most {self.slots}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrecisionRecord:
     """What the graph computes with.
 
@@ -206,7 +206,7 @@ class Build:
         return sum(record.bytes for record in self.files.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`."""
 
@@ -236,7 +236,7 @@ class Manifest:
         return sorted({build.format for build in self.builds})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distribution:
     """One number over a data set.
 
@@ -252,13 +252,14 @@ class Distribution:
     histogram: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationRecord:
     """The complexity of a data set's images as one model sees them.
 
     weights_sha256: digest of the model's tensors, as in `ModelRecord`. data_sha256: over names and pixel values.
     erank: of the projected features less their mean; erank_uncentred: of the features as they are.
     correlation: Pearson's, of erank and attention entropy; None where one of them does not vary.
+    dtype: what the model computed with.
     """
 
     model_id: str
@@ -270,13 +271,15 @@ class CalibrationRecord:
     erank_uncentred: Distribution
     attention_entropy: Distribution
     correlation: float | None
+    dtype: str
     versions: dict[str, str]
     schema: int = CALIBRATION_SCHEMA
 
     @property
     def source(self) -> str:
         """For the manifest: where a calibrated number comes from."""
-        return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...)"
+        narrow = "" if self.dtype == "float32" else f", in {self.dtype}"
+        return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...){narrow}"
 
 
 def manifest_from_json(text: str) -> Manifest:

@@ -15,7 +15,7 @@ import torch
 
 from vtp_export.backends import _providers, _torch, onnx, pt2, torchscript
 from vtp_export.errors import ImageError, SpecError, UnavailableError, UnknownNameError
-from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.export import export
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.front_end import load
@@ -234,7 +234,7 @@ def test_torch_says_why_it_cannot(pretended_cuda, monkeypatch):
 def unrolled(small_llava, tmp_path_factory):
     """Without a loop: its body runs on no device that has no values."""
     out = tmp_path_factory.mktemp("unrolled") / "a"
-    export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("pt2", "torchscript"), loop_free=True))
+    export(str(small_llava), out, keep=8, formats=("pt2", "torchscript"), loop_free=True)
     return out
 
 

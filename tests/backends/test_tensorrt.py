@@ -19,8 +19,8 @@ from tests.tensorrt_api.record import record
 from vtp_export.backends._tensorrt_run import TensorrtSession
 from vtp_export.backends.tensorrt import Backend, RunOptions
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
-from vtp_export.pipeline.build import BuildSpec, build
-from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.build import build
+from vtp_export.pipeline.export import export
 from vtp_export.progress import silent
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
@@ -47,7 +47,7 @@ def world(request, patch):
 def planned(artefact, tmp_path, world):
     """A copy of the tiny artefact with a plan for the fake device."""
     shutil.copytree(artefact, tmp_path / "artefact")
-    build(BuildSpec(tmp_path / "artefact"))
+    build(tmp_path / "artefact")
     return tmp_path / "artefact"
 
 
@@ -75,9 +75,9 @@ def test_a_plan_gives_what_its_onnx_file_gives(planned, batch):
 
 
 def test_a_plan_is_validated_as_every_format(planned):
-    from vtp_export.pipeline.validate import ValidateSpec, validate
+    from vtp_export.pipeline.validate import validate
 
-    assert validate(ValidateSpec(planned, ("tensorrt",), "shapes", 4)).passed
+    assert validate(planned, formats=("tensorrt",), benchmark="shapes", limit=4).passed
     told = open_artefact(planned).manifest.validation["tensorrt"]
     assert (told["device"], told["same_tokens_kept"]) == ("cuda", 4)
 
@@ -89,7 +89,7 @@ def test_a_plan_is_preferred_where_it_can_run(planned):
 
 def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(small_llava, tmp_path, world):
     out = tmp_path / "out"
-    report = export(ExportSpec(str(small_llava), out, settings={"keep": 8}, formats=("tensorrt",)))
+    report = export(str(small_llava), out, keep=8, formats=("tensorrt",))
     assert {path.name for path in out.iterdir()} == {"manifest.json", "model.sm87.plan", "model.sm87.layers.json"}
     (built,) = report.manifest.builds
     assert (built.format, built.main) == ("tensorrt", "model.sm87.plan")
@@ -103,7 +103,7 @@ def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(small_l
 
 def test_tf32_is_off_and_the_workspace_is_what_was_asked(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
-    build(BuildSpec(tmp_path / "a", options={"workspace_gb": "1.5"}))
+    build(tmp_path / "a", options={"workspace_gb": "1.5"})
     text = (tmp_path / "a" / "model.sm87.plan").read_bytes()
     import pickle
 
@@ -116,7 +116,7 @@ def test_tf32_is_off_and_the_workspace_is_what_was_asked(artefact, tmp_path, wor
 def test_progress_is_told(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
     told = []
-    build(BuildSpec(tmp_path / "a"), lambda text, done=0, total=0: told.append((text, done, total)))
+    build(tmp_path / "a", progress=lambda text, done=0, total=0: told.append((text, done, total)))
     assert ("TensorRT: Building Engine", 2, 2) in told
 
 
@@ -274,7 +274,7 @@ def test_another_gpu_is_refused_and_may_get_a_plan_of_its_own(planned, world):
     world.become(world.fake.version, (7, 2))
     with pytest.raises(ArtefactError, match=r"compute capability 8.7 \(a fake device\), and here is 7.2"):
         load(planned, "tensorrt")
-    build(BuildSpec(planned))
+    build(planned)
     assert [built.main for built in open_artefact(planned).builds("tensorrt")] == ["model.sm87.plan", "model.sm72.plan"]
     for capability in ((7, 2), (8, 7)):
         world.become(world.fake.version, capability)
@@ -301,7 +301,7 @@ def test_another_platform_is_refused(planned, monkeypatch):
 
 
 def test_damage_is_refused_before_tensorrt_sees_the_plan(planned, world, monkeypatch):
-    build(BuildSpec(planned, force=True))
+    build(planned, force=True)
     path = planned / "model.sm87.plan"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     monkeypatch.setattr(world.fake.module.Runtime, "deserialize_cuda_engine", None)
@@ -311,7 +311,7 @@ def test_damage_is_refused_before_tensorrt_sees_the_plan(planned, world, monkeyp
 
 def test_a_damaged_plan_for_another_gpu_keeps_nobody_from_running(planned, world):
     world.become(world.fake.version, (7, 2))
-    build(BuildSpec(planned))
+    build(planned)
     (planned / "model.sm87.plan").write_bytes(b"damaged")
     with load(planned, "tensorrt") as opened:
         opened.run(pixels(1))
@@ -344,7 +344,7 @@ def test_a_parser_error_names_the_node_and_leaves_the_artefact_alone(artefact, t
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     world.become(world.fake.version, parser=("node_eq_579", "Equal", "no UINT16"))
     with pytest.raises(ExportError, match=r"refuses node_eq_579 \(Equal\): no UINT16; 'vtp-export lint'"):
-        build(BuildSpec(tmp_path / "a"))
+        build(tmp_path / "a")
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
 
 
@@ -352,33 +352,33 @@ def test_a_build_without_memory_says_so(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
     world.become(world.fake.version, out_of_memory=True)
     with pytest.raises(ExportError, match=r"could not build an engine: \[builder\] out of memory: requested 9 GiB"):
-        build(BuildSpec(tmp_path / "a"))
+        build(tmp_path / "a")
 
 
 def test_a_plan_that_tensorrt_does_not_read_back_is_not_kept(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
     world.become(world.fake.version, unreadable=True)
     with pytest.raises(ExportError, match="does not read the plan that it just built"):
-        build(BuildSpec(tmp_path / "a"))
+        build(tmp_path / "a")
     assert open_artefact(tmp_path / "a").manifest.formats() == ["onnx", "torchscript"]
 
 
 @pytest.mark.parametrize("workspace", [0.0, -1.0, float("nan")])
 def test_a_workspace_that_is_none_is_refused(artefact, workspace):
     with pytest.raises(SpecError, match=r"workspace_gb is .*; it must be a positive number"):
-        build(BuildSpec(artefact, options={"workspace_gb": workspace}))
+        build(artefact, options={"workspace_gb": workspace})
 
 
 def test_a_plan_that_is_there_is_replaced_only_by_force(planned):
     with pytest.raises(ArtefactError, match=r"has model\.sm87\.plan already; use --force"):
-        build(BuildSpec(planned))
-    build(BuildSpec(planned, force=True))
+        build(planned)
+    build(planned, force=True)
 
 
 def test_without_an_onnx_file_there_is_nothing_to_build_from(small_llava, tmp_path, world):
-    export(ExportSpec(str(small_llava), tmp_path / "ts", settings={"keep": 8}, formats=("torchscript",)))
+    export(str(small_llava), tmp_path / "ts", keep=8, formats=("torchscript",))
     with pytest.raises(ArtefactError, match="has no format 'onnx'"):
-        build(BuildSpec(tmp_path / "ts"))
+        build(tmp_path / "ts")
 
 
 def test_without_tensorrt_the_reason_is_given(artefact, tmp_path, monkeypatch):
@@ -386,7 +386,7 @@ def test_without_tensorrt_the_reason_is_given(artefact, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorrt" else find(name))
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
-        build(BuildSpec(tmp_path / "a"))
+        build(tmp_path / "a")
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
         Backend().build(None, None, tmp_path, silent)
     with pytest.raises(UnavailableError, match="tensorrt is not installed"):
@@ -410,7 +410,7 @@ def test_timings_of_all_builds_are_kept(planned, tmp_path, world):
         if "Building" in text:
             cache.write_bytes(first + b"|of another process|of a third")
 
-    build(BuildSpec(planned, force=True), meanwhile)
+    build(planned, force=True, progress=meanwhile)
     assert set(cache.read_bytes().split(b"|")) == {*first.split(b"|"), b"of another process", b"of a third"}
 
 

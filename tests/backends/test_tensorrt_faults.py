@@ -18,8 +18,8 @@ from tests.tensorrt_api import fake_tensorrt
 from tests.tensorrt_api.fake_machine import World
 from vtp_export.backends._tensorrt_run import TensorrtSession
 from vtp_export.errors import ArtefactError, UnavailableError
-from vtp_export.pipeline.bench import BenchSpec, bench
-from vtp_export.pipeline.build import BuildSpec, build
+from vtp_export.pipeline.bench import bench
+from vtp_export.pipeline.build import build
 from vtp_export.pipeline.inspect import inspect
 from vtp_export.runtime.artefact import ADDING, open_artefact, record_validation
 from vtp_export.runtime.brief import brief_of
@@ -44,7 +44,7 @@ def bare(artefact, tmp_path):
 @pytest.fixture
 def planned(bare, world):
     """The same with a plan for the fake device."""
-    build(BuildSpec(bare))
+    build(bare)
     return bare
 
 
@@ -69,7 +69,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.tensorrt_api.fake_machine import ForGood, World
 World(ForGood())
-from vtp_export.pipeline.build import BuildSpec, build
+from vtp_export.pipeline.build import build
 from vtp_export.runtime import artefact
 folder, moment, force = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
@@ -81,7 +81,7 @@ def dying_write(*given):
 artefact.write_manifest = dying_write
 def listen(text, done=0, total=0):
     if moment == "in the middle" and done: die()
-build(BuildSpec(folder, options={"workspace_gb": 2} if force else {}, force=force), listen)
+build(folder, options={"workspace_gb": 2} if force else {}, force=force, progress=listen)
 """
 
 
@@ -105,7 +105,7 @@ def test_a_killed_build_leaves_the_artefact_as_it_was(bare, tmp_path, moment):
 def test_a_killed_replacement_keeps_the_old_plan(bare, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     World(monkeypatch)
-    build(BuildSpec(bare))
+    build(bare)
     before = contents(bare)
     killed_build(bare, "in the middle", True, tmp_path)
     assert {name: (bare / name).read_bytes() for name in before} == before
@@ -125,9 +125,9 @@ def test_what_a_killed_build_left_is_removed_and_what_a_living_one_fills_is_not(
         assert living != left
         os.utime(living, (time.time() - 100, time.time() - 100))
         if done == 0 and text.endswith("Timing"):
-            build(BuildSpec(bare))  # another build meanwhile
+            build(bare)  # another build meanwhile
 
-    build(BuildSpec(bare, force=True), listen)
+    build(bare, force=True, progress=listen)
     assert not list(bare.glob(f"{ADDING}*"))
     open_artefact(bare).verify()
 
@@ -135,7 +135,7 @@ def test_what_a_killed_build_left_is_removed_and_what_a_living_one_fills_is_not(
 def test_a_new_plan_is_not_said_to_be_validated(planned, world):
     record_validation(planned, "tensorrt", {"cosine": 1.0})
     record_validation(planned, "onnx", {"cosine": 1.0})
-    build(BuildSpec(planned, force=True))
+    build(planned, force=True)
     assert set(open_artefact(planned).manifest.validation) == {"onnx"}
 
 
@@ -147,7 +147,7 @@ def test_an_artefact_that_cannot_be_written_is_one_sentence(bare, world, monkeyp
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(ArtefactError, match=r"cannot write .*: No space left"):
-        build(BuildSpec(bare))
+        build(bare)
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_plan_of_another_gpu_is_passed_over(planned, world):
     with load(planned) as opened:
         assert opened.format == "onnx"
     assert "here is 9.0" in inspect(planned).obstacles["tensorrt"]
-    assert not [row for row in bench(BenchSpec((planned,), rounds=1)) if "tensorrt" in row.name]
+    assert not [row for row in bench((planned,), rounds=1) if "tensorrt" in row.name]
 
 
 def test_a_machine_without_its_gpu_runs_the_rest(planned, world):
@@ -213,7 +213,7 @@ def test_a_machine_without_its_gpu_runs_the_rest(planned, world):
 def test_a_plan_is_not_chosen_for_another_device(planned):
     with load(planned, device="cpu") as opened:
         assert opened.format == "onnx"
-    rows = bench(BenchSpec((planned,), rounds=1, device="cpu"))
+    rows = bench((planned,), rounds=1, device="cpu")
     assert rows and not [row for row in rows if "tensorrt" in row.name]
 
 
@@ -252,7 +252,7 @@ def test_what_progress_raises_stops_the_build_and_is_raised(bare, world, phase, 
             raise error("the bar broke")
 
     with pytest.raises(error, match="the bar broke"):
-        build(BuildSpec(bare), listen)
+        build(bare, progress=listen)
     assert contents(bare) == before
 
 
@@ -260,7 +260,7 @@ def test_what_progress_raises_stops_the_build_and_is_raised(bare, world, phase, 
 def test_timings_that_cannot_be_used_are_begun_anew(bare, timings, content):
     timings.parent.mkdir(parents=True)
     timings.write_bytes(content)
-    build(BuildSpec(bare))
+    build(bare)
     assert timings.read_bytes().startswith(b"made on 1")
     assert b"and its timings" not in timings.read_bytes()
 
@@ -269,7 +269,7 @@ def test_timings_that_cannot_be_kept_cost_no_build(bare, world, monkeypatch, tmp
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     told = []
-    build(BuildSpec(bare), lambda text, done=0, total=0: told.append(text))
+    build(bare, progress=lambda text, done=0, total=0: told.append(text))
     assert [text for text in told if "are not kept" in text and "Not a directory" in text]
     open_artefact(bare).verify()
     assert "tensorrt" in open_artefact(bare).manifest.formats()

@@ -49,6 +49,13 @@ def test_the_manifest_says_which_order_and_which_attention(small_llava):
     assert assembled(small_llava, "fastervlm", keep=8).model.saliency == "cls"
 
 
+def test_the_record_is_of_all_that_the_method_reads(small_llava):
+    core, more = assembled(small_llava, "fastervlm", keep=8).model, assembled(small_llava, "prumerge", keep=8).model
+    assert core == load_model(str(small_llava)).core
+    assert more.weights_sha256 != core.weights_sha256
+    assert more.weights_bytes > core.weights_bytes
+
+
 def test_a_model_that_was_loaded_for_less_is_refused(small_llava):
     with pytest.raises(
         ModelError, match="reads following_keys, following_saliency, which this model, as it was loaded"

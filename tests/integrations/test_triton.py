@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import Serving, config
-from vtp_export.pipeline.triton import TritonSpec, triton
+from vtp_export.pipeline.triton import triton
 from vtp_export.runtime.artefact import open_artefact
 
 
@@ -32,7 +32,7 @@ def changed(artefact, tmp_path):
 
 
 def test_the_model_is_what_the_manifest_says(artefact, tmp_path):
-    (model,) = triton(TritonSpec(artefact, tmp_path / "models"))
+    (model,) = triton(artefact, tmp_path / "models")
     found, manifest = parsed((model.folder / "config.pbtxt").read_text()), open_artefact(artefact).manifest
     assert (found.name, found.backend, found.max_batch_size) == (model.folder.name, "onnxruntime", 16)
     assert [(i.name, list(i.dims)) for i in found.input] == [("pixel_values", [3, 42, 42])]
@@ -75,18 +75,18 @@ def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
         build = {"format": "tensorrt", "main": name, "files": {name: record}, "engine": engine}
         manifest["builds"].append(build)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    models = {model.backend: model for model in triton(TritonSpec(folder, tmp_path / "models", name="m"))}
+    models = {model.backend: model for model in triton(folder, tmp_path / "models", name="m")}
     found = parsed((models["tensorrt"].folder / "config.pbtxt").read_text())
     assert dict(found.cc_model_filenames) == {"8.7": "model.sm87.plan", "9.0": "model.sm90.plan"}
     assert found.default_model_filename == "model.sm87.plan"
     assert {path.name for path in (models["tensorrt"].folder / "1").iterdir()} == {"model.sm87.plan", "model.sm90.plan"}
-    assert [model.name for model in triton(TritonSpec(folder, tmp_path / "cpu", name="m", cpu=True))] == ["m-onnx"]
+    assert [model.name for model in triton(folder, tmp_path / "cpu", name="m", cpu=True)] == ["m-onnx"]
 
 
 def test_dynamic_int8_is_not_batched_with_strangers(changed, tmp_path):
     precision = {"name": "int8", "activations": "dynamic", "float32_layers": [], "images": "shapes", "count": 4,
                  "data_sha256": "0" * 64, "tokens_dtype": "float32"}  # fmt: skip
-    (model,) = triton(TritonSpec(changed(precision=precision), tmp_path / "models"))
+    (model,) = triton(changed(precision=precision), tmp_path / "models")
     assert not parsed((model.folder / "config.pbtxt").read_text()).HasField("dynamic_batching")
     assert "would depend on its neighbours" in model.notes[0]
 
@@ -94,20 +94,20 @@ def test_dynamic_int8_is_not_batched_with_strangers(changed, tmp_path):
 def test_what_is_refused(artefact, changed, tmp_path):
     out = tmp_path / "models"
     with pytest.raises(SpecError, match="Triton sends single images too; export with --batch"):
-        triton(TritonSpec(changed(batch={"min": 2, "opt": 2, "max": 4}), out))
+        triton(changed(batch={"min": 2, "opt": 2, "max": 4}), out)
     with pytest.raises(SpecError, match="must be letters, digits"):
-        triton(TritonSpec(artefact, out, name="a b"))
+        triton(artefact, out, name="a b")
     with pytest.raises(SpecError, match="must be 0 or more microseconds"):
-        triton(TritonSpec(artefact, out, queue_delay_us=-1))
+        triton(artefact, out, queue_delay_us=-1)
     assert not out.exists()
-    triton(TritonSpec(artefact, out, name="m"))
+    triton(artefact, out, name="m")
     with pytest.raises(ArtefactError, match="m-onnx"):
-        triton(TritonSpec(artefact, out, name="m"))
-    triton(TritonSpec(artefact, out, name="m", force=True))
+        triton(artefact, out, name="m")
+    triton(artefact, out, name="m", force=True)
     (out / "mine-onnx").mkdir()
     (out / "mine-onnx" / "notes.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="not a Triton model"):
-        triton(TritonSpec(artefact, out, name="mine", force=True))
+        triton(artefact, out, name="mine", force=True)
     assert (out / "mine-onnx" / "notes.txt").read_text() == "mine"
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_artefact_is_not_served(changed, tmp_path):
     with (folder / "model.onnx").open("ab") as file:
         file.write(b"x")
     with pytest.raises(ArtefactError, match="bytes"):
-        triton(TritonSpec(folder, tmp_path / "models"))
+        triton(folder, tmp_path / "models")
     assert not (tmp_path / "models" / "copy-onnx").exists()
 
 

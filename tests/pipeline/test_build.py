@@ -14,8 +14,8 @@ from tests.tensorrt_api.fake_machine import World
 from vtp_export import rooms
 from vtp_export.cli import app
 from vtp_export.errors import SpecError, UnknownNameError
-from vtp_export.pipeline.build import BuildSpec, build, buildable
-from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.build import build, buildable
+from vtp_export.pipeline.export import export
 from vtp_export.runtime.artefact import open_artefact
 
 PACKAGE = rooms.PACKAGE
@@ -49,16 +49,15 @@ def test_what_was_built_is_said(bare):
 def test_what_export_makes_is_not_built(artefact, fmt):
     expected = f"{fmt} is made from the model itself, by 'vtp-export export'; build makes: tensorrt"
     with pytest.raises(SpecError, match=expected):
-        build(BuildSpec(artefact, fmt))
+        build(artefact, format=fmt)
 
 
 def test_options_of_a_build_are_those_of_the_format(bare, small_llava, tmp_path):
     before = sorted(bare.iterdir())
     with pytest.raises(UnknownNameError, match="no option of building tensorrt named 'workspace'; did you mean 'works"):
-        build(BuildSpec(bare, options={"workspace": 2}))
-    spec = ExportSpec(str(small_llava), tmp_path / "out", formats=("onnx", "tensorrt"), options={"cuda_graphs": True})
+        build(bare, options={"workspace": 2})
     with pytest.raises(UnknownNameError, match="no option of building onnx or tensorrt named 'cuda_graphs'"):
-        export(spec)
+        export(small_llava, tmp_path / "out", formats=("onnx", "tensorrt"), options={"cuda_graphs": True})
     assert sorted(bare.iterdir()) == before and not (tmp_path / "out").exists()
 
 

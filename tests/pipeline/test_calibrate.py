@@ -1,6 +1,5 @@
 """Calibration: the numbers are right, an interrupted run goes on, a record serves only the model it was made for."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -13,8 +12,8 @@ from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
 from vtp_export.json_records import to_json
 from vtp_export.pipeline import calibrate as room
-from vtp_export.pipeline.calibrate import CalibrateSpec, calibrate
-from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.calibrate import calibrate
+from vtp_export.pipeline.export import export
 from vtp_export.reference.erank import effective_rank
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import calibration_from_json
@@ -22,14 +21,14 @@ from vtp_export.spec import calibration_from_json
 LIMIT = 10
 
 
-def spec(folder, **other):
-    return CalibrateSpec("tiny-llava", "shapes", folder / "record.json", LIMIT, **other)
+def measured(folder, **other):
+    return calibrate("tiny-llava", "shapes", folder / "record.json", **{"limit": LIMIT, **other})
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibration")
-    return calibrate(spec(folder)), folder / "record.json"
+    return measured(folder), folder / "record.json"
 
 
 def test_numbers_are_those_of_the_singular_values(record):
@@ -66,22 +65,20 @@ def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         killed_after(patch, 5)
         with pytest.raises(KeyboardInterrupt):
-            calibrate(spec(tmp_path))
+            measured(tmp_path)
     assert not (tmp_path / "record.json").exists()
     with pytest.raises(ArtefactError, match="add --resume"):
-        calibrate(spec(tmp_path))
+        measured(tmp_path)
     journal = tmp_path / ".record.json.partial"
     journal.write_text(journal.read_text() + '{"name": "scene-00')  # the line that the kill tore
     with monkeypatch.context() as patch:  # killed again: the torn line must not have spoiled the next ones
         killed_after(patch, 7)
         with pytest.raises(KeyboardInterrupt):
-            calibrate(spec(tmp_path, resume=True))
+            measured(tmp_path, resume=True)
     drawn = []
     numbers = room._numbers
-    monkeypatch.setattr(
-        room, "_numbers", lambda frontend, pixels: drawn.append(len(pixels)) or numbers(frontend, pixels)
-    )
-    resumed = calibrate(spec(tmp_path, resume=True))
+    monkeypatch.setattr(room, "_numbers", lambda session, pixels: drawn.append(len(pixels)) or numbers(session, pixels))
+    resumed = measured(tmp_path, resume=True)
     assert sum(drawn) == LIMIT - 7
     assert resumed.data_sha256 == record[0].data_sha256
     assert resumed.erank.mean == pytest.approx(record[0].erank.mean, rel=1e-6)  # batched otherwise
@@ -91,12 +88,21 @@ def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
 def test_a_journal_of_other_work_is_refused(monkeypatch, tmp_path):
     killed_after(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
-        calibrate(spec(tmp_path))
+        measured(tmp_path)
     with pytest.raises(ArtefactError, match="was begun for"):
-        calibrate(dataclasses.replace(spec(tmp_path, resume=True), limit=3))
+        measured(tmp_path, resume=True, limit=3)
     (tmp_path / ".record.json.partial").write_text("not json\n")
     with pytest.raises(ArtefactError, match="is damaged"):
-        calibrate(spec(tmp_path, resume=True))
+        measured(tmp_path, resume=True)
+
+
+def test_a_narrow_dtype_is_told(record, tmp_path):
+    narrow = measured(tmp_path, dtype="bfloat16", limit=2)
+    assert (record[0].dtype, narrow.dtype) == ("float32", "bfloat16")
+    assert narrow.source.endswith("in bfloat16")
+    wide = measured(tmp_path, limit=2)
+    assert narrow.erank.mean == pytest.approx(wide.erank.mean, rel=0.05)
+    assert narrow.erank.mean != wide.erank.mean
 
 
 def test_a_record_sets_the_pruner(record):
@@ -111,7 +117,7 @@ def test_a_record_sets_the_pruner(record):
 
 def test_a_record_for_other_weights_is_refused(record, small_llava, tmp_path):
     with pytest.raises(SpecError, match=r"was made for tiny-llava .*, not for"):
-        export(ExportSpec(str(small_llava), tmp_path / "a", settings={"keep": 8}, calibration=record[1]))
+        export(str(small_llava), tmp_path / "a", keep=8, calibration=record[1])
     assert not (tmp_path / "a").exists()
 
 
@@ -139,7 +145,7 @@ def test_the_embedded_model_carries_its_own_record():
 def test_no_images_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SpecError):
-        calibrate(CalibrateSpec("tiny-llava", str(tmp_path / "empty"), tmp_path / "c.json"))
+        calibrate("tiny-llava", str(tmp_path / "empty"), tmp_path / "c.json")
     assert not list(tmp_path.glob("*c.json*"))
 
 

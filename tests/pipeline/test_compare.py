@@ -5,23 +5,21 @@ import dataclasses
 import pytest
 
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
-from vtp_export.pipeline.compare import CompareSpec, compare
+from vtp_export.pipeline.compare import compare
 from vtp_export.reports.comparison import comparison_rows, write_comparison
 
 METHODS = ("fastervlm", "adaptive:count=adaptive", "random")
-SPEC = CompareSpec(
-    "tiny-llava",
-    "shapes",
-    (16, 64),
-    ("fastervlm", "adaptive", "random"),
-    settings={"count": "adaptive"},
-    limit=24,
-)
+KEEPS = (16, 64)
+
+
+def compared(model="tiny-llava", keep=KEEPS, **other):
+    chosen = {"pruners": ("fastervlm", "adaptive", "random"), "settings": {"count": "adaptive"}, "limit": 24}
+    return compare(model, keep, **{**chosen, **other})
 
 
 @pytest.fixture(scope="module")
 def report():
-    return compare(SPEC)
+    return compared()
 
 
 def timeless(report):
@@ -29,13 +27,13 @@ def timeless(report):
 
 
 def test_two_runs_are_the_same(report):
-    assert timeless(compare(SPEC)) == timeless(report)
+    assert timeless(compared()) == timeless(report)
 
 
 def test_rows(report):
     named = [(row.method, row.keep) for row in report.rows]
     assert named[0] == ("none", 576)
-    assert [name for name, _ in named[1:]] == [m for m in METHODS for _ in SPEC.keeps]
+    assert [name for name, _ in named[1:]] == [m for m in METHODS for _ in KEEPS]
     full, best, worst = report.rows[0], report.rows[2], report.rows[5]
     assert full.share == 1.0
     assert full.kept == 576
@@ -77,10 +75,19 @@ def test_table_and_page(report, tmp_path):
 
 def test_bad_input_is_one_sentence(small_llava):
     with pytest.raises(SpecError, match="no budget"):
-        compare(dataclasses.replace(SPEC, keeps=()))
+        compared(keep=())
     with pytest.raises(SpecError, match="asks no questions"):
-        compare(dataclasses.replace(SPEC, benchmark="photos", limit=2))
+        compared(benchmark="photos", limit=2)
     with pytest.raises(UnknownNameError, match="did you mean 'fastervlm'"):
-        compare(dataclasses.replace(SPEC, pruners=("fastervlmm",)))
+        compared(pruners=("fastervlmm",))
     with pytest.raises(ModelError, match="no language model"):
-        compare(dataclasses.replace(SPEC, model=str(small_llava), pruners=("none",), settings={}, limit=1))
+        compared(small_llava, pruners=("none",), settings={}, limit=1)
+
+
+def test_another_dtype_is_another_computation_of_nearly_the_same():
+    few = {"pruners": ("fastervlm",), "settings": {}, "limit": 2, "keep": 16}
+    wide, narrow = (compared(dtype=dtype, **few) for dtype in ("float32", "bfloat16"))
+    assert [row.method for row in narrow.rows] == ["none", "fastervlm"]
+    for one, other in zip(wide.rows, narrow.rows, strict=True):
+        assert other.erank == pytest.approx(one.erank, rel=0.1)
+        assert other.erank != one.erank

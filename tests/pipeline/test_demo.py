@@ -11,7 +11,7 @@ def test_demo_makes_everything_and_may_be_repeated(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "IMAGES", 6)
     out = tmp_path / "out"
     for _ in range(2):
-        report = demo.run_demo(out)
+        report = demo.demo(out)
         assert report.validation.passed
         assert {c.name for c in report.validation.answers} == {"answers of onnx", "answers of torchscript"}
         assert report.page.read_text().count("<figure>") >= 6
@@ -23,5 +23,5 @@ def test_demo_makes_everything_and_may_be_repeated(monkeypatch, tmp_path):
 def test_demo_keeps_its_hands_off_other_folders(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="not an earlier demo"):
-        demo.run_demo(tmp_path)
+        demo.demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

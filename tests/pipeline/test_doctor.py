@@ -25,7 +25,13 @@ def sources(tmp_path, files=(), outputs=(), packages=(), architecture="x86_64"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     told, installed = dict(outputs), dict(packages)
-    return Sources(tmp_path, lambda *command: told.get(command[0], ""), installed.get, architecture, 12)
+    return Sources(
+        root=tmp_path,
+        run=lambda *command: told.get(command[0], ""),
+        package=installed.get,
+        architecture=architecture,
+        cores=12,
+    )
 
 
 def rows(diagnosis):
@@ -119,7 +125,7 @@ def test_a_probe_that_fails_says_so(tmp_path, no_runtime, monkeypatch):
         raise RuntimeError("out of order\nand more")
 
     asked = sources(tmp_path, {"proc/meminfo": MEMORY})
-    result = doctor(None, Sources(asked.root, broken, asked.package, "x86_64", 1))
+    result = doctor(None, Sources(root=asked.root, run=broken, package=asked.package, architecture="x86_64", cores=1))
     found = rows(result)
     assert found["GPU"] == [(None, "could not be found out: out of order")]
     assert found["memory"][0][0] == "51.2 of 66.6 GB available"

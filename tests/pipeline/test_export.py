@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from safetensors.torch import load_file, save_file
 
 from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline import export as module
-from vtp_export.pipeline.export import ExportSpec, export
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.front_end import load
 from vtp_export.spec import Candidates, Layout, manifest_from_json
 
@@ -57,7 +60,7 @@ def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(small_lla
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not out.exists()
-    export(ExportSpec(str(small_llava), out, settings={"keep": 4}))
+    export(str(small_llava), out, keep=4)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -77,7 +80,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_llava, tmp_path, f
 def test_too_little_space_is_refused_before_the_work(small_llava, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(ArtefactError, match=r"needs about .* GB free"):
-        export(ExportSpec(str(small_llava), tmp_path / "a"))
+        export(str(small_llava), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,7 +93,7 @@ def test_a_backend_that_fails_leaves_nothing(small_llava, tmp_path, monkeypatch)
 
     monkeypatch.setattr(torchscript.Backend, "build", fail)
     with pytest.raises(ExportError, match="planted"):
-        export(ExportSpec(str(small_llava), tmp_path / "a", formats=("onnx", "torchscript")))
+        export(str(small_llava), tmp_path / "a", formats=("onnx", "torchscript"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +101,7 @@ def test_a_batch_of_one_size(small_llava, tmp_path):
     import numpy as np
 
     out = tmp_path / "a"
-    export(ExportSpec(str(small_llava), out, settings={"keep": 4}, batch=(2, 2, 2)))
+    export(str(small_llava), out, keep=4, batch=(2, 2, 2))
     assert json.loads((out / "manifest.json").read_text())["batch"] == {"min": 2, "opt": 2, "max": 2}
     with load(out) as session:
         assert session.run(np.zeros((2, 3, 42, 42), np.float32)).kept.shape == (2, 4)
@@ -106,6 +109,17 @@ def test_a_batch_of_one_size(small_llava, tmp_path):
 
 @pytest.mark.parametrize("loop_free", [False, True])
 def test_a_graph_without_the_loop_operator(small_llava, tmp_path, loop_free):
-    export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, loop_free=loop_free))
+    export(str(small_llava), tmp_path / "out", keep=8, loop_free=loop_free)
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert ("Loop" in kinds) is not loop_free
+
+
+def test_validate_notices_a_changed_layer_that_only_the_pruner_reads(small_llava, tmp_path):
+    model, out = shutil.copytree(small_llava, tmp_path / "model"), tmp_path / "out"
+    export(model, out, pruner="prumerge", keep=8, formats=("torchscript",))
+    validate(out, limit=1)
+    tensors = load_file(model / "model.safetensors")
+    (name,) = (name for name in tensors if name.endswith("layers.2.self_attn.k_proj.weight"))
+    save_file({**tensors, name: tensors[name] + 1}, model / "model.safetensors")
+    with pytest.raises(ArtefactError, match="made from other weights"):
+        validate(out, limit=1)

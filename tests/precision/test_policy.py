@@ -20,11 +20,11 @@ from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.gates import GATES, jaccard
 from vtp_export.parity.noise import tower_noise
 from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
-from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.validate import ValidateSpec, validate
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.validate import validate
 from vtp_export.precision import policy as module
 from vtp_export.precision.lowering import lowered, weighted_layers
-from vtp_export.precision.policy import PrecisionSpec, _fewest, lower
+from vtp_export.precision.policy import Precision, _fewest, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.twins import twin_of
 from vtp_export.runtime.artefact import open_artefact
@@ -60,8 +60,7 @@ def planted(source, folder, factors):
 
 
 def exported(model, out, **precision):
-    spec = ExportSpec(str(model), out, settings={"keep": 8}, precision=PrecisionSpec(**precision))
-    return export(spec)
+    return export(model, out, keep=8, precision=Precision(**precision))
 
 
 # --- half precision -------------------------------------------------------------------------------------------------
@@ -84,9 +83,9 @@ def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(sm
 @pytest.mark.parametrize("name", ["fp16", "bf16"])
 def test_every_format_keeps_what_the_twin_keeps(small_llava, tmp_path, name):
     formats = ("onnx", "pt2", "torchscript") if name == "fp16" else ("pt2", "torchscript")
-    precision = PrecisionSpec(name, **SHAPES) if name == "fp16" else PrecisionSpec(name)
-    export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=precision))
-    result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=12))
+    precision = Precision(name=name, **SHAPES) if name == "fp16" else Precision(name=name)
+    export(str(small_llava), tmp_path / "out", keep=8, formats=formats, precision=precision)
+    result = validate(tmp_path / "out", benchmark="shapes", limit=12)
     assert result.passed, [comparison.failures for comparison in result.comparisons]
     assert [comparison.name for comparison in result.comparisons[1:]] == [
         f"{fmt} against graph in fp32, as {name}" for fmt in formats
@@ -103,7 +102,7 @@ def test_layers_near_overflow_are_named_and_stay_in_float32(small_llava, tmp_pat
     assert "frontend.projector.linear_1" in wide, "it reads what that layer returns"
     assert "frontend.tower.encoder.layers.0.mlp.fc2" not in wide
     assert any("layers.1.mlp.fc2 stays in float32: its numbers reach" in note for note in report.notes)
-    result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=8))
+    result = validate(tmp_path / "out", benchmark="shapes", limit=8)
     assert result.passed, [comparison.failures for comparison in result.comparisons]
 
 
@@ -114,7 +113,7 @@ def test_a_layer_whose_output_alone_is_too_large_is_found(small_llava, tmp_path)
     layer = "frontend.tower.encoder.layers.1.mlp.fc2"
     limit = torch.finfo(torch.float16).max / module.HEADROOM
     assert float(graph.get_submodule(layer).weight.abs().max()) < limit
-    assert layer in lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing).record.float32_layers
+    assert layer in lower(graph, Precision(name="fp16", **SHAPES), model.preprocessing).record.float32_layers
 
 
 def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
@@ -122,7 +121,7 @@ def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch)
     monkeypatch.setattr(module, "HEADROOM", 1e-9)  # a scan that lets everything pass
     report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
     assert report.manifest.precision.float32_layers == ()
-    result = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=4))
+    result = validate(tmp_path / "out", benchmark="shapes", limit=4)
     assert not result.passed
     assert any("cosine of tokens is nan" in failure for failure in result.comparisons[1].failures)
     assert all(difference.witness is None for difference in result.comparisons[1].differences)
@@ -133,7 +132,7 @@ def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_
     own = f"{TOWER}.0.self_attn"
     model = load_model(planted(small_llava, tmp_path / "m", {f"{own}.q_proj.weight": 60, f"{own}.k_proj.weight": 60}))
     graph = assemble(model, "adaptive", {"keep": 8}).graph
-    found = lower(graph, PrecisionSpec("fp16", **SHAPES), model.preprocessing)
+    found = lower(graph, Precision(name="fp16", **SHAPES), model.preprocessing)
     attention = {f"frontend.tower.encoder.layers.0.self_attn.{which}_proj" for which in "qkv"}
     assert set(found.record.float32_layers) == attention
 
@@ -153,7 +152,7 @@ def test_the_bound_on_the_logits_holds_and_is_not_idle(graph, pixels):
 
 def test_the_float32_graph_is_left_as_it_was(graph, pixels):
     before = {name: tensor.clone() for name, tensor in graph.state_dict().items()}
-    narrow = lowered(graph, PrecisionRecord("fp16", tokens_dtype="float16"))
+    narrow = lowered(graph, PrecisionRecord(name="fp16", tokens_dtype="float16"))
     with torch.inference_mode():
         assert narrow(pixels)[0].dtype == torch.float16
         assert graph(pixels)[0].dtype == torch.float32
@@ -172,7 +171,7 @@ def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
     assert "the first 1 of 2 blocks stay in float32" in report.notes[0]
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert ("MatMulInteger" in kinds, "QuantizeLinear" in kinds) == (activations == "dynamic", activations == "static")
-    (compared,) = validate(ValidateSpec(tmp_path / "out", benchmark="shapes", limit=12)).comparisons[1:]
+    (compared,) = validate(tmp_path / "out", benchmark="shapes", limit=12).comparisons[1:]
     assert all(difference.witness is not None for difference in compared.differences)
     assert 1e-3 < compared.values.relative_error < 0.2
 
@@ -181,7 +180,7 @@ def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-    spec = PrecisionSpec("int8", "static", str(tmp_path), float32_blocks=0)
+    spec = Precision(name="int8", activations="static", images=str(tmp_path), float32_blocks=0)
     found = lower(graph, spec, model.preprocessing)
     same = twin_of(graph, found.record, model.preprocessing)
     assert all(
@@ -214,7 +213,7 @@ def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
 
 def test_the_noise_of_a_coarser_precision_is_larger(graph, pixels):
     eager, pixels = EagerSession(graph), pixels.numpy()
-    twins = [EagerSession(lowered(graph, PrecisionRecord(name))) for name in ("fp16", "bf16")]
+    twins = [EagerSession(lowered(graph, PrecisionRecord(name=name))) for name in ("fp16", "bf16")]
     noises = [tower_noise(eager, pixels, twin) for twin in (None, *twins)]
     for signal in ("hidden", "projected", "saliency"):
         fp32, fp16, int8 = (noise.sizes[signal] for noise in noises)
@@ -238,26 +237,26 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_p
     """Int8 is so coarse on this model that nearly any choice is within its noise; the share of tokens still tells."""
     folder = tmp_path / "out"
     exported(small_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
-    other = export(ExportSpec(str(small_llava), tmp_path / "other", pruner="random", settings={"keep": 8}))
+    other = export(str(small_llava), tmp_path / "other", pruner="random", keep=8)
     manifest = json.loads((folder / "manifest.json").read_text())
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
     manifest["builds"] = [dataclasses.asdict(build) for build in other.manifest.builds]
     manifest["outputs"] = manifest["outputs"][:3]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtefactError, match=r"model\.onnx was made for another manifest"):
-        validate(ValidateSpec(folder, benchmark="shapes", limit=4))
+        validate(folder, benchmark="shapes", limit=4)
     monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)  # as if it had been forged
-    compared = validate(ValidateSpec(folder, benchmark="shapes", limit=4)).comparisons[1]
+    compared = validate(folder, benchmark="shapes", limit=4).comparisons[1]
     assert compared.identical == 0
     assert any("mean Jaccard index of the kept sets is" in failure for failure in compared.failures)
 
 
 def test_no_share_of_tokens_is_asked_of_a_chaotic_method(small_llava, tmp_path):
     for pruner, asked in (("vispruner", 0.0), ("fastervlm", 0.98)):
-        precision = PrecisionSpec("fp16", **SHAPES)
+        precision = Precision(name="fp16", **SHAPES)
         out = tmp_path / pruner
-        export(ExportSpec(str(small_llava), out, pruner, {"keep": 8}, ("torchscript",), precision=precision))
-        assert validate(ValidateSpec(out, benchmark="shapes", limit=1)).comparisons[1].gates.jaccard == asked
+        export(str(small_llava), out, pruner=pruner, keep=8, formats=("torchscript",), precision=precision)
+        assert validate(out, benchmark="shapes", limit=1).comparisons[1].gates.jaccard == asked
 
 
 def test_jaccard_leaves_empty_slots_out():
@@ -284,8 +283,8 @@ def test_gates_grow_with_the_noise():
 ])  # fmt: skip
 def test_what_is_refused(small_llava, tmp_path, precision, formats, message):
     def attempt():
-        spec = PrecisionSpec(**{**SHAPES, **precision})
-        export(ExportSpec(str(small_llava), tmp_path / "out", settings={"keep": 8}, formats=formats, precision=spec))
+        spec = Precision(**{**SHAPES, **precision})
+        export(str(small_llava), tmp_path / "out", keep=8, formats=formats, precision=spec)
 
     with pytest.raises(SpecError, match=message):
         attempt()

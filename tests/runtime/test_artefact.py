@@ -52,12 +52,22 @@ def of(fmt: str, main: str, **sizes: int) -> Build:
 
 def manifest(*builds: Build) -> Manifest:
     return Manifest(
-        model=ModelRecord("tiny", None, "llava", "0" * 64, 8, "cls"),
+        model=ModelRecord(
+            id="tiny", revision=None, family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
+        ),
         pruner=PrunerRecord("none", {"keep": 4}, {}, ascending=True),
         layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
         inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
         outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)),),
-        preprocessing=Preprocessing(8, None, 3, (8, 8), 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        preprocessing=Preprocessing(
+            resize_shortest=8,
+            resize_exact=None,
+            resample=3,
+            crop=(8, 8),
+            rescale_factor=1 / 255,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
         precision=PrecisionRecord(),
         batch=BatchRange(1, 1, 2),
         versions={"vtp_export": "0"},

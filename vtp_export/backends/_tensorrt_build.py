@@ -13,6 +13,7 @@ from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.replacing import locked
+from vtp_export.runtime.writing import atomically
 
 
 def build_plan(onnx: Path, brief: Brief, workspace_gb: float | None, progress: Progress) -> tuple[bytes, str]:
@@ -168,6 +169,5 @@ def _merge_cache(config: Any, cache: Path) -> None:
         others = config.create_timing_cache(_read(cache))
         if others is not None:
             mine.combine(others, False)
-        partial = cache.with_suffix(".partial")
-        partial.write_bytes(bytes(mine.serialize()))
-        partial.replace(cache)
+        with atomically(cache) as file:
+            file.write(bytes(mine.serialize()))

@@ -8,7 +8,7 @@ from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
 
 
-def examples_of(name: str, limit: int | None) -> list[Example]:
+def examples_of(name: str | Path, limit: int | None) -> list[Example]:
     """Images of a benchmark, in its fixed order.
 
     Raises:
@@ -21,7 +21,7 @@ def examples_of(name: str, limit: int | None) -> list[Example]:
     return list(benchmark_of(name).examples(limit))
 
 
-def benchmark_of(name: str) -> Benchmark:
+def benchmark_of(name: str | Path) -> Benchmark:
     """The data set itself, to be read one picture at a time.
 
     Raises:
@@ -31,6 +31,7 @@ def benchmark_of(name: str) -> Benchmark:
     """
     if Path(name).is_dir():
         return Folder(Path(name))
+    name = str(name)
     if name not in rooms.names("benchmarks") and ("/" in name or "." in name):
         raise SpecError(
             f"no folder '{name}'; name a folder of images or one of: {', '.join(rooms.names('benchmarks'))}"

@@ -36,7 +36,7 @@ COMMONNESS = 0.93
 Pixels = npt.NDArray[np.floating]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Thing:
     """One object: what it is, its centre (x, y) and its diameter in pixels."""
 
@@ -137,7 +137,7 @@ def _placed(generator: np.random.Generator, size: int) -> list[Thing]:
             low, high = diameter / 2 + MARGIN, size - diameter / 2 - MARGIN
             x, y = (float(v) for v in generator.uniform(low, high, 2))
             if all(_apart(thing, x, y, diameter) for thing in things):
-                things.append(Thing(colour, shape, x, y, diameter))
+                things.append(Thing(colour=colour, shape=shape, x=x, y=y, size=diameter))
                 break
     return things
 

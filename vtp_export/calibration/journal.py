@@ -8,7 +8,7 @@ from typing import Any
 from vtp_export.errors import ArtefactError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """What one picture gave. `digest`: SHA-256 of its pixel values."""
 

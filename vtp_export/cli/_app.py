@@ -101,6 +101,12 @@ Device = Annotated[
         help="Where it runs, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU."
     ),
 ]
+TorchDevice = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs, or an error.")]
+Dtype = Annotated[
+    Literal["float32", "float16", "bfloat16"],
+    typer.Option(help="What PyTorch computes with; selection and measures are float32 at least."),
+]
+Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads; default: the runtime's choice.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the format. Repeatable.")
 ]

@@ -1,18 +1,21 @@
 """Commands that judge: validate, compare."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vtp_export.cli._app import (
     Calibration,
     Device,
+    Dtype,
     Folder,
     Formats,
     Limit,
     Model,
     Report,
     Revision,
+    Threads,
+    TorchDevice,
     name_option,
     several_of,
 )
@@ -38,6 +41,13 @@ def validate(
     ] = False,
     report: Report = None,
     device: Device = None,
+    threads: Threads = None,
+    reference_device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs the graph, in float32, and the language model.")
+    ] = "cpu",
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"], typer.Option(help="What the language model computes with.")
+    ] = "float32",
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
@@ -45,12 +55,23 @@ def validate(
     PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.validate import ValidateSpec
     from vtp_export.pipeline.validate import validate as run_validate
     from vtp_export.reports.page import PAGE
 
-    spec = ValidateSpec(folder, tuple(formats or ()), benchmark, limit, reference, answers, device, report)
-    result = run_validate(spec, progress)
+    result = run_validate(
+        folder,
+        formats=formats or (),
+        benchmark=benchmark,
+        limit=limit,
+        answers=answers,
+        report=report,
+        device=device,
+        threads=threads,
+        reference=reference,
+        reference_device=reference_device,
+        dtype=dtype,
+        progress=progress,
+    )
     page = None if report is None else report / PAGE
 
     def show() -> None:
@@ -80,6 +101,9 @@ def compare(
     calibration: Calibration = None,
     revision: Revision = None,
     report: Report = None,
+    device: TorchDevice = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
 ) -> Result:
     """Prune with several methods, settings and budgets, and let the language model answer a benchmark.
 
@@ -89,23 +113,26 @@ def compare(
         vtp-export compare tiny-llava --keep 32 --keep 64 --set complexity=erank --set complexity=entropy
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.compare import CompareSpec
     from vtp_export.pipeline.compare import compare as run_compare
-    from vtp_export.reports.comparison import comparison_rows, write_comparison
+    from vtp_export.reports.comparison import comparison_rows
+    from vtp_export.reports.page import PAGE
 
-    chosen = {"pruners": tuple(pruner)} if pruner else {}
-    spec = CompareSpec(
+    result = run_compare(
         model,
-        benchmark,
-        tuple(keep),
+        keep,
+        benchmark=benchmark,
+        pruners=pruner or ("fastervlm", "adaptive"),
         settings=several_of(settings),
         limit=limit,
-        revision=revision,
         calibration=calibration,
-        **chosen,
+        revision=revision,
+        report=report,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        progress=progress,
     )
-    result = run_compare(spec, progress)
-    page = None if report is None else write_comparison(result, report)
+    page = None if report is None else report / PAGE
 
     def show() -> None:
         columns, rows = comparison_rows(result)

@@ -12,6 +12,7 @@ from vtp_export.cli._command import Result
 if TYPE_CHECKING:
     from vtp_export.pipeline.inspect import Inspection
     from vtp_export.pipeline.lint import LintReport
+    from vtp_export.pipeline.list import Entry
     from vtp_export.spec import PrecisionRecord
     from vtp_export.terminal import Listener
 
@@ -132,20 +133,37 @@ def list_(
         Literal["pruners", "models", "backends", "benchmarks", "targets"] | None,
         typer.Argument(metavar="[ROOM]", help="pruners, models, backends, benchmarks or targets; default: all."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of them: what it is, and every setting that it has.")
+    ] = None,
 ) -> Result:
     """List what is on offer: each name is a file in that folder of the package.
 
-    Example:
+    Examples:
         vtp-export list pruners
+
+        vtp-export list pruners adaptive
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.list import ROOMS, catalogue
+    from vtp_export.pipeline.list import ROOMS, catalogue, entry
 
-    rooms = {name: catalogue(name) for name in ([room] if room else ROOMS)}
+    if room is not None and name is not None:
+        one = entry(room, name)
+        return Result(vars(one), lambda: _show_entry(one))
+    rows = {each: catalogue(each) for each in ([room] if room else ROOMS)}
 
     def show() -> None:
-        for name, rows in rooms.items():
-            terminal.show_table(name, ("name", "what it is"), rows)
+        for each, lines in rows.items():
+            terminal.show_table(each, ("name", "what it is"), lines)
 
-    data = {name: [{"name": one, "summary": summary} for one, summary in rows] for name, rows in rooms.items()}
-    return Result(data, show)
+    return Result({each: [{"name": n, "summary": s} for n, s in lines] for each, lines in rows.items()}, show)
+
+
+def _show_entry(one: "Entry") -> None:
+    from vtp_export import terminal
+
+    terminal.say(f"{one.name}: {one.about}")
+    for option, settings in one.settings.items():
+        lines = [(s.name, s.default, s.must_be, s.source, s.meaning) for s in settings]
+        terminal.say("")
+        terminal.show_table(option, ("setting", "default", "must be", "default from", "meaning"), lines)

@@ -7,6 +7,7 @@ import typer
 
 from vtp_export.cli._app import (
     Calibration,
+    Dtype,
     Folder,
     Force,
     Formats,
@@ -15,6 +16,8 @@ from vtp_export.cli._app import (
     Options,
     Revision,
     Settings,
+    Threads,
+    TorchDevice,
     name_option,
     settings_of,
 )
@@ -79,21 +82,27 @@ def export(
 
         vtp-export export ./my-llava --precision int8 --calibration-images ./photos --out llava-int8
     """
-    from vtp_export.pipeline.export import ExportSpec
     from vtp_export.pipeline.export import export as run_export
-    from vtp_export.precision.policy import PrecisionSpec
+    from vtp_export.precision.policy import Precision
 
-    chosen: dict[str, object] = dict(settings_of(settings))
-    if keep is not None:
-        chosen["keep"] = keep
-    built = tuple(formats or ["onnx"])
-    narrowing = PrecisionSpec(precision, activations, calibration_images, float32_blocks=float32_blocks)
-    limits = _batch(batch)
-    own = settings_of(options, "--option")
-    spec = ExportSpec(
-        model, out, pruner, chosen, built, limits, revision, force, calibration, loop_free, narrowing, own
+    report = run_export(
+        model,
+        out,
+        pruner=pruner,
+        keep=keep,
+        settings=settings_of(settings),
+        formats=formats or ("onnx",),
+        batch=_batch(batch),
+        precision=Precision(
+            name=precision, activations=activations, images=calibration_images, float32_blocks=float32_blocks
+        ),
+        calibration=calibration,
+        loop_free=loop_free,
+        options=settings_of(options, "--option"),
+        revision=revision,
+        force=force,
+        progress=progress,
     )
-    report = run_export(spec, progress)
     for note in report.notes:
         progress.note(note)
     return Result(vars(report), lambda: _show_export(report))
@@ -137,10 +146,9 @@ def build(
         vtp-export build llava64 --format tensorrt --option workspace_gb=2
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.build import BuildSpec
     from vtp_export.pipeline.build import build as run_build
 
-    report = run_build(BuildSpec(folder, fmt, dict(settings_of(options, "--option")), force), progress)
+    report = run_build(folder, format=fmt, options=settings_of(options, "--option"), force=force, progress=progress)
     built, engine = report.build, report.build.engine
     sentence = f"{built.main}: {built.size / 1e6:.1f} MB in {report.seconds:.0f} s"
     if engine is not None:
@@ -157,6 +165,9 @@ def calibrate(
     limit: Limit = None,
     revision: Revision = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was interrupted.")] = False,
+    device: TorchDevice = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
 ) -> Result:
     """Measure how complex images are to a model: the numbers that adaptive pruners are set by.
 
@@ -167,10 +178,20 @@ def calibrate(
 
         vtp-export export llava-hf/llava-1.5-7b-hf --calibration llava.json --out llava64
     """
-    from vtp_export.pipeline.calibrate import CalibrateSpec
     from vtp_export.pipeline.calibrate import calibrate as run_calibrate
 
-    record = run_calibrate(CalibrateSpec(model, images, out, limit, revision, resume), progress)
+    record = run_calibrate(
+        model,
+        images,
+        out,
+        limit=limit,
+        revision=revision,
+        resume=resume,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        progress=progress,
+    )
     return Result({"record": record}, lambda: _show_calibration(record, model, out))
 
 

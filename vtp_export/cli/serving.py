@@ -31,10 +31,9 @@ def triton(
         vtp-export triton llava64 --out models && tritonserver --model-repository models
     """
     from vtp_export import terminal
-    from vtp_export.pipeline.triton import TritonSpec
     from vtp_export.pipeline.triton import triton as run_triton
 
-    models = run_triton(TritonSpec(folder, out, name, cpu, queue_delay, force), progress)
+    models = run_triton(folder, out, name=name, cpu=cpu, queue_delay_us=queue_delay, force=force, progress=progress)
     for note in dict.fromkeys(note for model in models for note in model.notes):
         progress.note(note)
 

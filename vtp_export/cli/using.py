@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Device, Folder, Formats, Options, name_option, settings_of
+from vtp_export.cli._app import Device, Dtype, Folder, Formats, Options, Threads, TorchDevice, name_option, settings_of
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ def demo(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where everything goes; replaced if it is an earlier demo.")
     ] = Path("demo-out"),
+    device: TorchDevice = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
 ) -> Result:
     """The main job on the embedded model, end to end: export, validate, draw."""
     from vtp_export import terminal
-    from vtp_export.pipeline.demo import run_demo
+    from vtp_export.pipeline.demo import demo as run_demo
 
-    report = run_demo(out, progress)
+    report = run_demo(out, device=device, dtype=dtype, threads=threads, progress=progress)
 
     def show() -> None:
         terminal.show_validation(report.validation)
@@ -42,18 +45,28 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Write each photo here, kept patches lit, the rest dimmed.")
     ] = None,
     device: Device = None,
+    threads: Threads = None,
     options: Options = None,
 ) -> Result:
     """Run images through an artefact. Needs no torch for ONNX."""
     from vtp_export import terminal
-    from vtp_export.pipeline.run import RunSpec
     from vtp_export.pipeline.run import run as run_images
 
-    chosen = settings_of(options, "--option")
-    results = run_images(RunSpec(folder, tuple(images), fmt, out, overlay, device, options=chosen), progress)
+    report = run_images(
+        folder,
+        images,
+        format=fmt,
+        out=out,
+        overlays=overlay,
+        device=device,
+        threads=threads,
+        options=settings_of(options, "--option"),
+        progress=progress,
+    )
     columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
-    rows = [tuple(vars(result).values()) for result in results]
-    return Result({"images": results}, lambda: terminal.show_table(str(folder), columns, rows))
+    rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
+    title = f"{folder}, {report.format} on {report.device}"
+    return Result(vars(report), lambda: terminal.show_table(title, columns, rows))
 
 
 def bench(
@@ -62,17 +75,26 @@ def bench(
     formats: Formats = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size. Repeatable; default: 1.")] = None,
     rounds: Annotated[int, typer.Option(help="Timed runs of each.")] = 10,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of one run.")] = None,
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="Time this model's eager front end too.")] = None,
     device: Device = None,
+    dtype: Dtype = "float32",
+    threads: Threads = None,
 ) -> Result:
     """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
     from vtp_export import terminal
-    from vtp_export.pipeline.bench import BenchSpec
     from vtp_export.pipeline.bench import bench as run_bench
 
-    spec = BenchSpec(tuple(folders), tuple(formats or ()), tuple(batch or [1]), rounds, against, threads, device)
-    timings = run_bench(spec, progress)
+    timings = run_bench(
+        folders,
+        formats=formats or (),
+        batches=batch or (1,),
+        rounds=rounds,
+        against=against,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        progress=progress,
+    )
     columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first")
     rows = [tuple(vars(timing).values()) for timing in timings]
     return Result({"timings": timings}, lambda: terminal.show_table("latency of one call", columns, rows))

@@ -2,7 +2,7 @@
 
 import torch
 
-from vtp_export.errors import UnavailableError, UnknownNameError
+from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
 
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -17,11 +17,14 @@ def prepare(device: str, threads: int | None = None) -> None:
 
     Raises:
         UnknownNameError: there is no such device.
+        SpecError: less than one thread.
         UnavailableError: the machine, or this torch, has none of that kind.
     """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
     if threads is not None:
+        if threads < 1:
+            raise SpecError(f"threads is {threads}; it must be at least 1")
         torch.set_num_threads(threads)
     if device == "cuda":
         if reason := _why_no_cuda():

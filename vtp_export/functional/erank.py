@@ -22,7 +22,7 @@ from torch import Tensor
 from vtp_export.functional.sizes import identity, static_size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chain:
     """Which functions of the Gram matrix are traced.
 
@@ -47,7 +47,7 @@ class Chain:
         return [(i, j) for i, j in near if i != j or i == last]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """What the weights are asked to reproduce.
 

@@ -15,7 +15,7 @@ class Tokens(NamedTuple):
     hidden: (b, n, dv) the features that the projector reads.
     projected: (b, n, d) the same after the projector.
     saliency: (b, n) attention that CLS pays to each candidate in the select layer, mean over heads,
-        not renormalised.
+        not renormalised; where a tower has no CLS (`Frontend.saliency`), that which each candidate receives.
     cls: (b, 1, dv) the CLS token beside `hidden`, at the same layer.
     keys: (b, n, dh) attention keys of the select layer, mean over heads.
     received: (b, n) attention that each candidate receives in the select layer, mean over heads and over all

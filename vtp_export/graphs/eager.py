@@ -35,9 +35,7 @@ class EagerSession(TorchSession):
 
     def __init__(self, graph: PrunedFrontend, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         prepare(device)
-        if device != "cpu" or dtype is not None:
-            graph = copy.deepcopy(graph).to(device, dtype)
-        self.graph = graph
+        self.graph = graph = _placed(graph, device, dtype)
         self._dtype = dtype or torch.float32
         super().__init__(lambda pixels: self._promised(graph(pixels.to(self._dtype))), graph.outputs, device)
 
@@ -95,6 +93,17 @@ class EagerSession(TorchSession):
         """Each image of a batch."""
         tokens = self.encode(pixels)
         return [Seen(one, result) for one, result in zip(_images(tokens), self.finish(tokens), strict=True)]
+
+
+def _placed(graph: PrunedFrontend, device: str, dtype: torch.dtype | None) -> PrunedFrontend:
+    """The graph itself where its weights are there and so already, else a copy."""
+    weights: list[Tensor] = list(graph.frontend.parameters())  # type: ignore[attr-defined]
+    if all(weight.device.type == device and weight.dtype == (dtype or weight.dtype) for weight in weights):
+        return graph
+    graph = copy.deepcopy(graph).to(device)
+    if dtype is not None:  # of the tower and the projector; what the pruner holds is float32 at least
+        graph.frontend.to(dtype)  # type: ignore[attr-defined]
+    return graph
 
 
 def _images(tokens: Tokens) -> list[Tokens]:

@@ -18,7 +18,7 @@ from vtp_export.functional.attention import attention_received, cls_attention
 from vtp_export.functional.precision import at_least_float32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClipConfig:
     """The numbers of `vision_config` that shape the tower."""
 

@@ -61,8 +61,14 @@ def loaded(
     model_id, revision, family = source
 
     def record(read: Mapping[str, Tensor]) -> ModelRecord:
-        size = size_in_bytes(read.values())
-        return ModelRecord(model_id, revision, family, digest(read), size, frontend.saliency)
+        return ModelRecord(
+            id=model_id,
+            revision=revision,
+            family=family,
+            weights_sha256=digest(read),
+            weights_bytes=size_in_bytes(read.values()),
+            saliency=frontend.saliency,
+        )
 
     core = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXTRA)}
     return LoadedModel(

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,28 +17,7 @@ from vtp_export.runtime.output import Run
 WARM_UP = 2
 
 
-@dataclass(frozen=True)
-class BenchSpec:
-    """What to time.
-
-    formats: of every artefact, or empty for all that can run here.
-    batches: batch sizes.
-    rounds: timed runs of each.
-    against: a model whose eager, unpruned front end is timed beside them, or None.
-    threads: CPU threads of one run, or None for the runtime's choice.
-    device: what runs the artefacts; copies to and from a device are part of the time.
-    """
-
-    folders: tuple[Path, ...]
-    formats: tuple[str, ...] = ()
-    batches: tuple[int, ...] = (1,)
-    rounds: int = 10
-    against: str | None = None
-    threads: int | None = None
-    device: str | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Milliseconds of one call without preprocessing; `ratio` is the median over that of the first row of the batch."""
 
@@ -52,54 +32,79 @@ class Timing:
 Contenders = dict[str, Run]
 
 
-def bench(spec: BenchSpec, progress: Progress = silent) -> list[Timing]:
-    """Time every contender at every batch size.
+def bench(
+    folders: Sequence[str | Path],
+    *,
+    formats: Sequence[str] = (),
+    batches: Sequence[int] = (1,),
+    rounds: int = 10,
+    against: str | Path | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> list[Timing]:
+    """Time every contender at every batch size; copies to a device and back are part of the time.
+
+    Args:
+        folders: artefacts.
+        formats: of every artefact; none for all that can run here.
+        batches: batch sizes.
+        rounds: timed runs of each.
+        against: a model whose eager, unpruned front end is timed beside them, on the same device.
+        device: see `load`.
+        dtype: of the eager front end.
+        threads: CPU threads of one run, or None for the runtime's choice.
+        progress: hears of every step.
 
     Raises:
         VtpError: an artefact cannot be opened, or a number is out of range.
     """
-    if spec.rounds < 1 or not spec.batches or min(spec.batches) < 1:
-        raise SpecError(f"rounds is {spec.rounds} and batch is {list(spec.batches)}; all must be at least 1")
+    if rounds < 1 or not batches or min(batches) < 1:
+        raise SpecError(f"rounds is {rounds} and batch is {list(batches)}; all must be at least 1")
     with contextlib.ExitStack() as stack:
         sizes: set[tuple[int, int]] = set()
         contenders: Contenders = {}
-        on = "" if spec.device in (None, "cpu") else f" on {spec.device}"
-        for folder in spec.folders:
-            for fmt in spec.formats or _runnable(folder, spec.device):
+        on = "" if device in (None, "cpu") else f" on {device}"
+        for folder in folders:
+            for fmt in formats or _runnable(folder, device):
                 progress(f"opening {folder} ({fmt})")
-                session = stack.enter_context(load(folder, fmt, device=spec.device, threads=spec.threads))
+                session = stack.enter_context(load(folder, fmt, device=device, threads=threads))
                 for note in session.notes:
                     progress(note)
                 contenders[f"{folder} {fmt}{on}"] = session.run
                 sizes.add(session.manifest.layout.image_size)
-        if spec.against is not None:
-            progress(f"loading {spec.against}")
-            call, size = _eager(spec.against)
-            contenders[f"{spec.against} eager, unpruned"] = call
+        if against is not None:
+            progress(f"loading {against}")
+            call, size = _eager(str(against), device or "cpu", dtype, threads)
+            contenders[f"{against} eager, unpruned{'' if dtype == 'float32' else f', {dtype}'}{on}"] = call
             sizes.add(size)
         if not contenders:
             raise SpecError("no artefact was named; give at least one folder")
         if len(sizes) > 1:
             raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
         rows: list[Timing] = []
-        for batch in spec.batches:
+        for batch in batches:
             pixels = np.random.default_rng(0).standard_normal((batch, 3, *max(sizes)), dtype=np.float32)
-            rows += _timings(contenders, pixels, spec.rounds, progress)
+            rows += _timings(contenders, pixels, rounds, progress)
         return rows
 
 
-def _runnable(folder: Path, device: str | None) -> list[str]:
+def _runnable(folder: str | Path, device: str | None) -> list[str]:
     artefact = open_artefact(folder)
     formats = artefact.manifest.formats()
     return [fmt for fmt in formats if obstacle(artefact, fmt, device) is None] or formats
 
 
-def _eager(model: str) -> tuple[Run, tuple[int, int]]:
+def _eager(model: str, device: str, dtype: str, threads: int | None) -> tuple[Run, tuple[int, int]]:
+    from vtp_export.functional.devices import prepare
     from vtp_export.graphs.assembly import assemble, load_model
     from vtp_export.graphs.eager import EagerSession
+    from vtp_export.precision.lowering import loaded_in
 
-    loaded = load_model(model)
-    return EagerSession(assemble(loaded, "none", {}).graph), loaded.frontend.image_size
+    prepare(device, threads)
+    loaded = loaded_in(load_model(model), dtype)
+    return EagerSession(assemble(loaded, "none", {}).graph, device), loaded.frontend.image_size
 
 
 def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: Progress) -> list[Timing]:
@@ -115,5 +120,14 @@ def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: 
     first = float(np.median(next(iter(seconds.values()))[WARM_UP:]))
     for name, values in seconds.items():
         low, median, high = (float(v) for v in np.percentile(values[WARM_UP:], [10, 50, 90]))
-        rows.append(Timing(name, len(pixels), median * 1e3, low * 1e3, high * 1e3, median / first))
+        rows.append(
+            Timing(
+                name=name,
+                batch=len(pixels),
+                median_ms=median * 1e3,
+                p10_ms=low * 1e3,
+                p90_ms=high * 1e3,
+                ratio=median / first,
+            )
+        )
     return rows

@@ -1,7 +1,8 @@
 """`vtp-export build`: add a format to an artefact on this machine, from a file that it holds already. Without torch."""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,6 @@ FORMAT = "tensorrt"
 
 
 @dataclass(frozen=True)
-class BuildSpec:
-    """What to build.
-
-    options: of the format, see `BuildOptions` of its backend; values or texts.
-    force: replace a build with the same main file.
-    """
-
-    folder: Path
-    format: str = FORMAT
-    options: dict[str, Any] = field(default_factory=dict)
-    force: bool = False
-
-
-@dataclass(frozen=True)
 class BuildReport:
     """What was built, and how long it took."""
 
@@ -45,8 +32,22 @@ def buildable() -> list[str]:
     return [name for name in rooms.names("backends") if rooms.load("backends", name).Backend.source != "graph"]
 
 
-def build(spec: BuildSpec, progress: Progress = silent) -> BuildReport:
-    """Build, and add what was built to the artefact; if that fails, the artefact is what it was.
+def build(
+    folder: str | Path,
+    *,
+    format: str = FORMAT,
+    options: Mapping[str, Any] | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> BuildReport:
+    """Build a format, and add it to the artefact; if that fails, the artefact is what it was.
+
+    Args:
+        folder: the artefact.
+        format: one that is built from another format's file.
+        options: of the format, see `BuildOptions` of its backend; values or texts.
+        force: replace a build with the same main file.
+        progress: hears of every step.
 
     Raises:
         SpecError: the format is made from the model itself, or an option is none of its options.
@@ -54,20 +55,20 @@ def build(spec: BuildSpec, progress: Progress = silent) -> BuildReport:
         UnavailableError: the format's libraries, or its device, are not here.
         ExportError: the format cannot be built; relays its compiler's words.
     """
-    backend: Backend = rooms.load("backends", spec.format).Backend()
+    backend: Backend = rooms.load("backends", format).Backend()
     if backend.source == "graph":
         can = ", ".join(buildable())
-        raise SpecError(f"{spec.format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
-    options = from_settings(backend.BuildOptions, spec.options, f"option of building {spec.format}")
-    artefact = open_artefact(spec.folder)
+        raise SpecError(f"{format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
+    building = from_settings(backend.BuildOptions, options or {}, f"option of building {format}")
+    artefact = open_artefact(Path(folder))
     source = artefact.builds(backend.source)[0]
     if reason := backend.missing():
         raise UnavailableError(reason)
     main = backend.main
-    if main in {build.main for build in artefact.manifest.builds} and not spec.force:
-        raise ArtefactError(f"'{spec.folder}' has {main} already; use --force to build it anew")
+    if main in {build.main for build in artefact.manifest.builds} and not force:
+        raise ArtefactError(f"'{folder}' has {main} already; use --force to build it anew")
     artefact.verify(source)
-    began, brief = time.perf_counter(), brief_of(artefact.manifest, options)
+    began, brief = time.perf_counter(), brief_of(artefact.manifest, building)
 
     def make(place: Path) -> Build:
         built = backend.build(artefact.folder / source.main, brief, place, progress)

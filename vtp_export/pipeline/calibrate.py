@@ -1,67 +1,76 @@
 """`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark, batched
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.graphs.assembly import load_model
+from vtp_export.functional.devices import prepare
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.json_records import to_json
-from vtp_export.models.base import Frontend, LoadedModel
+from vtp_export.models.base import LoadedModel
+from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._complexity import complexity_of
+from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import write_atomically
-from vtp_export.spec import CalibrationRecord
+from vtp_export.spec import CalibrationRecord, Preprocessing
 
 BATCH = 4
 
-MEASURED = ("projected", "saliency")
-"""The signals that complexity is measured on."""
 
-
-@dataclass(frozen=True)
-class CalibrateSpec:
-    """What to measure.
-
-    model: folder, hub id or embedded name. images: a folder, or a benchmark, whose calibration split is read.
-    out: the record to write. resume: go on where an earlier run was interrupted.
-    """
-
-    model: str
-    images: str
-    out: Path
-    limit: int | None = None
-    revision: str | None = None
-    resume: bool = False
-
-
-def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRecord:
+def calibrate(
+    model: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    limit: int | None = None,
+    revision: str | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> CalibrationRecord:
     """Measure erank and attention entropy of every image, one batch in memory at a time.
+
+    Args:
+        model: folder, hub id or embedded name.
+        images: a folder, or a benchmark, whose calibration split is read.
+        out: the record to write (JSON).
+        limit: number of images, or None for all.
+        revision: commit, branch or tag on the hub.
+        resume: go on where an earlier run was interrupted.
+        device: where torch runs the model: "cpu" or "cuda".
+        dtype: what the model computes with; both measures are float32 at least.
+        threads: CPU threads, or None for torch's choice.
+        progress: hears of every step.
 
     Raises:
         VtpError: the model or the images cannot be used, or the record cannot be written.
     """
-    benchmark = benchmark_of(spec.images).calibration()
-    progress(f"loading the front end of {spec.model}")
-    model = load_model(spec.model, MEASURED, spec.revision)
-    if spec.out.is_dir():
-        raise ArtefactError(f"'{spec.out}' is a folder; name the file to write")
-    head = {"model": model.core.weights_sha256, "images": spec.images, "limit": spec.limit}
-    journal = Journal(spec.out, head, spec.resume)
+    prepare(device, threads)
+    out, data = Path(out), str(images)
+    benchmark = benchmark_of(data).calibration()
+    progress(f"loading the front end of {model}")
+    loaded = loaded_in(load_model(str(model), SIGNALS, revision), dtype)
+    if out.is_dir():
+        raise ArtefactError(f"'{out}' is a folder; name the file to write")
+    session = EagerSession(assemble(loaded, "none", {}).graph, device)
+    head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
+    journal = Journal(out, head, resume)
     finished = False
     try:
-        _measure(model, benchmark, spec.limit, journal, progress)
-        record = _record(model, spec.images, journal.done)
-        write_atomically(spec.out, to_json(record))
+        _measure(session, loaded.preprocessing, benchmark, limit, journal, progress)
+        record = _record(loaded, data, journal.done, dtype)
+        write_atomically(out, to_json(record))
         finished = True
     finally:
         # Nothing measured: nothing worth resuming.
@@ -69,28 +78,37 @@ def calibrate(spec: CalibrateSpec, progress: Progress = silent) -> CalibrationRe
     return record
 
 
-def _measure(model: LoadedModel, benchmark: Benchmark, limit: int | None, journal: Journal, progress: Progress) -> None:
+def _measure(
+    session: EagerSession,
+    preprocessing: Preprocessing,
+    benchmark: Benchmark,
+    limit: int | None,
+    journal: Journal,
+    progress: Progress,
+) -> None:
     known = {measured.name for measured in journal.done}
     fresh = (example for example in benchmark.examples(limit) if example.name not in known)
     for batch in batched(fresh, BATCH):
         progress("measuring", len(journal.done), limit or 0)
-        pixels = pixel_values([example.image for example in batch], model.preprocessing)
-        numbers = _numbers(model.frontend, torch.from_numpy(pixels))
+        pixels = pixel_values([example.image for example in batch], preprocessing)
+        numbers = _numbers(session, pixels)
         for example, picture, values in zip(batch, pixels, numbers, strict=True):
-            journal.add(Measured(example.name, hashlib.sha256(picture.tobytes()).hexdigest(), *values))
+            digest = hashlib.sha256(picture.tobytes()).hexdigest()
+            journal.add(Measured(name=example.name, digest=digest, **values))
 
 
-def _numbers(frontend: Frontend, pixels: torch.Tensor) -> list[list[float]]:
-    """erank, the same uncentred, and attention entropy of each image, by the code that an artefact runs."""
-    with torch.inference_mode():
-        tokens = frontend.encode(pixels, MEASURED)
-        erank, uncentred = (complexity_of("erank", tokens, center) for center in (True, False))
-        stacked = torch.stack([erank, uncentred, complexity_of("entropy", tokens)], dim=1)
-    rows: list[list[float]] = stacked.double().tolist()
-    return rows
+def _numbers(session: EagerSession, pixels: np.ndarray) -> list[dict[str, float]]:
+    """What is measured of each image, by name, by the code that an artefact runs."""
+    tokens = session.encode(pixels, SIGNALS)
+    columns = {
+        "erank": complexity_of("erank", tokens, True),
+        "erank_uncentred": complexity_of("erank", tokens, False),
+        "attention_entropy": complexity_of("entropy", tokens),
+    }
+    return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
 
 
-def _record(model: LoadedModel, data: str, measured: list[Measured]) -> CalibrationRecord:
+def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str) -> CalibrationRecord:
     if not measured:
         raise SpecError(f"'{data}' holds no images; at least one is needed")
     measured = sorted(measured, key=lambda one: one.name)
@@ -108,5 +126,6 @@ def _record(model: LoadedModel, data: str, measured: list[Measured]) -> Calibrat
         erank_uncentred=distribution([one.erank_uncentred for one in measured]),
         attention_entropy=distribution(entropies),
         correlation=correlation(eranks, entropies),
+        dtype=dtype,
         versions=built_by(),
     )

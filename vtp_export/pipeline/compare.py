@@ -12,16 +12,19 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
 from vtp_export.functional.attention import attention_entropy
+from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask
+from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
-from vtp_export.pruners._complexity import complexity_of
+from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
-from vtp_export.reports.comparison import CompareReport, Row
+from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.preprocess import pixel_values
 
 TIMED = 8
@@ -31,96 +34,112 @@ BINS = 4
 """Quarters of the images, by effective rank."""
 
 
-COMPLEXITY = ("projected", "saliency")
-"""The signals that complexity is measured on."""
-
-
-@dataclass(frozen=True)
-class CompareSpec:
-    """What to compare.
-
-    keeps: budgets. pruners, settings: see `choices`; `none` is always there. calibration: as in `ExportSpec`.
-    """
-
-    model: str
-    benchmark: str
-    keeps: tuple[int, ...]
-    pruners: tuple[str, ...] = ("fastervlm", "adaptive")
-    settings: dict[str, Any] = field(default_factory=dict)
-    limit: int | None = None
-    revision: str | None = None
-    calibration: Path | None = None
-
-
-@dataclass
+@dataclass(kw_only=True)
 class _Contender:
     """One method at one budget, while the images go by."""
 
     name: str
     budget: int
     session: EagerSession
-    asked: list[Answered]
-    erank: list[float]
-    entropy: list[float]
-    kept: list[int]
-    seconds: list[float]
+    asked: list[Answered] = field(default_factory=list)
+    erank: list[float] = field(default_factory=list)
+    entropy: list[float] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
-def compare(spec: CompareSpec, progress: Progress = silent) -> CompareReport:
-    """Run every method on every image.
+def compare(
+    model: str | Path,
+    keep: int | Sequence[int],
+    *,
+    benchmark: str | Path = "shapes",
+    pruners: Sequence[str] = ("fastervlm", "adaptive"),
+    settings: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    calibration: str | Path | None = None,
+    revision: str | None = None,
+    report: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> CompareReport:
+    """Run every method, with every combination of settings, at every budget on every image.
+
+    Args:
+        model: folder, hub id or embedded name.
+        keep: one budget of visual tokens, or several.
+        benchmark: one with questions.
+        pruners: methods; `none` is always there.
+        settings: by name, a value or a list of those to try; each is for the pruners that have it.
+        limit: number of images, or None for all.
+        calibration: see `export`.
+        revision: commit, branch or tag on the hub.
+        report: folder of a page with figures, or None.
+        device: where torch runs all of it: "cpu" or "cuda".
+        dtype: what the tower, the projector and the language model compute with; selection is float32 at least.
+        threads: CPU threads, or None for torch's choice.
+        progress: hears of every step.
 
     Raises:
         VtpError: the model, a method or the benchmark cannot be used.
     """
-    if not spec.keeps:
+    keeps = (keep,) if isinstance(keep, int) else tuple(keep)
+    if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
-    benchmark = benchmark_of(spec.benchmark)
+    prepare(device, threads)
+    data = benchmark_of(benchmark)
     progress("loading the model")
-    wanted = _wanted(spec)
-    needs = frozenset(COMPLEXITY).union(*(needs_of(pruner, settings) for _, pruner, settings in wanted))
-    model = load_model(spec.model, needs, spec.revision)
-    contenders = _contenders(spec, model, wanted)
-    examples = list(benchmark.examples(spec.limit))
+    wanted = _wanted(pruners, settings or {}, keeps)
+    needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
+    loaded = loaded_in(load_model(str(model), needs, revision), dtype)
+    loaded.module.to(device)
+    contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
+    examples = list(data.examples(limit))
     if not any(example.questions for example in examples):
-        raise SpecError(f"the benchmark {spec.benchmark} asks no questions; use one that does, for example shapes")
-    from vtp_export.integrations.transformers import Answerer
-
-    answerer = Answerer(source_of(spec.model), spec.revision)
+        raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
+    answerer = Answerer(source_of(str(model)), revision, device=device, dtype=dtype)
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image], model.preprocessing)
+        pixels = pixel_values([example.image], loaded.preprocessing)
         complexity.append(_complexity(contenders[0].session, pixels))
         encoded: dict[frozenset[str], Tokens] = {}
         for contender in contenders:
             _ask(contender, example, pixels, answerer, encoded)
-    _time(contenders, examples, model, progress)
-    return _report(spec, benchmark, examples, contenders, np.array(complexity))
+    _time(contenders, examples, loaded, progress)
+    result = _report((str(model), str(benchmark)), data, examples, contenders, np.array(complexity))
+    if report is not None:
+        write_comparison(result, Path(report))
+    return result
 
 
-def _wanted(spec: CompareSpec) -> list[tuple[str, str, dict[str, object]]]:
+def _wanted(
+    pruners: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int]
+) -> list[tuple[str, str, dict[str, object]]]:
     """Label, pruner and settings of every contender; the first keeps all."""
     wanted: list[tuple[str, str, dict[str, object]]] = [("none", "none", {})]
-    for one in choices([name for name in spec.pruners if name != "none"], spec.settings):
-        wanted += [(one.label, one.pruner, {**one.settings, "keep": keep}) for keep in spec.keeps]
+    for one in choices([name for name in pruners if name != "none"], settings):
+        wanted += [(one.label, one.pruner, {**one.settings, "keep": keep}) for keep in keeps]
     return wanted
 
 
 def _contenders(
-    spec: CompareSpec, model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]]
+    model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: Path | None
 ) -> list[_Contender]:
-    calibration = calibration_for(model, spec.calibration)
-    found = []
+    record, contenders = calibration_for(model, calibration), []
+    device = next(model.module.parameters()).device.type
     for label, pruner, settings in wanted:
-        assembly = assemble(model, pruner, settings, calibration)
+        assembly = assemble(model, pruner, settings, record)
+        session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots
-        found.append(_Contender(label, budget, EagerSession(assembly.graph), [], [], [], [], []))
-    return found
+        contenders.append(_Contender(name=label, budget=budget, session=session))
+    return contenders
 
 
 def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
     """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, COMPLEXITY)
+    tokens = session.encode(pixels, SIGNALS)
     return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
 
 
@@ -158,7 +177,7 @@ def _time(
 
 
 def _report(
-    spec: CompareSpec,
+    names: tuple[str, str],
     benchmark: Benchmark,
     examples: Sequence[Example],
     contenders: Sequence[_Contender],
@@ -176,16 +195,14 @@ def _report(
     )
     varied = len(examples) > 1 and bool(np.ptp(complexity, axis=0).all())
     together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
-    questions = len(contenders[0].asked)
-    ends = tuple(float(edge) for edge in edges)
     return CompareReport(
-        model=spec.model,
-        benchmark=spec.benchmark,
+        model=names[0],
+        benchmark=names[1],
         images=len(examples),
-        questions=questions,
+        questions=len(contenders[0].asked),
         metric=metric,
         rows=rows,
-        edges=ends,
+        edges=tuple(float(edge) for edge in edges),
         correlation=together,
     )
 

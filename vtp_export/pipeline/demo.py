@@ -9,8 +9,8 @@ from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
 from vtp_export.parity.verdict import ValidationReport
-from vtp_export.pipeline.export import ExportSpec, export
-from vtp_export.pipeline.validate import ValidateSpec, validate
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.validate import validate
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import contact_sheet, overlay
 from vtp_export.reports.page import PAGE
@@ -22,7 +22,7 @@ BENCHMARK = "shapes"
 IMAGES = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoReport:
     """What the demo made. `picture`: what was kept on the simplest and on the most complex scene."""
 
@@ -33,23 +33,53 @@ class DemoReport:
     next_command: str
 
 
-def run_demo(out: Path, progress: Progress = silent) -> DemoReport:
+def demo(
+    out: str | Path = "demo-out",
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> DemoReport:
     """Export in two formats, validate both with answers, draw.
+
+    Args:
+        out: folder that everything goes to; replaced if it is an earlier demo.
+        device: where torch runs the graph and the language model: "cpu" or "cuda".
+        dtype: what the language model computes with.
+        threads: CPU threads of one run, or None for the runtime's choice.
+        progress: hears of every step.
 
     Raises:
         ArtefactError: `out` holds something that is not an earlier demo.
     """
+    out = Path(out)
     artefact = out / "artefact"
     if out.exists() and any(out.iterdir()) and not (artefact / "manifest.json").is_file():
         raise ArtefactError(f"'{out}' holds something that is not an earlier demo; name another folder with --out")
-    export(ExportSpec(MODEL, artefact, formats=FORMATS, force=True), progress)
-    spec = ValidateSpec(artefact, benchmark=BENCHMARK, limit=IMAGES, answers=True, report=out / "report")
-    validation = validate(spec, progress)
+    export(MODEL, artefact, formats=FORMATS, force=True, progress=progress)
+    validation = validate(
+        artefact,
+        benchmark=BENCHMARK,
+        limit=IMAGES,
+        answers=True,
+        report=out / "report",
+        threads=threads,
+        reference_device=device,
+        dtype=dtype,
+        progress=progress,
+    )
     picture = _picture(artefact, examples_of(BENCHMARK, IMAGES), out / "kept.png", progress)
     again = (
         f"vtp-export compare {MODEL} --benchmark {BENCHMARK} --limit {IMAGES} --keep 32 --keep 64 --report comparison"
     )
-    return DemoReport(artefact, validation, out / "report" / PAGE, picture, again)
+    return DemoReport(
+        artefact=artefact,
+        validation=validation,
+        page=out / "report" / PAGE,
+        picture=picture,
+        next_command=again,
+    )
 
 
 def _picture(artefact: Path, examples: list[Example], target: Path, progress: Progress) -> Path:

@@ -37,7 +37,7 @@ class Diagnosis:
     able: bool
 
 
-def doctor(folder: Path | None = None, sources: Sources | None = None) -> Diagnosis:
+def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> Diagnosis:
     """Look around. A probe that fails says so and stops nothing.
 
     Args:
@@ -54,7 +54,7 @@ def doctor(folder: Path | None = None, sources: Sources | None = None) -> Diagno
         ("board", board),
         ("CPU", cpu),
         ("memory", lambda s: memory(s, told)),
-        ("disk", lambda s: disk(folder or Path())),
+        ("disk", lambda s: disk(Path(folder or "."))),
         ("GPU", gpu),
         ("NVIDIA driver", driver),
         ("CUDA libraries", libraries),

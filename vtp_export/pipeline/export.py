@@ -4,8 +4,8 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError, Unknow
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
-from vtp_export.precision.policy import ACTIVATIONS, Lowered, PrecisionSpec, lower
+from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
@@ -24,34 +24,7 @@ from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Build, Manifest
 
 
-@dataclass(frozen=True)
-class ExportSpec:
-    """What to export, and where to.
-
-    model: folder, hub id or embedded name; revision: commit, branch or tag on the hub.
-    settings: of the pruner, `keep` among them; texts or values.
-    batch: smallest, usual and largest batch.
-    calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
-    loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
-    precision: what the graph computes with.
-    options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
-    """
-
-    model: str
-    out: Path
-    pruner: str = "adaptive"
-    settings: dict[str, Any] = field(default_factory=dict)
-    formats: tuple[str, ...] = ("onnx",)
-    batch: tuple[int, int, int] = (1, 1, 16)
-    revision: str | None = None
-    force: bool = False
-    calibration: Path | None = None
-    loop_free: bool = False
-    precision: PrecisionSpec = field(default_factory=PrecisionSpec)
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportReport:
     """What was written, seconds by format, and notes for the user."""
 
@@ -62,42 +35,99 @@ class ExportReport:
     notes: tuple[str, ...]
 
 
-def export(spec: ExportSpec, progress: Progress = silent) -> ExportReport:
-    """Export, atomically: `spec.out` holds a whole artefact afterwards, or what it held before.
+def export(
+    model: str | Path,
+    out: str | Path,
+    *,
+    pruner: str = "adaptive",
+    keep: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    formats: Sequence[str] = ("onnx",),
+    batch: int | tuple[int, int, int] = (1, 1, 16),
+    precision: str | Precision = "fp32",
+    calibration: str | Path | None = None,
+    loop_free: bool = False,
+    options: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> ExportReport:
+    """Write an artefact, atomically: `out` holds a whole one afterwards, or what it held before.
+
+    Args:
+        model: folder, hub id or embedded name.
+        out: the artefact's folder.
+        pruner: the method, a file of `pruners/`.
+        keep: visual tokens to keep; None for the pruner's default.
+        settings: of the pruner, by name; values or texts.
+        formats: files of `backends/`.
+        batch: exactly so many images, or smallest, usual and largest batch.
+        precision: what the graph computes with: a name, or a `Precision` that says more.
+        calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
+        loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
+        options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
+        revision: commit, branch or tag on the hub.
+        force: replace the artefact at `out`.
+        progress: hears of every step.
 
     Raises:
         VtpError: the model, the pruner, a format or the folder cannot be used; see `errors`.
+
+    Example:
+        >>> report = export("toy", "toy8", keep=8)  # doctest: +SKIP
+        >>> report.manifest.layout.slots  # doctest: +SKIP
+        8
     """
-    started = time.perf_counter()
-    backends = {name: rooms.load("backends", name).Backend() for name in spec.formats}
-    if not backends:
-        raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
-    for backend in backends.values():
-        if backend.source != "graph" and (reason := backend.missing()):
-            raise UnavailableError(reason)  # built last, so it is asked first
-    batch = _batch_range(spec.batch)
-    precision = _with_activations(spec.precision, backends)
-    options = _options(spec.options, backends)
-    with writing(spec.out, spec.force) as folder:
-        progress(f"loading the front end of {spec.model}")
-        model = load_model(spec.model, needs_of(spec.pruner, spec.settings), spec.revision)
-        record = calibration_for(model, spec.calibration)
-        assembly = assemble(model, spec.pruner, spec.settings, record)
-        _check_space(folder, model, len(backends))
-        narrow = lower(assembly.graph, precision, model.preprocessing, progress)
-        manifest = _manifest(model, assembly, narrow, batch)
+    started, out = time.perf_counter(), Path(out)
+    backends = _backends(formats)
+    limits = _batch_range(batch)
+    narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
+    building = _options(options or {}, backends)
+    chosen = _with_keep(settings or {}, keep)
+    with writing(out, force) as folder:
+        progress(f"loading the front end of {model}")
+        loaded = load_model(str(model), needs_of(pruner, chosen), revision)
+        record = calibration_for(loaded, None if calibration is None else Path(calibration))
+        assembly = assemble(loaded, pruner, chosen, record)
+        _check_space(folder, loaded, len(backends))
+        narrow = lower(assembly.graph, narrowing, loaded.preprocessing, progress)
+        manifest = _manifest(loaded, assembly, narrow, limits)
         seconds, builds = {}, []
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            graph = narrow.graph if backend.loops and not spec.loop_free else narrow.graph.unrolled()
-            builds.append(_built(backend, graph, brief_of(manifest, options[name]), folder, progress))
+            graph = narrow.graph if backend.loops and not loop_free else narrow.graph.unrolled()
+            builds.append(_built(backend, graph, brief_of(manifest, building[name]), folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
     notes = assembly.notes + narrow.notes
-    return ExportReport(spec.out, manifest, seconds, time.perf_counter() - started, notes)
+    return ExportReport(
+        folder=out,
+        manifest=manifest,
+        build_seconds=seconds,
+        total_seconds=time.perf_counter() - started,
+        notes=notes,
+    )
+
+
+def _backends(formats: Sequence[str]) -> dict[str, Backend]:
+    backends: dict[str, Backend] = {name: rooms.load("backends", name).Backend() for name in formats}
+    if not backends:
+        raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
+    for backend in backends.values():
+        if backend.source != "graph" and (reason := backend.missing()):
+            raise UnavailableError(reason)  # built last, so it is asked first
+    return backends
+
+
+def _with_keep(settings: Mapping[str, Any], keep: int | None) -> dict[str, Any]:
+    if keep is None:
+        return dict(settings)
+    if "keep" in settings:
+        raise SpecError(f"keep is there twice, as {keep} and among the settings as {settings['keep']}; say it once")
+    return {**settings, "keep": keep}
 
 
 def _built(backend: Backend, graph: PrunedFrontend, brief: Brief, folder: Path, progress: Progress) -> Build:
@@ -111,8 +141,8 @@ def _built(backend: Backend, graph: PrunedFrontend, brief: Brief, folder: Path, 
         return backend.build(Path(place) / source.main, brief, folder, progress)
 
 
-def _batch_range(batch: tuple[int, int, int]) -> BatchRange:
-    low, usual, high = batch
+def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
+    low, usual, high = (batch,) * 3 if isinstance(batch, int) else batch
     if not 1 <= low <= usual <= high:
         raise SpecError(f"batch is {low}:{usual}:{high}; it must be MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX")
     return BatchRange(low, usual, high)
@@ -138,7 +168,7 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         )
 
 
-def _with_activations(precision: PrecisionSpec, backends: Mapping[str, Backend]) -> PrecisionSpec:
+def _with_activations(precision: Precision, backends: Mapping[str, Backend]) -> Precision:
     """Settle the form of int8: what the user says, else the first that every format has."""
     if precision.name != "int8":
         return precision

@@ -17,7 +17,7 @@ class Inspection:
     obstacles: dict[str, str | None]
 
 
-def inspect(folder: Path) -> Inspection:
+def inspect(folder: str | Path) -> Inspection:
     """Read and verify.
 
     Raises:
@@ -26,4 +26,4 @@ def inspect(folder: Path) -> Inspection:
     artefact = open_artefact(folder)
     artefact.verify()
     obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
-    return Inspection(folder, artefact.manifest, obstacles)
+    return Inspection(artefact.folder, artefact.manifest, obstacles)

@@ -29,7 +29,7 @@ class LintReport:
         return not self.errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """Findings of one kind: what they say, how many there are, and the first node of them."""
 
@@ -41,7 +41,7 @@ class Group:
     remedy: str
 
 
-def lint(path: Path, targets: Sequence[str] = ()) -> list[LintReport]:
+def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
     """Hold an ONNX file, or that of an artefact, against targets.
 
     Args:
@@ -62,7 +62,7 @@ def grouped(findings: Sequence[Finding]) -> list[Group]:
     for finding in findings:
         kinds.setdefault((finding.severity, finding.rule, finding.problem, finding.remedy), []).append(finding)
     rows = [
-        Group(severity, rule, problem, len(found), _place(found[0]), remedy)
+        Group(severity=severity, rule=rule, problem=problem, count=len(found), first=_place(found[0]), remedy=remedy)
         for (severity, rule, problem, remedy), found in kinds.items()
     ]
     return sorted(rows, key=lambda row: row.severity != "error")

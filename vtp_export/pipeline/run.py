@@ -1,6 +1,7 @@
 """`vtp-export run`: images through an artefact, to an `.npz` file and to overlays."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,70 +12,95 @@ from vtp_export.errors import ArtefactError, ImageError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.runtime.front_end import load
-from vtp_export.runtime.output import Output
+from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.preprocess import pixel_values, read_image
 from vtp_export.runtime.writing import atomically, sentence
 
 
-@dataclass(frozen=True)
-class RunSpec:
-    """What to run, and where; `out` receives the arrays, `overlays` one picture per image.
-
-    options: of the format, see `Options` of its backend.
-    """
-
-    folder: Path
-    images: tuple[Path, ...]
-    fmt: str | None = None
-    out: Path | None = None
-    overlays: Path | None = None
-    device: str | None = None
-    threads: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageResult:
-    """What one image gave."""
+    """What one image gave: `kept` are candidate positions, -1 for a token that belongs to none."""
 
     image: str
     num_kept: int
+    kept: tuple[int, ...]
     erank: float | None
     attention_entropy: float | None
-    overlay: str | None
+    overlay: Path | None
 
 
-def run(spec: RunSpec, progress: Progress = silent) -> list[ImageResult]:
-    """Run every image; nothing is written unless all of them can be used.
+@dataclass(frozen=True)
+class RunReport:
+    """What ran, and where, and what it gave for each image."""
+
+    folder: Path
+    format: str
+    device: str
+    images: tuple[ImageResult, ...]
+
+
+def run(
+    folder: str | Path,
+    images: Sequence[str | Path],
+    *,
+    format: str | None = None,
+    out: str | Path | None = None,
+    overlays: str | Path | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> RunReport:
+    """Run images through an artefact; nothing is written unless all of them can be used.
+
+    Args:
+        folder: the artefact.
+        images: image files.
+        format: see `load`, as `device`, `threads` and `options`.
+        out: an `.npz` file that receives all arrays.
+        overlays: a folder that receives one picture of each image, kept patches lit.
+        device: where it runs.
+        threads: CPU threads of one run.
+        options: of the format.
+        progress: hears of every step.
 
     Raises:
         VtpError: the artefact or an image cannot be used.
     """
-    if not spec.images:
+    paths = [Path(image) for image in images]
+    if not paths:
         raise ImageError("no image was named; give at least one file")
-    photos = [read_image(path) for path in spec.images]
-    with load(spec.folder, spec.fmt, device=spec.device, threads=spec.threads, options=spec.options) as artefact:
+    photos = [read_image(path) for path in paths]
+    with load(folder, format, device=device, threads=threads, options=options) as artefact:
         for note in artefact.notes:
             progress(note)
         outputs: list[Output] = []
         for batch in batched(photos, artefact.manifest.batch.opt):
             progress("running", sum(map(len, outputs)), len(photos))
             outputs.append(artefact.run_padded(pixel_values(batch, artefact.manifest.preprocessing)))
-        manifest = artefact.manifest
+        manifest, ran, where = artefact.manifest, artefact.format, artefact.device
     output = Output.joined(outputs)
-    if spec.out is not None:
-        _save(spec.out, output, [str(path) for path in spec.images])
-    pictures: list[str | None] = [None] * len(photos)
-    if spec.overlays is not None:
-        spec.overlays.mkdir(parents=True, exist_ok=True)
-        for i, (path, photo, result) in enumerate(zip(spec.images, photos, output, strict=True)):
-            target = spec.overlays / f"{i:03d}-{path.stem}.png"
+    if out is not None:
+        _save(Path(out), output, [str(path) for path in paths])
+    pictures: list[Path | None] = [None] * len(photos)
+    if overlays is not None:
+        Path(overlays).mkdir(parents=True, exist_ok=True)
+        for i, (path, photo, result) in enumerate(zip(paths, photos, output, strict=True)):
+            pictures[i] = target = Path(overlays) / f"{i:03d}-{path.stem}.png"
             overlay(photo, result.kept, manifest.layout, manifest.preprocessing).save(target)
-            pictures[i] = str(target)
-    return [
-        ImageResult(str(path), result.num_kept, result.erank, result.attention_entropy, picture)
-        for path, result, picture in zip(spec.images, output, pictures, strict=True)
-    ]
+    results = tuple(map(_result, paths, output, pictures))
+    return RunReport(Path(folder), ran, where, results)
+
+
+def _result(path: Path, result: Kept, picture: Path | None) -> ImageResult:
+    return ImageResult(
+        image=str(path),
+        num_kept=result.num_kept,
+        kept=tuple(map(int, result.kept)),
+        erank=result.erank,
+        attention_entropy=result.attention_entropy,
+        overlay=picture,
+    )
 
 
 def _save(path: Path, output: Output, images: list[str]) -> None:

@@ -16,22 +16,6 @@ CONFIG = "config.pbtxt"
 
 
 @dataclass(frozen=True)
-class TritonSpec:
-    """What to write, and where.
-
-    repository: the folder that tritonserver is pointed at; other models in it are left alone.
-    name: of the models, before the format is added; None takes the artefact's folder.
-    """
-
-    folder: Path
-    repository: Path
-    name: str | None = None
-    cpu: bool = False
-    queue_delay_us: int = 1000
-    force: bool = False
-
-
-@dataclass(frozen=True)
 class ServedModel:
     """A model that was written, and what the user should know of it."""
 
@@ -41,20 +25,38 @@ class ServedModel:
     notes: tuple[str, ...]
 
 
-def triton(spec: TritonSpec, progress: Progress = silent) -> list[ServedModel]:
+def triton(
+    folder: str | Path,
+    repository: str | Path,
+    *,
+    name: str | None = None,
+    cpu: bool = False,
+    queue_delay_us: int = 1000,
+    force: bool = False,
+    progress: Progress = silent,
+) -> list[ServedModel]:
     """Write one model for each format that Triton can serve.
+
+    Args:
+        folder: the artefact.
+        repository: the folder that tritonserver is pointed at; other models in it are left alone.
+        name: of the models, before the format is added; None takes the artefact's folder.
+        cpu: serve on CPUs.
+        queue_delay_us: how long a request waits for others to join its batch.
+        force: replace models of the same names.
+        progress: hears of every step.
 
     Raises:
         ArtefactError: no artefact, damaged, nothing in it that Triton can serve, or a model of that name is there.
         SpecError: a name that is none, a delay below 0, or an artefact that takes no single image.
     """
-    artefact = open_artefact(spec.folder)
-    base = spec.name or Path(spec.folder).resolve().name
+    artefact = open_artefact(folder)
+    base = name or Path(folder).resolve().name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", base):
         raise SpecError(f"the name '{base}' must be letters, digits, '.', '_' and '-'; choose one with --name")
-    if spec.queue_delay_us < 0:
-        raise SpecError(f"the queue delay is {spec.queue_delay_us}; it must be 0 or more microseconds")
-    device = "cpu" if spec.cpu else "cuda"
+    if queue_delay_us < 0:
+        raise SpecError(f"the queue delay is {queue_delay_us}; it must be 0 or more microseconds")
+    device = "cpu" if cpu else "cuda"
     formats = [
         fmt
         for fmt in artefact.manifest.formats()
@@ -62,25 +64,23 @@ def triton(spec: TritonSpec, progress: Progress = silent) -> list[ServedModel]:
     ]
     if not formats:
         has = ", ".join(artefact.manifest.formats())
-        raise ArtefactError(
-            f"Triton serves {' and '.join(BACKENDS)} (tensorrt on GPUs), and '{spec.folder}' has: {has}"
-        )
-    texts = {fmt: _config(artefact, fmt, f"{base}-{fmt}", spec) for fmt in formats}
+        raise ArtefactError(f"Triton serves {' and '.join(BACKENDS)} (tensorrt on GPUs), and '{folder}' has: {has}")
+    texts = {fmt: _config(artefact, fmt, Serving(f"{base}-{fmt}", not cpu, queue_delay_us)) for fmt in formats}
     written = []
     for done, fmt in enumerate(formats):
         progress(f"verifying and copying {fmt}", done, len(formats))
         for build in artefact.builds(fmt):
             artefact.verify(build)
-        out = spec.repository / f"{base}-{fmt}"
-        with replacing(out, spec.force, _why_not_replaceable) as partial:
+        out = Path(repository) / f"{base}-{fmt}"
+        with replacing(out, force, _why_not_replaceable) as partial:
             _fill(artefact, fmt, texts[fmt], partial)
         written.append(ServedModel(out.name, out, BACKENDS[fmt], _notes(artefact)))
     return written
 
 
-def _config(artefact: Artefact, fmt: str, name: str, spec: TritonSpec) -> str:
+def _config(artefact: Artefact, fmt: str, serving: Serving) -> str:
     plans = {str(build.engine.compute_capability): build.main for build in artefact.builds(fmt) if build.engine}
-    return config(artefact.manifest, fmt, plans, Serving(name, not spec.cpu, spec.queue_delay_us))
+    return config(artefact.manifest, fmt, plans, serving)
 
 
 def _served(artefact: Artefact, fmt: str) -> list[str]:

@@ -8,16 +8,17 @@ on the tokens that both kept; erank and attention entropy. Two questions, kept a
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Example, batched
+from vtp_export.benchmarks.base import Benchmark, Example, batched
 from vtp_export.errors import ArtefactError
+from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.parity.answers import AnswerComparison, answers_of, compare_answers
+from vtp_export.integrations.transformers import Answerer
+from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.trial import Trial
 from vtp_export.parity.verdict import Comparison, ValidationReport
@@ -37,60 +38,72 @@ BATCH = 4
 """Images a run, where the artefact allows it: batches are what people serve."""
 
 
-@dataclass(frozen=True)
-class ValidateSpec:
-    """What to check.
-
-    formats: of the artefact, or empty for all.
-    benchmark: a name, or a folder of images.
-    limit: number of images, or None for all.
-    reference: the model, where it is no longer where the manifest says.
-    answers: also let the language model answer the benchmark's questions.
-    device: what runs the artefact; the graph that it is held against always runs on the CPU.
-    report: folder of a page with the numbers and with overlays, or None.
-    """
-
-    folder: Path
-    formats: tuple[str, ...] = ()
-    benchmark: str = "photos"
-    limit: int | None = None
-    reference: str | None = None
-    answers: bool = False
-    device: str | None = None
-    report: Path | None = None
-
-
-def validate(spec: ValidateSpec, progress: Progress = silent) -> ValidationReport:
+def validate(
+    folder: str | Path,
+    *,
+    formats: Sequence[str] = (),
+    benchmark: str | Path = "photos",
+    limit: int | None = None,
+    answers: bool = False,
+    report: str | Path | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    reference: str | Path | None = None,
+    reference_device: str = "cpu",
+    dtype: str = "float32",
+    progress: Progress = silent,
+) -> ValidationReport:
     """Run the comparisons, and write what they measured into the artefact's manifest.
+
+    Args:
+        folder: the artefact.
+        formats: of the artefact; none for all.
+        benchmark: a name, or a folder of images.
+        limit: number of images, or None for all.
+        answers: also let the language model answer the benchmark's questions.
+        report: folder of a page with the numbers and with overlays, or None.
+        device: where the artefact runs, see `load`.
+        threads: CPU threads of one run, or None for the runtime's choice.
+        reference: the model, where it is no longer where the manifest says.
+        reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
+        dtype: what the language model computes with.
+        progress: hears of every step.
 
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
-    manifest = open_artefact(spec.folder).manifest
-    examples = examples_of(spec.benchmark, spec.limit)
+    prepare(reference_device, threads)
+    manifest = open_artefact(folder).manifest
+    examples = examples_of(benchmark, limit)
+    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
     progress("loading the reference model")
-    eager = EagerSession(_graph(manifest, spec.reference))
+    eager = EagerSession(_graph(manifest, name, revision), reference_device)
     progress("measuring the rounding noise")
     trial = _trial(manifest, eager, examples)
     with contextlib.ExitStack() as stack:
         sessions = {
-            fmt: stack.enter_context(load(spec.folder, fmt, device=spec.device))
-            for fmt in spec.formats or manifest.formats()
+            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads))
+            for fmt in formats or manifest.formats()
         }
-        _judge_examples(trial, manifest, examples, sessions, spec.device, progress)
-        answers = _answers(spec, manifest, eager, examples, sessions, progress) if spec.answers else ()
-        report = ValidationReport(str(spec.folder), spec.benchmark, tuple(trial.done()), answers)
-        if spec.report is not None:
-            write_validation(report, next(iter(sessions.values())), examples, spec.report, progress)
-    _record(spec, report, {fmt: session.device for fmt, session in sessions.items()})
-    return report
+        _judge_examples(trial, manifest, examples, sessions, device, progress)
+        replies: tuple[AnswerComparison, ...] = ()
+        if answers:
+            progress("loading the language model")
+            model = Answerer(source_of(name), revision, device=reference_device, dtype=dtype)
+            runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
+            replies = _answers(model, benchmark_of(benchmark), examples, runs, manifest, progress)
+        result = ValidationReport(str(folder), str(benchmark), tuple(trial.done()), replies)
+        _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
+        if report is not None:
+            write_validation(result, next(iter(sessions.values())), examples, Path(report), progress)
+    return result
 
 
-def _graph(manifest: Manifest, reference: str | None) -> PrunedFrontend:
+def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFrontend:
     """The eager graph of the very weights that were exported."""
     record = manifest.model
     needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
-    model = load_model(reference or record.id, needs, None if reference else record.revision)
+    model = load_model(name, needs, revision)
     now = model.record(needs)
     if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
@@ -103,8 +116,9 @@ def _graph(manifest: Manifest, reference: str | None) -> PrunedFrontend:
 def _trial(manifest: Manifest, eager: EagerSession, examples: Sequence[Example]) -> Trial:
     first = pixel_values([example.image for example in examples[:NOISE_IMAGES]], manifest.preprocessing)
     narrow = manifest.precision.name != "fp32"
-    twin = EagerSession(twin_of(eager.graph, manifest.precision, manifest.preprocessing)) if narrow else None
-    return Trial(eager, manifest.pruner, manifest.precision.name, twin, first)
+    twin = twin_of(eager.graph, manifest.precision, manifest.preprocessing) if narrow else None
+    twin_session = None if twin is None else EagerSession(twin, eager.device)
+    return Trial(eager, manifest.pruner, manifest.precision.name, twin_session, first)
 
 
 def _judge_examples(
@@ -126,40 +140,35 @@ def _judge_examples(
 
 
 def _answers(
-    spec: ValidateSpec,
-    manifest: Manifest,
-    eager: EagerSession,
+    model: LanguageModel,
+    benchmark: Benchmark,
     examples: Sequence[Example],
-    sessions: Mapping[str, PrunedArtefact],
+    runs: Mapping[str, Run],
+    manifest: Manifest,
     progress: Progress,
 ) -> tuple[AnswerComparison, ...]:
-    from vtp_export.integrations.transformers import Answerer
-
-    benchmark = benchmark_of(spec.benchmark)
-    progress("loading the language model")
-    revision = None if spec.reference else manifest.model.revision
-    model = Answerer(source_of(spec.reference or manifest.model.id), revision)
-    runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
+    """Of each format against those of the graph, which is the first of `runs`."""
     replies = {name: answers_of(model, examples, run, manifest.preprocessing, progress) for name, run in runs.items()}
+    first, *formats = replies
     asked = GATES[manifest.precision.name].answers
     return tuple(
-        compare_answers(f"answers of {fmt}", benchmark, replies["graph"], replies[fmt], asked) for fmt in sessions
+        compare_answers(f"answers of {fmt}", benchmark, replies[first], replies[fmt], asked) for fmt in formats
     )
 
 
-def _record(spec: ValidateSpec, report: ValidationReport, devices: Mapping[str, str]) -> None:
+def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) -> None:
     """Write the few numbers of every format into the manifest."""
     against_reference, *comparisons = report.comparisons
     for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
         values = {
-            **_recorded(comparison, spec, against_reference),
+            **_recorded(comparison, report.benchmark, against_reference),
             "device": device,
             **(_answers_recorded(report.answers[i]) if report.answers else {}),
         }
-        record_validation(spec.folder, fmt, values)
+        record_validation(folder, fmt, values)
 
 
-def _recorded(comparison: Comparison, spec: ValidateSpec, against_reference: Comparison) -> dict[str, Scalar]:
+def _recorded(comparison: Comparison, benchmark: str, against_reference: Comparison) -> dict[str, Scalar]:
     """The few numbers of a comparison that go into the manifest."""
     values = comparison.values
     numbers = {
@@ -170,7 +179,7 @@ def _recorded(comparison: Comparison, spec: ValidateSpec, against_reference: Com
         "attention_entropy_error": comparison.attention_entropy_error,
     }
     return {
-        "benchmark": spec.benchmark,
+        "benchmark": benchmark,
         "images": comparison.images,
         "passed": comparison.passed and against_reference.passed,
         "same_tokens_kept": comparison.identical,

@@ -6,12 +6,16 @@ effective rank stay in float32. So precision is a property of the graph, and a r
 """
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from vtp_export.functional.devices import dtype_of
+from vtp_export.graphs.assembly import assemble
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.models.base import LoadedModel
 from vtp_export.precision.int8 import DynamicInt8Layer, StaticInt8Layer
 from vtp_export.precision.ranges import LayerRange
 from vtp_export.spec import PrecisionRecord
@@ -63,6 +67,23 @@ def lowered(
             holder._modules[own] = _narrowed(layer, precision, (ranges or {}).get(name))
     dtype = getattr(torch, precision.tokens_dtype)
     return PrunedFrontend(graph.frontend, graph.pruner, dtype).requires_grad_(False).eval()
+
+
+def loaded_in(model: LoadedModel, dtype: str) -> LoadedModel:
+    """The same model computing in another dtype, for what torch runs without a file.
+
+    Args:
+        model: in float32; left as it is.
+        dtype: "float32", "float16" or "bfloat16".
+
+    Raises:
+        UnknownNameError: another dtype.
+    """
+    name = {kind: name for name, kind in HALVES.items()}.get(dtype_of(dtype))
+    if name is None:
+        return model
+    graph = lowered(assemble(model, "none", {}).graph, PrecisionRecord(name=name))
+    return dataclasses.replace(model, module=graph.get_submodule("frontend"))
 
 
 def _narrowed(layer: nn.Linear | nn.Conv2d, precision: PrecisionRecord, reads: LayerRange | None) -> nn.Module:

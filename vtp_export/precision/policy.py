@@ -33,8 +33,8 @@ GOAL = 0.92
 """Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
 
 
-@dataclass(frozen=True)
-class PrecisionSpec:
+@dataclass(frozen=True, kw_only=True)
+class Precision:
     """What the user asks for.
 
     name: one of `NAMES`.
@@ -68,9 +68,7 @@ class Lowered:
     notes: tuple[str, ...]
 
 
-def lower(
-    graph: PrunedFrontend, spec: PrecisionSpec, preprocessing: Preprocessing, progress: Progress = silent
-) -> Lowered:
+def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, progress: Progress = silent) -> Lowered:
     """Decide, on calibration images where it takes some, and narrow.
 
     Args:
@@ -85,15 +83,34 @@ def lower(
     if spec.name == "fp32":
         return Lowered(graph, PrecisionRecord(), ())
     if spec.name == "bf16":  # its range is that of float32: nothing can overflow
-        record = PrecisionRecord("bf16")
+        record = PrecisionRecord(name="bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
     batches, digest = calibration_batches(spec.images, spec.limit, preprocessing)
     count = sum(len(batch) for batch in batches)
     ranges = _measured(graph, batches, spec.images, progress)
     if spec.name == "fp16":
-        return _half(graph, ranges, PrecisionRecord("fp16", None, (), spec.images, count, digest, "float16"))
-    record = PrecisionRecord("int8", spec.activations or "dynamic", (), spec.images, count, digest)
+        return _half(
+            graph,
+            ranges,
+            PrecisionRecord(
+                name="fp16",
+                activations=None,
+                float32_layers=(),
+                images=spec.images,
+                count=count,
+                data_sha256=digest,
+                tokens_dtype="float16",
+            ),
+        )
+    record = PrecisionRecord(
+        name="int8",
+        activations=spec.activations or "dynamic",
+        float32_layers=(),
+        images=spec.images,
+        count=count,
+        data_sha256=digest,
+    )
     return _int8(graph, ranges, record, spec.float32_blocks, batches, progress)
 
 

@@ -53,6 +53,9 @@ KINDS = {
 }
 """By the word of the setting; entropy is in nats."""
 
+SIGNALS = frozenset(kind.signal for kind in KINDS.values())
+"""The fields of `Tokens` that they are measured on."""
+
 
 def complexity_of(kind: str, tokens: Tokens, center: bool = True) -> Tensor:
     """Of each image of a batch, (b,).

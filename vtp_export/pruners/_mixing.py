@@ -31,7 +31,7 @@ NEARLY_WHOLE = 2.0**-12
 CALIBRATED = "the calibration record"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MixConfig(base.Config):
     """Settings of a hybrid.
 

@@ -45,7 +45,7 @@ FLOOR = 0.8
 """Smallest share of the budget under the adaptive count (appendix B.5)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(base.Config):
     """Settings of the adaptive pruner.
 

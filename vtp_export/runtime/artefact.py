@@ -61,7 +61,7 @@ class Artefact:
             _verify_file(self.folder, name, record)
 
 
-def open_artefact(folder: Path) -> Artefact:
+def open_artefact(folder: str | Path) -> Artefact:
     """Read an artefact's manifest; call `Artefact.verify` before a runtime sees a byte of its files.
 
     Raises:

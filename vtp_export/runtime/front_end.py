@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError, VtpError
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.output import Output
@@ -103,7 +103,7 @@ class PrunedArtefact:
 
 def load(
     folder: str | Path,
-    fmt: str | None = None,
+    format: str | None = None,
     *,
     device: str | None = None,
     threads: int | None = None,
@@ -113,19 +113,22 @@ def load(
 
     Args:
         folder: the artefact.
-        fmt: one of its formats, or None for the first that this machine can run.
+        format: one of its formats, or None for the first that this machine can run.
         device: where it runs, "cpu" or "cuda", or None for the format's usual. Never another in its place.
         threads: CPU threads of one run, or None for the runtime's choice.
         options: of the format, see `Options` of its backend; values or texts.
 
     Raises:
         UnknownNameError: no format runs on such a device, or the format has no such option.
+        SpecError: an option, or the number of threads, is out of range.
         ArtefactError: absent, damaged, or of another schema; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    artefact = open_artefact(Path(folder))
+    if threads is not None and threads < 1:
+        raise SpecError(f"threads is {threads}; it must be at least 1")
+    artefact = open_artefact(folder)
     _refuse_unknown(device)
-    name = fmt or _runnable_format(artefact, device)
+    name = format or _runnable_format(artefact, device)
     builds = artefact.builds(name)
     backend = rooms.load("backends", name).Backend()
     where = backend.device(device)

@@ -35,7 +35,7 @@ def _run(*command: str) -> str:
     return ended.stdout if ended.returncode == 0 else ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sources:
     """Where the texts come from.
 

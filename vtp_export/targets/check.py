@@ -11,7 +11,7 @@ DATA_INPUT = {"Where": 1, "Loop": None, "If": None, "Scan": None, "Constant": No
 """Which input the type table speaks of, where it is not the first; None for none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What is wrong with a node, or with the file as a whole (node "").
 
@@ -31,8 +31,18 @@ def check(model: Model, target: Target) -> list[Finding]:
     """Everything in a file that a target would refuse, or treat otherwise than it reads."""
     found = list(_of_file(model, target))
     for node in model.nodes:
-        for rule, told in _of_node(node, target):
-            found.append(Finding(rule, told[0], node.name, node.op, node.where, *told[1:]))
+        for rule, (severity, problem, remedy) in _of_node(node, target):
+            found.append(
+                Finding(
+                    rule=rule,
+                    severity=severity,
+                    node=node.name,
+                    op=node.op,
+                    where=node.where,
+                    problem=problem,
+                    remedy=remedy,
+                )
+            )
     return found
 
 
@@ -40,10 +50,20 @@ def _of_file(model: Model, target: Target) -> Iterator[Finding]:
     low, high = target.opset
     if not low <= model.opset <= high:
         problem = f"opset {model.opset}; {target.name} takes {low} to {high}"
-        yield Finding("opset", "error", "", "", "file", problem, "choose a newer runtime, or convert the file")
+        yield Finding(
+            rule="opset",
+            severity="error",
+            node="",
+            op="",
+            where="file",
+            problem=problem,
+            remedy="choose a newer runtime, or convert the file",
+        )
     if target.ir is not None and model.ir > target.ir:
         problem = f"IR version {model.ir}; {target.name} takes up to {target.ir}"
-        yield Finding("ir", "error", "", "", "file", problem, "choose a newer runtime")
+        yield Finding(
+            rule="ir", severity="error", node="", op="", where="file", problem=problem, remedy="choose a newer runtime"
+        )
 
 
 def _of_node(node: Node, target: Target) -> Iterator[tuple[str, Told]]:

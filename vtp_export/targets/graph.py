@@ -36,7 +36,7 @@ class Value:
     data: tuple[Any, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """An operator with what it reads and writes; None for an optional input that is left out.
 
@@ -144,8 +144,20 @@ def _inside(protos: "list[NodeProto]", where: str, scope: dict[str, Value], loca
         inputs = tuple(scope.get(given, Value()) if given else None for given in proto.input)
         outputs = tuple(scope.get(made, Value()) for made in proto.output if made)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        kind = defs.has(proto.op_type, domain), (proto.domain, proto.op_type) in local
-        found.append(Node(name, proto.op_type, domain, where, inputs, outputs, attributes, bodies, *kind))
+        found.append(
+            Node(
+                name=name,
+                op=proto.op_type,
+                domain=domain,
+                where=where,
+                inputs=inputs,
+                outputs=outputs,
+                attributes=attributes,
+                bodies=bodies,
+                standard=defs.has(proto.op_type, domain),
+                local=(proto.domain, proto.op_type) in local,
+            )
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from vtp_export.errors import UnknownNameError
 FOLDER = Path(__file__).parent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One version of one runtime.
 
@@ -64,15 +64,15 @@ def load(name: str) -> Target:
     operators |= {operator: kinds[kind] for operator, kind in raw.get("overrides", {}).items()}
     gone, unconfirmed = raw.get("without", "").split(), raw.get("unconfirmed", "").split()
     return Target(
-        name,
-        raw["summary"],
-        whole["runtime"],
-        {operator: types for operator, types in operators.items() if operator not in gone} or None,
-        frozenset(unconfirmed),
-        (whole["opset"][0], whole["opset"][1]),
-        whole.get("ir"),
-        whole.get("narrowed", {}),
-        frozenset(whole.get("domains", "").split()),
-        {**base.get("rules", {}), **raw.get("rules", {})},
-        raw["sources"],
+        name=name,
+        summary=raw["summary"],
+        runtime=whole["runtime"],
+        operators={operator: types for operator, types in operators.items() if operator not in gone} or None,
+        unconfirmed=frozenset(unconfirmed),
+        opset=(whole["opset"][0], whole["opset"][1]),
+        ir=whole.get("ir"),
+        narrowed=whole.get("narrowed", {}),
+        domains=frozenset(whole.get("domains", "").split()),
+        rules={**base.get("rules", {}), **raw.get("rules", {})},
+        sources=raw["sources"],
     )
