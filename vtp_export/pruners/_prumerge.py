@@ -58,13 +58,14 @@ class MergePruner(base.Pruner):
         candidates: see `base.Pruner`.
         loop: there is none.
         widest: most tokens that an adaptive count can reach, the extra one included.
+        by_place: see `base.Method`.
     """
 
-    def __init__(self, config: MergeConfig, candidates: Candidates, loop: bool, widest: int) -> None:
+    def __init__(self, config: MergeConfig, candidates: Candidates, loop: bool, widest: int, by_place: bool) -> None:
         super().__init__(config, candidates, loop)
         self.adaptive = config.count == "adaptive"
         slots = widest if self.adaptive else self.keep
-        self.method = base.Method(slots=slots, needs=needs(config), ascending=False, merges=True)
+        self.method = base.Method(slots=slots, needs=needs(config), ascending=False, merges=True, by_place=by_place)
 
     def picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         """From attention (b, n) and its descending rank to the slot of each token, and how many slots are taken.

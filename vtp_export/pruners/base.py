@@ -8,8 +8,9 @@ A file `pruners/NAME.py` defines
 - `Pruner(base.Pruner)`: `__init__(config, candidates, loop=True)`, which sets `self.method`, and `forward`.
 
 Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity,
-unless tokens are merged; a batch gives what its images give alone; the same input gives the same output; it agrees with
-the file of the same name in `reference/`, in float64 exactly; every backend agrees with it.
+unless tokens are merged; what is not chosen by place is chosen alike when shuffled; a batch gives what its images give
+alone; the same input gives the same output; it agrees with the file of the same name in `reference/`, in float64
+exactly; every backend agrees with it.
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Method:
     measures: which of "erank" and "attention_entropy" its `Selection` carries.
     ascending: whether `kept` ascends.
     merges: whether its `Selection` carries a mixture.
+    by_place: whether it counts where in the picture a candidate is; otherwise shuffled candidates are chosen alike.
     chaotic: whether rounding of the last place can change a large part of the selection: such a method is compared
         token by token in float64 only.
     """
@@ -53,6 +55,7 @@ class Method:
     measures: tuple[str, ...] = ()
     ascending: bool = True
     merges: bool = False
+    by_place: bool = False
     chaotic: bool = False
 
 

@@ -57,7 +57,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", by_place=True)
         self.weighted = config.relevance == "saliency"
 
     def forward(self, tokens: Tokens) -> Selection:

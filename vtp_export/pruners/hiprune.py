@@ -55,7 +55,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=self.keep, needs=needs(config))
+        self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
         self.anchors = min(round(self.keep * config.alpha / 5), self.keep // 5)
         _, columns = base.grid_of(candidates, "hiprune")
         place = torch.arange(candidates.n)

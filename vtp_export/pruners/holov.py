@@ -75,7 +75,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", by_place=True)
         self.beta = config.beta
         self.chunks = min(config.chunks, candidates.n)
         sizes = torch.tensor([(candidates.n + self.chunks - 1 - chunk) // self.chunks for chunk in range(self.chunks)])

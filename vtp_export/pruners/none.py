@@ -42,7 +42,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=candidates.n, needs=needs(config))
+        self.method = base.Method(slots=candidates.n, needs=needs(config), by_place=True)
 
     def forward(self, tokens: Tokens) -> Selection:
         """All positions, ascending."""

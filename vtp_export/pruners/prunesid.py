@@ -70,7 +70,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=self.keep, needs=needs(config), ascending=False, merges=True)
+        self.method = base.Method(slots=self.keep, needs=needs(config), ascending=False, merges=True, by_place=True)
         self.groups = max(1, self.keep // 4)
         start = np.random.default_rng(0).standard_normal((candidates.n, self.groups))
         self.register_buffer("start", torch.from_numpy(start), persistent=False)

@@ -49,7 +49,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=self.keep, needs=needs(config))
+        self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
         order = np.argsort(_keys(config.seed, candidates.n))  # the keys are distinct: mix is a bijection
         self.register_buffer("drawn", torch.from_numpy(np.sort(order[: self.keep])), persistent=False)
 

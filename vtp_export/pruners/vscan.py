@@ -56,7 +56,7 @@ class Pruner(base.Pruner):
 
     def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
         super().__init__(config, candidates, loop)
-        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", merges=True)
+        self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", merges=True, by_place=True)
         self.local = self.keep // 2 // WINDOWS**2
         down, across = (torch.arange(size) * WINDOWS // size for size in base.grid_of(candidates, "vscan"))
         window = (down[:, None] * WINDOWS + across).flatten()

@@ -1,0 +1,198 @@
+"""A pruner is one file and its twin, a model family one file: put into a copy of the package, as CONTRIBUTING tells."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).parent.parent
+
+PRUNER = '''"""Corners: the tokens farthest from the middle of the picture.
+
+Source: nobody.
+Licence: none needed.
+Differs: from nothing.
+Cost: none.
+Published: none.
+Use it when: never.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.ranking import descending_rank, positions
+from vtp_export.functional.tokens import Selection
+from vtp_export.pruners import base
+from vtp_export.settings import between
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of Corners.
+
+    tilt: how much attention counts beside the distance.
+    """
+
+    tilt: float = between(0.0, 0, 1, source="nobody")
+
+
+def needs(config):
+    """What `forward` reads."""
+    return frozenset({"saliency"})
+
+
+class Pruner(base.Pruner):
+    """Far from the middle."""
+
+    def __init__(self, config, candidates, loop=True):
+        super().__init__(config, candidates, loop)
+        self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
+        rows, columns = base.grid_of(candidates, "corners")
+        down, across = torch.arange(rows) * 2 - rows + 1, torch.arange(columns) * 2 - columns + 1
+        self.register_buffer("far", (down[:, None] ** 2 + across**2).flatten().double(), persistent=False)
+
+    def forward(self, tokens):
+        """Choose from `saliency` (b, n)."""
+        saliency = at_least_float32(tokens.saliency)
+        score = self.far.to(saliency.dtype) + self.config.tilt * saliency
+        return Selection(positions(descending_rank(score) < self.keep, self.keep))
+'''
+
+TWIN = '''"""Corners, literally."""
+
+import numpy as np
+
+from vtp_export.reference.base import Outcome, descending
+
+
+def select(signals, settings):
+    """Far from the middle."""
+    rows, columns = signals.candidates.grid
+    far = [(2 * (i // columns) - rows + 1) ** 2 + (2 * (i % columns) - columns + 1) ** 2 for i in range(signals.n)]
+    score = np.array(far) + settings["tilt"] * signals.saliency
+    return Outcome(np.array(sorted(descending(score)[: settings["keep"]])))
+'''
+
+FAMILY = '''"""A tower of one layer without CLS, whose picture is wider than high, and whose attention is one layer."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vtp_export.functional.attention import attention_received
+from vtp_export.functional.tokens import Tokens
+from vtp_export.models._checkpoint import digest, size_in_bytes
+from vtp_export.models.base import AttentionGroup, LoadedModel
+from vtp_export.spec import Candidates, ModelRecord, Preprocessing
+
+
+class Wide(nn.Module):
+    """28 x 42 pixels, 4 x 6 tokens."""
+
+    image_size, candidates, width = (28, 42), Candidates((4, 6)), 20
+    blocks, groups = ("block",), (AttentionGroup(("block.qkv",), 2),)
+    gives, saliency, positions, planes = frozenset({"projected", "saliency"}), "received", None, 0
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 7, 7)
+        self.block = nn.ModuleDict({"qkv": nn.Linear(16, 48)})
+        self.projector = nn.Linear(16, 20)
+
+    def encode(self, pixel_values, needs):
+        """To signals."""
+        x = self.patches(pixel_values).flatten(2).transpose(1, 2)
+        query, key, value = (part.unflatten(-1, (2, 8)).transpose(1, 2) for part in self.block["qkv"](x).chunk(3, -1))
+        hidden = x + F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return Tokens(
+            hidden,
+            projected=self.project(hidden) if "projected" in needs else None,
+            saliency=attention_received(query, key, 8**-0.5) if "saliency" in needs else None,
+        )
+
+    def project(self, features):
+        """Each token alone."""
+        return self.projector(features)
+
+
+def load(checkpoint, needs):
+    """Everything, whatever is needed."""
+    with torch.device("meta"):
+        module = Wide()
+    tensors = checkpoint.read({name: name for name in module.state_dict()})
+    module.load_state_dict(tensors, assign=True)
+    size = size_in_bytes(tensors.values())
+    record = ModelRecord(checkpoint.id, checkpoint.revision, "wide", digest(tensors), size, module.saliency)
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(None, (28, 42), 3, None, 1 / 255, half, half)
+    return LoadedModel(module=module.requires_grad_(False).eval(), preprocessing=preprocessing, core=record)
+'''
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the package and of the laws, with a method and a family more; runs Python there."""
+    home, ignored = tmp_path_factory.mktemp("extended"), shutil.ignore_patterns("tiny-llava", "__pycache__")
+    for folder in ("vtp_export", "tests/laws", "bench", "docs"):
+        shutil.copytree(ROOT / folder, home / folder, ignore=ignored)
+    for file in ("pyproject.toml", "tests/conftest.py", "tests/formats.py", "tests/test_pages.py"):
+        shutil.copy(ROOT / file, home / file)
+    (home / "vtp_export/pruners/corners.py").write_text(PRUNER)
+    (home / "vtp_export/reference/corners.py").write_text(TWIN)
+    (home / "vtp_export/models/wide.py").write_text(FAMILY)
+
+    def run(*arguments, code=0):
+        environment = {**os.environ, "PYTHONPATH": str(home), "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A checkpoint of the family."""
+    folder, generator = tmp_path_factory.mktemp("wide"), torch.Generator().manual_seed(0)
+    shapes = {"patches": (16, 3, 7, 7), "block.qkv": (48, 16), "projector": (20, 16)}
+    tensors = {f"{name}.weight": torch.randn(shape, generator=generator) / 4 for name, shape in shapes.items()}
+    tensors |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "wide"}')
+    return folder
+
+
+def test_a_pruner_is_under_the_laws_the_moment_it_exists(copy):
+    laws = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/laws/test_pruner_laws.py")
+    assert "passed" in copy(*laws, "-k", "corners and not torchscript")
+    stale = copy("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/test_pages.py", code=1)
+    assert "run: python -m bench.pages" in stale
+    copy("-m", "bench.pages")
+    copy("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/test_pages.py", "-k", "up or corners")
+
+
+def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
+    vtp = ("-W", "ignore", "-m", "vtp_export")
+    told = copy(*vtp, "export", wide, "--pruner", "corners", "--keep", 4, "-f", "torchscript", "--out", tmp_path / "a")
+    assert "keeps 4 of 24 visual tokens with corners" in told
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert manifest["layout"] == {
+        "candidates": {"cls": False, "grid": [4, 6]},
+        "image_size": [28, 42],
+        "keep": 4,
+        "slots": 4,
+    }
+    assert manifest["model"]["saliency"] == "received"
+    assert manifest["inputs"][0]["shape"] == ["b", 3, 28, 42]
+    copy(*vtp, "validate", tmp_path / "a", "--limit", 2)
+    refused = copy(*vtp, "export", wide, "--pruner", "prumerge", "--keep", 8, "--out", tmp_path / "b", "--json", code=2)
+    assert "reads following_keys, following_saliency, which this model, as it was loaded, does not give" in refused
