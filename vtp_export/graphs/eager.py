@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vtp_export.backends._torch import TorchSession
 from vtp_export.functional.devices import prepare
@@ -91,7 +91,10 @@ class EagerSession(TorchSession):
 
     def see(self, pixels: np.ndarray) -> list[Seen]:
         """Each image of a batch."""
-        tokens = self.encode(pixels)
+        return self.seen(self.encode(pixels))
+
+    def seen(self, tokens: Tokens) -> list[Seen]:
+        """As `see`, of signals that `encode` gave."""
         return [Seen(one, result) for one, result in zip(_images(tokens), self.finish(tokens), strict=True)]
 
 
@@ -100,10 +103,20 @@ def _placed(graph: PrunedFrontend, device: str, dtype: torch.dtype | None) -> Pr
     weights: list[Tensor] = list(graph.frontend.parameters())  # type: ignore[attr-defined]
     if all(weight.device.type == device and weight.dtype == (dtype or weight.dtype) for weight in weights):
         return graph
-    graph = copy.deepcopy(graph).to(device)
-    if dtype is not None:  # of the tower and the projector; what the pruner holds is float32 at least
-        graph.frontend.to(dtype)  # type: ignore[attr-defined]
+    # Weights are shared with the copy and then replaced one by one: at no time are there three sets of them.
+    graph = copy.deepcopy(graph, {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())})
+    for module in graph.frontend.modules():  # type: ignore[attr-defined]
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                if tensor is not None:  # indices stay whole numbers; what the pruner holds is float32 at least
+                    held[name] = _placed_tensor(tensor, device, dtype if tensor.is_floating_point() else None)
+    graph.pruner.to(device)
     return graph
+
+
+def _placed_tensor(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
+    moved = tensor.detach().to(device, dtype or tensor.dtype)
+    return nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
 
 
 def _images(tokens: Tokens) -> list[Tokens]:

@@ -27,18 +27,17 @@ def signals_of(tokens: Tokens, image: int, candidates: Candidates) -> Signals:
     return Signals(candidates=candidates, **arrays)  # type: ignore[arg-type]
 
 
-def tower_noise(eager: EagerSession, pixels: np.ndarray, twin: EagerSession | None = None) -> Noise:
+def tower_noise(eager: EagerSession, pixels: np.ndarray, tokens: Tokens, twin: EagerSession | None = None) -> Noise:
     """What a precision does to the signals: the same images through the same weights in another one.
 
     Args:
         eager: the graph in float32.
         pixels: (b, 3, h, w) a few images.
+        tokens: what `eager` makes of them.
         twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
     """
     other = EagerSession(eager.graph, dtype=torch.float64) if twin is None else twin
-    found = [deviation(eager.encode(image), other.encode(image)) for image in np.split(pixels, len(pixels))]
-    # NumPy's maximum, because Python's may lose a NaN.
-    return Noise({name: float(np.max([one.sizes[name] for one in found])) for name in found[0].sizes})
+    return deviation(tokens, other.encode(pixels))
 
 
 def deviation(tokens: Tokens, others: Tokens) -> Noise:

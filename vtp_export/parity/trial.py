@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.judge import judge_of
 from vtp_export.parity.noise import arithmetic_noise, tower_noise
@@ -43,12 +44,14 @@ class Trial:
         pixels: np.ndarray,
     ) -> None:
         self._judge, self._eager, self._twin = judge_of(eager, pruner), eager, twin
-        self._gates, self._noise = GATES[precision], tower_noise(eager, pixels, twin)
+        tokens = eager.encode(pixels)
+        self._known = dict(zip(map(_digest, pixels), eager.seen(tokens), strict=True))
+        self._gates, self._noise = GATES[precision], tower_noise(eager, pixels, tokens, twin)
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         if self._judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
             self._gates = dataclasses.replace(self._gates, jaccard=0.0)
         self._against_graph = names[1] if twin is None else f"{names[1]} in fp32, as {precision}"
-        self._reference = Tally(name=names[0], noise=arithmetic_noise(eager.encode(pixels)))
+        self._reference = Tally(name=names[0], noise=arithmetic_noise(tokens))
         self._formats: dict[str, Tally] = {}
 
     def add(self, images: Sequence[str], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
@@ -64,14 +67,25 @@ class Trial:
             self._formats.setdefault(name, tally)
         twin = self._twin  # runs only for an image whose tokens differ
         narrow = None if twin is None else functools.cache(lambda: twin.signals(pixels))
-        for i, (image, seen) in enumerate(zip(images, self._eager.see(pixels), strict=True)):
+        for i, (image, seen) in enumerate(zip(images, self._see(pixels), strict=True)):
             case = self._judge.case(image, seen)
             self._judge.hold_graph(self._reference, case)
             for name, output in outputs.items():
                 near = None if narrow is None else lambda i=i: narrow()[i]
                 self._judge.hold_format(self._formats[name], case, output[i], near)
 
+    def _see(self, pixels: np.ndarray) -> list[Seen]:
+        """The images whose noise was measured have been through the graph already, and a tower takes its time."""
+        digests = [_digest(image) for image in pixels]
+        if all(digest in self._known for digest in digests):
+            return [self._known[digest] for digest in digests]
+        return self._eager.see(pixels)
+
     def done(self) -> Iterator[Comparison]:
         """The graph against the reference first, then each format against the graph."""
         for tally in (self._reference, *self._formats.values()):
             yield tally.done()
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
