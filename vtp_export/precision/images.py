@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of
+from vtp_export.benchmarks.base import batched
 from vtp_export.errors import SpecError
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
@@ -13,9 +14,15 @@ BATCH = 4
 
 
 def calibration_batches(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[np.ndarray], str]:
-    """Batches of pixels, and a digest of them all."""
-    images = [example.image for example in benchmark_of(name).calibration().examples(limit)]
-    if not images:
+    """Batches of pixels (b, 3, h, w), and the SHA-256 of them all.
+
+    Raises:
+        VtpError: the images cannot be used, or there are none.
+    """
+    digest, batches = hashlib.sha256(), []
+    for batch in batched(benchmark_of(name).calibration().examples(limit), BATCH):
+        batches.append(pixel_values([example.image for example in batch], preprocessing))
+        digest.update(batches[-1].tobytes())
+    if not batches:
         raise SpecError(f"'{name}' holds no calibration images; at least one is needed")
-    pixels = pixel_values(images, preprocessing)
-    return [pixels[i : i + BATCH] for i in range(0, len(pixels), BATCH)], hashlib.sha256(pixels.tobytes()).hexdigest()
+    return batches, digest.hexdigest()
