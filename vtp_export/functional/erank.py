@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtp_export.functional.sizes import diagonal, identity, static_size
+from vtp_export.functional.sizes import constant, diagonal, identity, static_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,20 +111,14 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
     """
     m = static_size(gram, -1)
     largest = gram.abs().amax((-2, -1))
-    sums = traces(gram, centred, CHAIN) - _constant(null_traces(m, centred, CHAIN), gram)
-    weighed = sums[:, :, None] * _constant(_columns(), gram)  # not a matrix product, which may be in TF32
+    sums = traces(gram, centred, CHAIN) - constant(null_traces(m, centred, CHAIN), gram)
+    weighed = sums[:, :, None] * constant(_columns(), gram)  # not a matrix product, which may be in TF32
     total, logs, deficient_total, deficient_logs, held = weighed.sum(1).unbind(-1)
     resolved, deficient = _log_rank(total, logs), _log_rank(deficient_total, deficient_logs)
     low, high = MANY
     mixture = ((1 - held / m - low) / (high - low)).clamp(0.0, 1.0)
     log_rank = resolved + mixture * (deficient - resolved)
     return torch.where(largest > 0, log_rank, torch.zeros_like(log_rank)).clamp(0.0, math.log(m)).exp()
-
-
-def _constant(array: np.ndarray, like: Tensor) -> Tensor:
-    """In the dtype of `like` before a graph sees it: a graph must hold no float64."""
-    narrow = array if like.dtype == torch.float64 else array.astype(np.float32)
-    return torch.from_numpy(narrow).to(like.device)
 
 
 def _log_rank(total: Tensor, logs: Tensor) -> Tensor:

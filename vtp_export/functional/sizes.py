@@ -1,7 +1,10 @@
 """What is known while a graph is captured: sizes are, values are not."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,14 +20,36 @@ def static_size(values: Tensor, axis: int) -> int:
         >>> static_size(torch.zeros(2, 3), -1)
         3
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # of torch.jit's docs
+    with _meant():
         return int(values.shape[axis])
 
 
 def capturing() -> bool:
     """Whether a graph is being captured from what runs: then no value can be looked at."""
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+
+
+def constant(array: np.ndarray, like: Tensor) -> Tensor:
+    """A constant of any graph that is traced from here, on the device of `like` and in its dtype.
+
+    Rounded before a graph sees it: TensorRT has no float64. As with `static_size`, that it is a constant is meant.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> constant(np.array([0.5]), torch.zeros(1)).dtype
+        torch.float32
+    """
+    narrow = array if like.dtype == torch.float64 else array.astype(np.float32)
+    with _meant():
+        return torch.from_numpy(narrow).to(like.device)
+
+
+@contextlib.contextmanager
+def _meant() -> Iterator[None]:
+    """Without the warnings that `torch.jit.trace` gives of everything that becomes a constant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # of torch.jit's docs
+        yield
 
 
 def identity(n: int, like: Tensor) -> Tensor:
