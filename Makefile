@@ -38,6 +38,8 @@ fix: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench.frontend
 	$(BIN)/python -m bench.erank
+	$(BIN)/python -m bench.erank real
+	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.precision
 	$(BIN)/python -m bench.embedded 200

@@ -73,7 +73,8 @@ def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Ten
         return torch.full(shape, fill, dtype=torch.float16)
     sharpness = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
     fan_in = torch.Size(shape[1:]).numel()
-    return (torch.randn(shape, generator=generator) * sharpness * fan_in**-0.5).half()
+    drawn: Tensor = (torch.randn(shape, generator=generator) * sharpness * fan_in**-0.5).half()
+    return drawn
 
 
 def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3) -> None:

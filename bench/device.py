@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bench.checkpoint import write_checkpoint
 from bench.frontend import table
@@ -48,6 +49,10 @@ def _drain(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def _rank_of(features: Tensor) -> Tensor:
+    return effective_rank(*spectral_gram(features, True))
+
+
 def main() -> None:
     """One table a batch."""
     device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
@@ -72,11 +77,11 @@ def main() -> None:
             assert tokens.projected is not None and tokens.saliency is not None
             features, saliency = tokens.projected.float(), tokens.saliency
             gram, centred = spectral_gram(features, True)
-            calls = {
+            calls: dict[str, Callable[[], object]] = {
                 "encoder and projector": partial(by_erank.encode, pixels),
                 "pruning, erank included": partial(by_erank.pruner, tokens),
                 "pruning by entropy": partial(by_entropy.pruner, tokens),
-                "Gram and erank in products": lambda f=features: effective_rank(*spectral_gram(f, True)),
+                "Gram and erank in products": partial(_rank_of, features),
                 "erank of a Gram matrix": partial(effective_rank, gram, centred),
                 "torch.linalg.eigvalsh of it": partial(torch.linalg.eigvalsh, gram),
                 "attention entropy": partial(attention_entropy, saliency),

@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -98,7 +99,7 @@ def tensors(model: onnx.ModelProto) -> dict[str, torch.Tensor]:
             named[f"{scope.replace('/', '.')}.weight"] = arrays[node.input[1]].T
     positions = [arrays["onnx::Concat_1957"], arrays["onnx::Reshape_1962"]]
     named["embeddings.position_embeddings"] = np.concatenate(positions, axis=1)
-    named["embeddings.mask_token"] = np.zeros((1, CONFIG["hidden_size"]), np.float32)  # used in training alone
+    named["embeddings.mask_token"] = np.zeros_like(arrays["onnx::Concat_1957"][0])  # used in training alone
     return {name: torch.from_numpy(array.copy()) for name, array in named.items()}
 
 
@@ -130,11 +131,13 @@ def write_folder(out: Path) -> float:
 def _transformers(folder: Path) -> torch.nn.Module:
     from transformers import Dinov2Model
 
-    model, report = Dinov2Model.from_pretrained(folder, output_loading_info=True)
+    loaded: Any = Dinov2Model.from_pretrained(folder, output_loading_info=True)
+    model, report = loaded
     unread = {name: names for name, names in report.items() if names}
     if unread:
         raise RuntimeError(f"Transformers did not read the folder as it should: {unread}")
-    return model.eval()
+    tower: torch.nn.Module = model.eval()
+    return tower
 
 
 def _last_hidden_state(released: onnx.ModelProto, pixels: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from vtp_export.benchmarks.shapes import Benchmark, scene_of
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.graphs.assembly import assemble, load_model, source_of
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.parity.answers import answers_of
 from vtp_export.reference.erank import effective_rank
@@ -26,24 +27,23 @@ def main() -> None:
     """Print two tables and the correlations."""
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     model, answerer, benchmark = load_model(MODEL), Answerer(source_of(MODEL)), Benchmark()
-    graph = assemble(model, "none", {}).graph
+    graph = EagerSession(assemble(model, "none", {}).graph)
     examples = list(benchmark.examples(images))
     asked, numbers = [], []
     for i, example in enumerate(examples):
         pixels = torch.from_numpy(pixel_values([example.image], model.preprocessing))
         with torch.inference_mode():
             tokens = model.frontend.encode(pixels, ("projected", "saliency"))
-            visual = graph(pixels)[0][0].numpy()
         assert tokens.projected is not None and tokens.saliency is not None
-        asked += [answered for answered, _ in answers_of(answerer, [example], [visual])]
-        erank = effective_rank(tokens.projected[0].numpy(), center=True)
-        numbers.append((len(scene_of("test", i)[0].things), erank, float(attention_entropy(tokens.saliency)[0])))
+        asked += [reply.answered for reply in answers_of(answerer, [example], graph, model.preprocessing)]
+        rank = effective_rank(tokens.projected[0].numpy(), center=True)
+        numbers.append((len(scene_of("test", i)[0].things), rank, float(attention_entropy(tokens.saliency)[0])))
     print("| questions | accuracy | always the most common answer |\n|---|---|---|")
     scores = benchmark.score(asked)
     for kind in dict.fromkeys(a.question.kind.split()[0] for a in asked if a.question.kind != "caption"):
-        mine = [a.question.answer for a in asked if a.question.kind.split()[0] == kind]
-        guess = Counter(mine).most_common(1)[0][1] / len(mine)
-        print(f"| {kind} ({len(mine)}) | {scores[kind]:.3f} | {guess:.3f} |")
+        answers = [a.question.answer for a in asked if a.question.kind.split()[0] == kind]
+        guess = Counter(answers).most_common(1)[0][1] / len(answers)
+        print(f"| {kind} ({len(answers)}) | {scores[kind]:.3f} | {guess:.3f} |")
     print(", ".join(f"{name} {value:.3f}" for name, value in scores.items() if name[0] in "FCrl"))
     table = np.array(numbers)
     print("\n| objects | scenes | erank, mean (least to most) | attention entropy, mean |\n|---|---|---|---|")

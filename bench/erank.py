@@ -24,7 +24,8 @@ def by_eigenvalues(gram: torch.Tensor) -> torch.Tensor:
     """What the paper's appendix A does, but for its floor of 1e-12, which adds to every null direction."""
     singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
     share = singular / singular.sum(-1, keepdim=True)
-    return (-torch.special.xlogy(share, share).sum(-1)).exp()
+    rank: torch.Tensor = (-torch.special.xlogy(share, share).sum(-1)).exp()
+    return rank
 
 
 def known_spectra() -> None:

@@ -90,8 +90,8 @@ def trials() -> list[Trial]:
     for n, d in SIZES:
         for rank in RANKS:
             left = torch.randn(DRAWS, n, rank, generator=generator)
-            features = left @ torch.randn(DRAWS, rank, d, generator=generator)
-            found.append(trial(f"rank {rank} of {n} x {d}", features, rank % 2 == 0, LOW_RANK))
+            low = left @ torch.randn(DRAWS, rank, d, generator=generator)
+            found.append(trial(f"rank {rank} of {n} x {d}", low, rank % 2 == 0, LOW_RANK))
     return found
 
 
@@ -107,7 +107,7 @@ def traced(chain: Chain, on: list[Trial]) -> list[np.ndarray]:
 def losses(chain: Chain, fit: Fit, on: list[Trial], found: list[np.ndarray]) -> dict[str, float]:
     """By trial, the largest relative error in units of the wanted one."""
     fitted = weights(chain, fit)
-    result = {}
+    result: dict[str, float] = {}
     for one, values in zip(on, found, strict=True):
         total, logs = (values @ fitted).T
         with np.errstate(all="ignore"):

@@ -5,6 +5,7 @@ python -m bench.frontend [FOLDER]        FOLDER keeps the checkpoint and the art
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from torch import Tensor, nn
 
 from bench.checkpoint import VISION, write_checkpoint
 from bench.measure import in_process, in_turns
-from vtp_export.backends.base import Plan
 from vtp_export.backends.onnx import Backend
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
+from vtp_export.progress import silent
 from vtp_export.pruners import adaptive
 from vtp_export.reference.adaptive import select
 from vtp_export.reference.base import Signals
+from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.front_end import load
 from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
@@ -98,7 +100,7 @@ class ErankGraph(nn.Module):
         return (effective_rank(*spectral_gram(projected, True)),)
 
 
-def table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print Markdown."""
     print(f"\n### {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
@@ -162,8 +164,9 @@ def _session(
     folder.mkdir(parents=True, exist_ok=True)
     specs = tuple(TensorSpec(name, "float32", ("b", *shape)) for name, shape in shapes.items())
     results = tuple(TensorSpec(f"out{i}", "float32", ("b",)) for i in range(outputs))
-    path = Backend().build(graph.eval(), Plan(specs, results, BatchRange(1, 1, 16), ""), folder)[0]
-    return onnxruntime.InferenceSession(str(path))
+    brief = Brief(inputs=specs, outputs=results, batch=BatchRange(1, 1, 16), identity="")
+    build = Backend().build(graph.eval(), brief, folder, silent)
+    return onnxruntime.InferenceSession(str(folder / build.main))
 
 
 def shares(out: Path, whole: float) -> None:
@@ -176,12 +179,17 @@ def shares(out: Path, whole: float) -> None:
     both = {"saliency": saliency[None], "projected": features[None]}
     shapes: dict[str, tuple[int, ...]] = {"saliency": (N,), "projected": (N, D)}
     by_erank, by_entropy = (
-        _session(PrunerGraph(adaptive.Pruner(adaptive.Config(K, complexity), CANDIDATES)), shapes, 2, out / complexity)
+        _session(
+            PrunerGraph(adaptive.Pruner(adaptive.Config(keep=K, complexity=complexity), CANDIDATES)),
+            shapes,
+            2,
+            out / complexity,
+        )
         for complexity in ("erank", "entropy")
     )
     erank = _session(ErankGraph(), {"projected": (N, D)}, 1, out / "erank-only")
     tensor = torch.from_numpy(features)
-    settings = vars(adaptive.Config(K).resolved()[0])
+    settings = vars(adaptive.Config(keep=K).resolved()[0])
     signals = Signals(candidates=CANDIDATES, hidden=features, projected=features, saliency=saliency)
     known = dataclasses.replace(signals, complexity=90.0)
 

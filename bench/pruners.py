@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from bench.frontend import table
 from bench.measure import in_turns
 from vtp_export import rooms
-from vtp_export.backends.base import Plan
 from vtp_export.backends.onnx import Backend
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.noise import signals_of
+from vtp_export.progress import silent
 from vtp_export.pruners.base import Pruner
+from vtp_export.runtime.brief import Brief
 from vtp_export.spec import BatchRange, Candidates, TensorSpec
 
 CANDIDATES = Candidates((24, 24))
@@ -86,7 +87,8 @@ def built(name: str, keep: int, tokens: Tokens, loop: bool = True) -> tuple[Any,
     outputs = ("tokens", "kept", "num_kept", *graph.front.pruner.method.measures)
     specs = tuple(TensorSpec(output, "float32", ("b",)) for output in outputs)
     with tempfile.TemporaryDirectory() as folder:
-        path = Backend().build(graph, Plan(inputs, specs, BatchRange(1, 1, 16), ""), Path(folder))[0]
+        brief = Brief(inputs=inputs, outputs=specs, batch=BatchRange(1, 1, 16), identity="")
+        path = Path(folder) / Backend().build(graph, brief, Path(folder), silent).main
         size = path.stat().st_size
         session = onnxruntime.InferenceSession(str(path))
     arrays = {key: value.numpy() for key, value in given.items() if key in {i.name for i in session.get_inputs()}}

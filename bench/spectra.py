@@ -15,7 +15,8 @@ def power_law(exponent: float, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     left = np.linalg.qr(generator.standard_normal((N, N)))[0]
     right = np.linalg.qr(generator.standard_normal((1024, N)))[0]
-    return ((left * np.arange(1, N + 1) ** -exponent) @ right.T).astype(np.float32)
+    features: np.ndarray = ((left * np.arange(1, N + 1) ** -exponent) @ right.T).astype(np.float32)
+    return features
 
 
 def spectra() -> dict[str, np.ndarray]:
