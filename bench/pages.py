@@ -24,7 +24,7 @@ graph, and has a twin in `reference/` that follows its paper or release literall
 Exactness: *exact* means that in float64 the graph keeps what the twin keeps, token by token, and that in float32
 (eager, ONNX, TorchScript, `.pt2`) every difference is one that rounding explains. *Merging* methods are also held to
 the weights of their mixtures. *Chaotic* methods are exact in float64; in float32 one swapped pair changes all that
-follows, so that only the overlap is judged, and `validate` says so. The laws are `tests/laws/test_pruner_laws.py`.
+follows, so that only the overlap is judged, and `validate` says so. The laws are in `tests/laws/`.
 
 Cost: n tokens of d channels, k of them kept; an order of n weights is n x n comparisons. A loop is one operator, so the
 graph does not grow with k, unless it is built for a target without loops (`--loop-free`), where the rounds unroll.

@@ -17,3 +17,35 @@ def open_built(folder, fmt, graph, brief: Brief):
         pytest.skip(reason)
     build = backend.build(graph, brief, folder, silent)
     return backend.open(folder, build, brief, "cpu", 1, backend.Options())
+
+
+def in_turn(cases):
+    """Cases by formats: each case with one format in turn, and the first with all; the rest of the product is `whole`.
+
+    Args:
+        cases: as `pytest.param` gives them, with ids.
+
+    Returns:
+        The same with a format more, to be parametrised in one list.
+    """
+    return [
+        pytest.param(
+            *case.values,
+            fmt,
+            id=f"{case.id}-{fmt}",
+            marks=() if i == 0 or i % len(FROM_GRAPHS) == turn else pytest.mark.whole,
+        )
+        for i, case in enumerate(cases)
+        for turn, fmt in enumerate(FROM_GRAPHS)
+    ]
+
+
+def first_of_each(cases):
+    """The cases, of which all but the first of each file, which is the first value, are `whole`."""
+    seen: set[str] = set()
+    chosen = []
+    for case in cases:
+        marks = pytest.mark.whole if case.values[0] in seen else ()
+        seen.add(case.values[0])
+        chosen.append(pytest.param(*case.values, id=case.id, marks=marks))
+    return chosen

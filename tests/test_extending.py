@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 ROOT = Path(__file__).parent.parent
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 PRUNER = '''"""Corners: the tokens farthest from the middle of the picture.
 
@@ -87,11 +86,26 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vtp_export.errors import ModelError
 from vtp_export.functional.attention import attention_received
 from vtp_export.functional.tokens import Tokens
 from vtp_export.models._checkpoint import digest, size_in_bytes
 from vtp_export.models.base import AttentionGroup, LoadedModel
 from vtp_export.spec import Candidates, ModelRecord, Preprocessing
+
+
+class Block(nn.Module):
+    """Attention of two heads; what each token received of it, beside."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(16, 48)
+
+    def forward(self, x):
+        """Of (b, n, 16)."""
+        query, key, value = (part.unflatten(-1, (2, 8)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return x + mixed, attention_received(query, key, 8**-0.5)
 
 
 class Wide(nn.Module):
@@ -104,18 +118,16 @@ class Wide(nn.Module):
     def __init__(self):
         super().__init__()
         self.patches = nn.Conv2d(3, 16, 7, 7)
-        self.block = nn.ModuleDict({"qkv": nn.Linear(16, 48)})
+        self.block = Block()
         self.projector = nn.Linear(16, 20)
 
     def encode(self, pixel_values, needs):
         """To signals."""
-        x = self.patches(pixel_values).flatten(2).transpose(1, 2)
-        query, key, value = (part.unflatten(-1, (2, 8)).transpose(1, 2) for part in self.block["qkv"](x).chunk(3, -1))
-        hidden = x + F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        hidden, received = self.block(self.patches(pixel_values).flatten(2).transpose(1, 2))
         return Tokens(
             hidden,
             projected=self.project(hidden) if "projected" in needs else None,
-            saliency=attention_received(query, key, 8**-0.5) if "saliency" in needs else None,
+            saliency=received if "saliency" in needs else None,
         )
 
     def project(self, features):
@@ -125,15 +137,45 @@ class Wide(nn.Module):
 
 def load(checkpoint, needs):
     """Everything, whatever is needed."""
+    if missing := sorted(set(needs) - Wide.gives):
+        raise ModelError(f"a model of the family 'wide' gives no {', '.join(missing)}; choose another pruner")
     with torch.device("meta"):
         module = Wide()
     tensors = checkpoint.read({name: name for name in module.state_dict()})
     module.load_state_dict(tensors, assign=True)
-    size = size_in_bytes(tensors.values())
-    record = ModelRecord(checkpoint.id, checkpoint.revision, "wide", digest(tensors), size, module.saliency)
+    record = ModelRecord(
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        family="wide",
+        weights_sha256=digest(tensors),
+        weights_bytes=size_in_bytes(tensors.values()),
+        saliency=module.saliency,
+    )
     half = (0.5, 0.5, 0.5)
-    preprocessing = Preprocessing(None, (28, 42), 3, None, 1 / 255, half, half)
+    preprocessing = Preprocessing(
+        resize_shortest=None, resize_exact=(28, 42), resample=3, crop=None, rescale_factor=1 / 255, mean=half, std=half
+    )
     return LoadedModel(module=module.requires_grad_(False).eval(), preprocessing=preprocessing, core=record)
+'''
+
+
+WRITER = '''"""A checkpoint of the family, small."""
+
+import torch
+from safetensors.torch import save_file
+
+
+def wide(folder):
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"patches": (16, 3, 7, 7), "block.qkv": (48, 16), "projector": (20, 16)}
+    tensors = {f"{name}.weight": torch.randn(shape, generator=generator) / 4 for name, shape in shapes.items()}
+    tensors |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "wide"}')
+    return str(folder)
+
+
+WRITERS = [wide]
 '''
 
 
@@ -148,6 +190,7 @@ def copy(tmp_path_factory):
     (home / "vtp_export/pruners/corners.py").write_text(PRUNER)
     (home / "vtp_export/reference/corners.py").write_text(TWIN)
     (home / "vtp_export/models/wide.py").write_text(FAMILY)
+    (home / "tests/laws/checkpoints/wide.py").write_text(WRITER)
 
     def run(*arguments, code=0):
         environment = {**os.environ, "PYTHONPATH": str(home), "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
@@ -160,24 +203,24 @@ def copy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory):
+def wide(copy, tmp_path_factory):
     """A checkpoint of the family."""
-    folder, generator = tmp_path_factory.mktemp("wide"), torch.Generator().manual_seed(0)
-    shapes = {"patches": (16, 3, 7, 7), "block.qkv": (48, 16), "projector": (20, 16)}
-    tensors = {f"{name}.weight": torch.randn(shape, generator=generator) / 4 for name, shape in shapes.items()}
-    tensors |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text('{"model_type": "wide"}')
+    folder = tmp_path_factory.mktemp("wide")
+    written = f"from pathlib import Path; from tests.laws.checkpoints.wide import wide; wide(Path({str(folder)!r}))"
+    copy("-c", written)
     return folder
 
 
 def test_a_pruner_is_under_the_laws_the_moment_it_exists(copy):
-    laws = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/laws/test_pruner_laws.py")
-    assert "passed" in copy(*laws, "-k", "corners and not torchscript")
-    stale = copy("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/test_pages.py", code=1)
-    assert "run: python -m bench.pages" in stale
+    laws = [f"tests/laws/test_pruner_{part}.py" for part in ("laws", "exports")]
+    assert "passed" in copy(*PYTEST, *laws, "-m", "not whole", "-k", "corners")
+    assert "run: python -m bench.pages" in copy(*PYTEST, "tests/test_pages.py", code=1)
     copy("-m", "bench.pages")
-    copy("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/test_pages.py", "-k", "up or corners")
+    copy(*PYTEST, "tests/test_pages.py", "-k", "up or corners")
+
+
+def test_a_family_is_under_the_laws_as_soon_as_a_checkpoint_of_it_can_be_written(copy):
+    assert " passed" in copy(*PYTEST, "tests/laws/test_model_laws.py", "-k", "wide")
 
 
 def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
@@ -195,4 +238,4 @@ def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
     assert manifest["inputs"][0]["shape"] == ["b", 3, 28, 42]
     copy(*vtp, "validate", tmp_path / "a", "--limit", 2)
     refused = copy(*vtp, "export", wide, "--pruner", "prumerge", "--keep", 8, "--out", tmp_path / "b", "--json", code=2)
-    assert "reads following_keys, following_saliency, which this model, as it was loaded, does not give" in refused
+    assert "gives no following_keys, following_saliency; choose another pruner" in refused

@@ -1,20 +1,38 @@
 """Each function beside the plain loop that says what it is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from vtp_export.errors import SpecError, UnknownNameError
 from vtp_export.functional.attention import attention_entropy, attention_received, cls_attention
+from vtp_export.functional.devices import DTYPES, dtype_of, prepare
+from vtp_export.functional.erank import CHAIN, RESOLVED, Chain, null_traces, traces, weights
 from vtp_export.functional.loop import repeat
 from vtp_export.functional.merging import mixture, nearest_chosen, one_hot, rank_within
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank, everything, positions
-from vtp_export.functional.similarity import cosine_distance
-from vtp_export.functional.sizes import diagonal, identity
+from vtp_export.functional.similarity import cosine_distance, snapped, spectral_gram, unit_tokens
+from vtp_export.functional.sizes import capturing, constant, diagonal, identity, static_size
 from vtp_export.functional.walk import greedy_walk
 
+HERE = Path(__file__).parent
 GENERATOR = np.random.default_rng(0)
 TIED = [[3, 1, 3, 2, 1], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]]
+
+
+class Calling(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, values):
+        return self.function(values)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
@@ -98,3 +116,89 @@ def test_identity_and_diagonal():
     matrix = torch.arange(9.0).reshape(1, 3, 3)
     assert torch.equal(identity(3, matrix), torch.eye(3))
     assert diagonal(matrix).tolist() == [[0.0, 4.0, 8.0]]
+
+
+@pytest.mark.parametrize(("dtype", "step"), [(torch.float32, 2.0**-22), (torch.float64, 2.0**-32)])
+def test_values_that_differ_by_rounding_alone_snap_to_one(dtype, step):
+    value = 0.3 - 0.3 % step
+    near = torch.tensor([value, value + 0.4 * step, value - 0.4 * step, value + 0.6 * step], dtype=dtype)
+    assert (snapped(near) - value).tolist() == [0, 0, 0, step]
+
+
+def test_tokens_at_unit_length_and_zero_stays():
+    unit = unit_tokens(torch.tensor([[[3.0, 4.0], [0.0, 0.0], [0.0, -1e-3]]]))
+    torch.testing.assert_close(unit, torch.tensor([[[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]]]))
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize(("n", "d", "m"), [(5, 9, 5), (9, 5, 5), (6, 6, 6)])
+def test_the_smaller_gram_matrix_has_the_squared_singular_values(n, d, m, center):
+    features = GENERATOR.standard_normal((n, d)) + 3
+    gram, null = spectral_gram(torch.from_numpy(features)[None], center)
+    assert gram.shape == (1, m, m)
+    assert null == (center and n <= d)
+    assert not null or gram[0].sum(1).abs().max() < 1e-9
+    singular = np.linalg.svd(features - features.mean(0) * center, compute_uv=False)
+    np.testing.assert_allclose(np.linalg.eigvalsh(gram[0].numpy())[::-1], singular**2, atol=1e-9)
+
+
+@pytest.mark.parametrize(("like", "dtype"), [(torch.float16, torch.float32), (torch.float64, torch.float64)])
+def test_constants_are_no_wider_than_what_they_meet(like, dtype):
+    assert constant(np.array([0.1]), torch.zeros(1, dtype=like)).dtype == dtype
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
+def test_sizes_and_constants_are_meant_and_a_trace_is_noticed():
+    seen = []
+
+    def traced(values):
+        seen.append(capturing())
+        return values + static_size(values, -1) + constant(np.array([0.5]), values)
+
+    assert not capturing()
+    graph = torch.jit.trace(traced, torch.zeros(2, 3), check_trace=False)  # a warning would be an error
+    assert seen == [True]
+    assert graph(torch.zeros(4, 3)).tolist() == [[3.5] * 3] * 4
+    assert graph(torch.zeros(1, 7)).tolist() == [[3.5] * 7], "the size is a constant"
+    torch.export.export(Calling(traced), (torch.zeros(2, 3),))
+    assert seen[1:] and all(seen[1:])
+
+
+def test_a_device_and_a_dtype_are_orders():
+    with pytest.raises(UnknownNameError, match=r"no device named 'npu'.*cpu, cuda"):
+        prepare("npu")
+    with pytest.raises(SpecError, match="threads is 0; it must be at least 1"):
+        prepare("cpu", 0)
+    with pytest.raises(UnknownNameError, match="no dtype named 'float64'"):
+        dtype_of("float64")
+    assert [dtype_of(name) for name in DTYPES] == [torch.float32, torch.float16, torch.bfloat16]
+    prepare("cpu", 1)
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_traces_are_those_of_the_eigenvalues_and_null_vectors_add_what_is_known(centred):
+    """Of a projection onto few directions, plain: every element of the chain is a polynomial of it."""
+    m, kept, chain = 12, 5, Chain(products=4, growth=2.0, neighbours=1, lift_at=2, lift=0.0)
+    basis = np.linalg.qr(np.concatenate([np.ones((m, 1)), GENERATOR.standard_normal((m, kept))], 1))[0][:, 1:]
+    found = traces(torch.from_numpy(basis @ basis.T)[None], centred, chain)[0].numpy()
+    powers = [kept**-0.5]  # each eigenvalue, once the Frobenius norm is 1
+    for k in range(1, 5):
+        powers.append(powers[-1] - 2.0**k / 4 * powers[-1] ** 2)
+    expected = [*powers, *(powers[i] * powers[j] for i, j in chain.pairs())]
+    assert chain.pairs() == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 4)]
+    np.testing.assert_allclose(found - null_traces(m, centred, chain), kept * np.array(expected), atol=1e-12)
+    assert null_traces(m, centred, chain).any() == centred
+
+
+def test_weights_make_square_roots_of_chains():
+    eigenvalues = np.array([1.0, 0.3, 1e-2, 1e-4])
+    chain = [eigenvalues]
+    for k in range(1, CHAIN.products + 1):
+        chain.append(
+            chain[-1] - CHAIN.growth**k / 4 * chain[-1] ** 2 + (CHAIN.lift * CHAIN.growth**-k) * (k == CHAIN.lift_at)
+        )
+    columns = np.stack([*chain, *(chain[i] * chain[j] for i, j in CHAIN.pairs())], 1) - null_traces(1, False, CHAIN)
+    total, logs = (columns @ weights(CHAIN, RESOLVED)).T
+    np.testing.assert_allclose(total, np.sqrt(eigenvalues), rtol=1e-3)
+    np.testing.assert_allclose(logs, np.sqrt(eigenvalues) * np.log(eigenvalues), rtol=1e-2, atol=1e-3)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vtp_export import rooms
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of
 from vtp_export.spec import Candidates, Layout
@@ -63,6 +64,6 @@ def test_a_model_that_was_loaded_for_less_is_refused(small_llava):
         assemble(load_model(str(small_llava)), "prumerge", {"keep": 8})
 
 
-@pytest.mark.parametrize("pruner", ["adaptive", "prumerge"])
+@pytest.mark.parametrize("pruner", rooms.names("pruners"))
 def test_the_record_beside_the_embedded_weights_fits_whatever_is_read(pruner):
     assert calibration_for(load_model("tiny-llava", needs_of(pruner, {})), None) is not None

@@ -1,7 +1,9 @@
 """The laws of `models/base.py`, for every file in `models/`."""
 
 import contextlib
+import importlib
 import typing
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,74 +20,29 @@ from vtp_export.spec import Saliency
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 ALL = frozenset(Tokens._fields) - {"hidden"}
-VISION = {
-    "model_type": "clip_vision_model",
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "image_size": 28,
-    "patch_size": 7,
-}
-TEXT = {"hidden_size": 48, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 64}
+WRITERS = Path(__file__).parent / "checkpoints"
 
 
-def toy(folder):
-    return "toy"
+def writers_of(family):
+    """Writers of small checkpoints of a family, one of each kind; each is given an empty folder, and returns a name."""
+    return importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS
 
 
-def llava(folder, **options):
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
-
-    config = LlavaConfig(
-        vision_config=VISION, text_config={"model_type": "llama", **TEXT}, image_token_index=63, **options
-    )
-    LlavaForConditionalGeneration(config).save_pretrained(folder)
-    return str(folder)
+def has_writers(family):
+    return (WRITERS / f"{family}.py").exists()
 
 
-def llava_with_cls(folder):
-    return llava(folder, vision_feature_select_strategy="full")
-
-
-def llava_of_two_layers(folder):
-    return llava(folder, vision_feature_layer=[-2, 1])
-
-
-def clip(folder):
-    from transformers import CLIPConfig, CLIPModel
-
-    CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)).save_pretrained(folder)
-    return str(folder)
-
-
-def clip_vision_model(folder):
-    from transformers import CLIPVisionConfig, CLIPVisionModel
-
-    CLIPVisionModel(CLIPVisionConfig(**VISION)).save_pretrained(folder)
-    return str(folder)
-
-
-# Family to the writers of its variants. A writer is given an empty folder and returns what `load_model` is to load.
-BUILDERS = {
-    "toy": [toy],
-    "llava": [llava, llava_with_cls, llava_of_two_layers],
-    "clip": [clip],
-    "clip_vision_model": [clip_vision_model],
-}
-
-
-def builder_of(family, variant):
+def writer_of(family, variant):
     """The writer; a family without one fails."""
-    if family not in BUILDERS:
-        pytest.fail(f"models/{family}.py is under no law: add a writer of a small checkpoint for it to BUILDERS")
-    return BUILDERS[family][variant]
+    if not has_writers(family):
+        pytest.fail(f"models/{family}.py is under no law: write tests/laws/checkpoints/{family}.py")
+    return writers_of(family)[variant]
 
 
 CASES = [
-    pytest.param((family, variant), id=BUILDERS[family][variant].__name__ if family in BUILDERS else family)
+    pytest.param((family, variant), id=f"{family}-{variant}")
     for family in rooms.names("models")
-    for variant in range(len(BUILDERS.get(family, [None])))
+    for variant in range(len(writers_of(family)) if has_writers(family) else 1)
 ]
 
 
@@ -93,7 +50,7 @@ CASES = [
 def name(request, tmp_path_factory):
     """What `load_model` is to load."""
     torch.manual_seed(11)
-    return builder_of(*request.param)(tmp_path_factory.mktemp("model"))
+    return writer_of(*request.param)(tmp_path_factory.mktemp("model"))
 
 
 def givable(name):
@@ -138,12 +95,12 @@ def given(tokens):
 
 
 def test_a_family_without_a_writer_fails_by_name():
-    with pytest.raises(pytest.fail.Exception, match=r"models/newcomer\.py is under no law: add a writer"):
-        builder_of("newcomer", 0)
+    with pytest.raises(pytest.fail.Exception, match=r"models/newcomer\.py is under no law: write tests/laws"):
+        writer_of("newcomer", 0)
 
 
 def test_every_writer_belongs_to_a_file():
-    assert set(BUILDERS) <= set(rooms.names("models"))
+    assert {path.stem for path in WRITERS.glob("[!_]*.py")} <= set(rooms.names("models"))
 
 
 def test_signals_have_the_declared_shapes_and_are_finite(frontend, tokens, asked):
@@ -278,4 +235,5 @@ def test_the_record_names_the_family(name, loaded, asked):
     assert record.saliency == loaded.frontend.saliency
     assert len(record.weights_sha256) == 64
     assert record.weights_bytes == sum(4 * parameter.numel() for parameter in loaded.module.parameters())
-    assert loaded.preprocessing.crop == loaded.frontend.image_size
+    size = loaded.preprocessing.crop or loaded.preprocessing.resize_exact
+    assert size == loaded.frontend.image_size

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests.formats import FROM_GRAPHS
 from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import export
@@ -64,7 +65,7 @@ def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(small_lla
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("fmt", ["onnx", "torchscript", "pt2"])
+@pytest.mark.parametrize("fmt", FROM_GRAPHS)
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_llava, tmp_path, fmt):
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); {CHILD}"
     arguments = ["export", str(small_llava), "--keep", "4", "--format", fmt, "--out", str(tmp_path / "deep" / "a")]

@@ -1,16 +1,19 @@
 """What an open artefact adds to a backend's session, whose laws are in `tests/laws/`: it checks, and it closes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from vtp_export.errors import ImageError
+from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load
 
 
-@pytest.fixture(params=["onnx", "torchscript"])
-def session(request, artefact):
-    with load(artefact, request.param) as opened:
-        yield opened
+@pytest.fixture(scope="module")
+def sessions(artefact):
+    with contextlib.ExitStack() as opened:
+        yield [opened.enter_context(load(artefact, fmt)) for fmt in open_artefact(artefact).manifest.formats()]
 
 
 def test_closed_means_closed(artefact):
@@ -33,6 +36,7 @@ def test_closed_means_closed(artefact):
         (np.full((1, 3, 42, 42), np.nan, np.float32), "finite|NaN|nan"),
     ],
 )
-def test_wrong_pixels_are_refused(session, bad, words):
-    with pytest.raises(ImageError, match=words):
-        session.run(bad)
+def test_wrong_pixels_are_refused_by_every_format(sessions, bad, words):
+    for session in sessions:
+        with pytest.raises(ImageError, match=words):
+            session.run(bad)

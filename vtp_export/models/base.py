@@ -6,7 +6,8 @@ embedded model, which needs no checkpoint, sets `EMBEDDED = True` and takes None
 
 Laws, checked for every family: `encode` gives what `gives` says, finite and of the declared shapes; `project` acts on
 each token alone, so that projecting and gathering commute (what makes pruning before the projector legitimate); the
-same pixels give the same tokens; the digest changes with every tensor that is read.
+same pixels give the same tokens; the digest changes with every tensor that is read; a signal that the model cannot
+give is refused (`ModelError`, "... choose another pruner") before a tensor is read.
 """
 
 from collections.abc import Collection
