@@ -216,8 +216,8 @@ def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
 def test_the_noise_of_a_coarser_precision_is_larger(graph, pixels):
     eager, pixels = EagerSession(graph), pixels.numpy()
     twins = [EagerSession(lowered(graph, PrecisionRecord(name=name))) for name in ("fp16", "bf16")]
-    tokens = eager.encode(pixels)
-    noises = [tower_noise(eager, pixels, tokens, twin) for twin in (None, *twins)]
+    signals = eager.signals(pixels)
+    noises = [tower_noise(eager, pixels, signals, twin) for twin in (None, *twins)]
     for signal in ("hidden", "projected", "saliency"):
         fp32, fp16, int8 = (noise.sizes[signal] for noise in noises)
         assert fp32 < fp16 < int8

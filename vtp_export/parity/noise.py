@@ -4,6 +4,8 @@ Measured on the very run that is judged, by running a few images again: in float
 float32, as the eager graph in its precision, the twin.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,17 +29,21 @@ def signals_of(tokens: Tokens, image: int, candidates: Candidates) -> Signals:
     return Signals(candidates=candidates, **arrays)  # type: ignore[arg-type]
 
 
-def tower_noise(eager: EagerSession, pixels: np.ndarray, tokens: Tokens, twin: EagerSession | None = None) -> Noise:
+def tower_noise(
+    eager: EagerSession, pixels: np.ndarray, signals: Sequence[Tokens], twin: EagerSession | None = None
+) -> Noise:
     """What a precision does to the signals: the same images through the same weights in another one.
 
     Args:
         eager: the graph in float32.
         pixels: (b, 3, h, w) a few images.
-        tokens: what `eager` makes of them.
+        signals: what `eager` makes of each of them.
         twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
     """
     other = EagerSession(eager.graph, dtype=torch.float64) if twin is None else twin
-    return deviation(tokens, other.encode(pixels))
+    rows = [deviation(one, other.encode(pixels[i : i + 1])) for i, one in enumerate(signals)]
+    # NumPy's maximum, because Python's may lose a NaN.
+    return Noise({name: float(np.max([row.sizes[name] for row in rows])) for name in rows[0].sizes})
 
 
 def deviation(tokens: Tokens, others: Tokens) -> Noise:

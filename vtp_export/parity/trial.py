@@ -45,8 +45,10 @@ class Trial:
     ) -> None:
         self._judge, self._eager, self._twin = judge_of(eager, pruner), eager, twin
         tokens = eager.encode(pixels)
-        self._known = dict(zip(map(_digest, pixels), eager.seen(tokens), strict=True))
-        self._gates, self._noise = GATES[precision], tower_noise(eager, pixels, tokens, twin)
+        first = eager.seen(tokens)
+        self._known = dict(zip(map(_digest, pixels), first, strict=True))
+        self._gates = GATES[precision]
+        self._noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         if self._judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
             self._gates = dataclasses.replace(self._gates, jaccard=0.0)
