@@ -1,4 +1,4 @@
-"""One file, or a file and its twin, put into a copy of the package as CONTRIBUTING tells: a method, a family, a format."""
+"""A method, a family and a format of our own, put into a copy of the package as CONTRIBUTING tells."""
 
 import json
 import os
