@@ -16,7 +16,7 @@ Differs: where paper and release differ, the release is followed: erank of *cent
 for the paper's text), a reference of 90 (the paper reports a mean of about 95 over MME), and backfill by attention when
 fewer than k survive. The release centres the features in place when the model runs in float32, so that its distances
 and its output change with the precision; this does not.
-Cost: two n x n products (distances, Gram matrix), 15 more of min(n, d) square for erank (none of these with
+Cost: two n x n products (distances, Gram matrix), 17 more of min(n, d) square for erank (none of these with
 complexity=entropy), then k rounds of O(n) in one loop.
 Published: 98.04 / 96.76 / 94.02 at 128 / 64 / 32 tokens (% of the full model, LLaVA-1.5-7B, mean of nine benchmarks,
 AgilePruner's Table 7). CHAIR at 64 tokens: sentences 52.2, instances 15.9, recall 75.7 (full model: 51.0, 13.9, 78.7).
