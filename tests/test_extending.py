@@ -1,4 +1,4 @@
-"""A pruner is one file and its twin, a model family one file: put into a copy of the package, as CONTRIBUTING tells."""
+"""A method, a family and a format of our own, put into a copy of the package as CONTRIBUTING tells."""
 
 import json
 import os
@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from vtp_export.runtime.artefact import open_artefact
 
 ROOT = Path(__file__).parent.parent
+VTP = ("-W", "ignore", "-m", "vtp_export")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 PRUNER = '''"""Corners: the tokens farthest from the middle of the picture.
@@ -179,11 +183,67 @@ WRITERS = [wide]
 '''
 
 
+ZIPPED = '''"""The ONNX file, zipped."""
+
+import gzip
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtp_export import rooms
+from vtp_export.backends import base
+from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.settings import between
+
+
+@dataclass(frozen=True)
+class ZipOptions(base.FormatOptions):
+    """How it is zipped.
+
+    level: how hard it tries.
+    """
+
+    level: int = between(0, 0, 9, source="gzip")
+
+
+def plain():
+    """What is inside."""
+    return rooms.load("backends", "onnx").Backend()
+
+
+class Backend(base.Backend):
+    devices = ("cpu",)
+    rank = 15
+    source = "onnx"
+    main = "model.zipped"
+    BuildOptions = ZipOptions
+
+    def missing(self):
+        return plain().missing()
+
+    def build(self, source, brief, folder, progress):
+        progress("zipping")
+        (folder / self.main).write_bytes(gzip.compress(source.read_bytes(), brief.options.level))
+        return self.built(folder)
+
+    def open(self, folder, build, brief, device, threads, options):
+        if reason := self.missing():
+            raise UnavailableError(reason)
+        try:
+            content = gzip.decompress((folder / build.main).read_bytes())
+        except (OSError, EOFError) as error:
+            raise ArtefactError(f"gzip refuses {build.main}: {error}") from error
+        with tempfile.TemporaryDirectory() as place:
+            (Path(place) / build.main).write_bytes(content)
+            return plain().open(Path(place), build, brief, device, threads, plain().Options())
+'''
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the package and of the laws, with a method and a family more; runs Python there."""
+    """A copy of the package and of the laws, with a method, a family and a format more; runs Python there."""
     home, ignored = tmp_path_factory.mktemp("extended"), shutil.ignore_patterns("tiny-llava", "__pycache__")
-    for folder in ("vtp_export", "tests/laws", "bench", "docs"):
+    for folder in ("vtp_export", "tests/laws", "tests/tensorrt_api", "bench", "docs"):
         shutil.copytree(ROOT / folder, home / folder, ignore=ignored)
     for file in ("pyproject.toml", "tests/conftest.py", "tests/formats.py", "tests/test_pages.py"):
         shutil.copy(ROOT / file, home / file)
@@ -191,13 +251,14 @@ def copy(tmp_path_factory):
     (home / "vtp_export/reference/corners.py").write_text(TWIN)
     (home / "vtp_export/models/wide.py").write_text(FAMILY)
     (home / "tests/laws/checkpoints/wide.py").write_text(WRITER)
+    (home / "vtp_export/backends/zipped.py").write_text(ZIPPED)
 
     def run(*arguments, code=0):
         environment = {**os.environ, "PYTHONPATH": str(home), "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *map(str, arguments)]
         done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout + done.stderr
 
     return run
 
@@ -224,8 +285,7 @@ def test_a_family_is_under_the_laws_as_soon_as_a_checkpoint_of_it_can_be_written
 
 
 def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
-    vtp = ("-W", "ignore", "-m", "vtp_export")
-    told = copy(*vtp, "export", wide, "--pruner", "corners", "--keep", 4, "-f", "torchscript", "--out", tmp_path / "a")
+    told = copy(*VTP, "export", wide, "--pruner", "corners", "--keep", 4, "-f", "torchscript", "--out", tmp_path / "a")
     assert "keeps 4 of 24 visual tokens with corners" in told
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["layout"] == {
@@ -236,6 +296,34 @@ def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
     }
     assert manifest["model"]["saliency"] == "received"
     assert manifest["inputs"][0]["shape"] == ["b", 3, 28, 42]
-    copy(*vtp, "validate", tmp_path / "a", "--limit", 2)
-    refused = copy(*vtp, "export", wide, "--pruner", "prumerge", "--keep", 8, "--out", tmp_path / "b", "--json", code=2)
+    copy(*VTP, "validate", tmp_path / "a", "--limit", 2)
+    refused = copy(*VTP, "export", wide, "--pruner", "prumerge", "--keep", 8, "--out", tmp_path / "b", "--json", code=2)
     assert "gives no following_keys, following_saliency; choose another pruner" in refused
+
+
+def test_a_format_is_under_the_laws_the_moment_it_exists(copy):
+    assert " passed" in copy(*PYTEST, "tests/laws/test_backend_laws.py", "-k", "zipped")
+
+
+def test_a_format_is_one_file(copy, artefact, small_llava, tmp_path):
+
+    def vtp(*arguments, code=0):
+        return copy(*VTP, *arguments, code=code)
+
+    folder, picture = tmp_path / "artefact", tmp_path / "picture.png"
+    shutil.copytree(artefact, folder)
+    Image.effect_noise((60, 50), 90).convert("RGB").save(picture)
+    assert "The ONNX file, zipped." in vtp("list", "backends")
+    assert "did you mean 'level'" in vtp("build", folder, "--format", "zipped", "--option", "levl=9", code=2)
+    vtp("build", folder, "--format", "zipped", "--option", "level=9")
+    kept = [
+        json.loads(vtp("run", folder, picture, *given, "--json", "-q"))["images"]
+        for given in ((), ("--format", "zipped"), ("--format", "onnx"))  # it ranks before onnx
+    ]
+    assert kept[0] == kept[1] == kept[2]
+    assert "zipped runs on cpu, not on cuda" in vtp("run", folder, picture, "-f", "zipped", "--device", "cuda", code=2)
+    assert "model.zipped" in vtp("inspect", folder)
+    out = tmp_path / "both"
+    vtp("export", small_llava, "--keep", 4, "-f", "onnx", "-f", "zipped", "--option", "level=1", "--out", out)
+    assert open_artefact(out).manifest.formats() == ["onnx", "zipped"]
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "model.onnx", "model.zipped"]
