@@ -84,6 +84,13 @@ def shared_library(tmp_path):
     return write
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Before any fixture of a module computes: sums round otherwise on another number of threads."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
-def _few_threads():
-    torch.set_num_threads(2)
+def _one_thread_again():
+    """Whatever the test before has set."""
+    torch.set_num_threads(1)
