@@ -33,8 +33,7 @@ def test_agrees_with_the_svd(name):
 @pytest.mark.parametrize("name", ["smooth maps and noise", "i^-0.6", "i^-0.8", "i^-1.0", "i.i.d. Gaussian"])
 @pytest.mark.parametrize("center", [True, False])
 def test_is_accurate_on_what_images_look_like(name, center):
-    """Rounding alone, which changes with the number of threads, moves the steepest of them by 3e-5."""
-    assert abs(of(SPECTRA[name], center) / reference.effective_rank(SPECTRA[name], center) - 1) <= 5e-5
+    assert abs(of(SPECTRA[name], center) / reference.effective_rank(SPECTRA[name], center) - 1) <= 2e-5
 
 
 def test_closed_forms():
@@ -48,8 +47,8 @@ def test_closed_forms():
 
 def test_scale_does_not_matter():
     features = SPECTRA["smooth maps and noise"]
-    for factor in (1e-12, 1e12):
-        assert of(features * np.float32(factor)) == pytest.approx(of(features), rel=5e-5)
+    for factor in (2.0**-40, 2.0**40):  # exact, so that nothing is rounded anew
+        assert of(features * np.float32(factor)) == pytest.approx(of(features), rel=1e-6)
 
 
 def test_degenerate_features_are_one():

@@ -73,7 +73,7 @@ class Fit:
 
 CHAIN = Chain(products=17, growth=3.0, neighbours=2, lift_at=11, lift=2.0**-5.5)
 RESOLVED = Fit(
-    floor=7.17185e-10, knee=1.76126e-7, ease=0.461901, noise_band=1.21604e-7, noise_weight=8.3979e-6, ridge=2.13241e-9
+    floor=7.17185e-10, knee=1.76126e-7, ease=0.461901, noise_band=1.21604e-7, noise_weight=8.3979e-6, ridge=1e-8
 )
 """Follows energies far into the rounding of a float32 Gram matrix, as features of images have them."""
 DEFICIENT = Fit(
