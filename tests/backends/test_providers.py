@@ -182,7 +182,7 @@ def test_the_real_runtime_tells_what_runs_where(artefact):
 def test_tf32_is_off(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert _providers.providers("cuda", tmp_path) == [("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"})]
+    assert _providers.providers("cuda", tmp_path) == [("CUDAExecutionProvider", {"use_tf32": "0"})]
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
     (name, options), behind = _providers.providers("tensorrt", tmp_path / "model.onnx")
     assert name == "TensorrtExecutionProvider"
