@@ -14,7 +14,7 @@ from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
 from vtp_export.runtime.session import Session
-from vtp_export.settings import from_settings
+from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import Build, Manifest
 
 if TYPE_CHECKING:
@@ -139,6 +139,16 @@ def load(
     artefact.verify(build)
     session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
     return PrunedArtefact(artefact, name, session)
+
+
+def options_of(formats: Sequence[str], options: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Share options out among the formats that have them, for those that `load` several.
+
+    Raises:
+        UnknownNameError: no such format, or none of them has such an option.
+    """
+    kinds = {name: rooms.load("backends", name).Backend.Options for name in formats}
+    return shared_out(kinds, options or {}, f"option of {' or '.join(kinds)}")
 
 
 def _shape(array: Any) -> tuple[int, ...]:
