@@ -15,7 +15,23 @@ VtpWarning is a note: it went well, and something may not be as it was meant.
 """
 
 import difflib
+import reprlib
 from collections.abc import Sequence
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong = 40
+
+
+def shown(value: Any) -> str:
+    """A value from elsewhere as a message shows it: printable, on one line, and short whatever it is.
+
+    Example:
+        >>> shown(list(range(1000)))
+        '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    return _SHORT.repr(value)
 
 
 class VtpError(Exception):
@@ -40,6 +56,10 @@ class UnknownNameError(SpecError):
         hint = f"did you mean '{near[0]}'? " if near else ""
         super().__init__(f"no {kind} named '{name}'; {hint}choose one of: {', '.join(choices) or '(none)'}")
         self.kind, self.name, self.choices = kind, name, tuple(choices)
+
+    def __reduce__(self) -> Any:
+        """For another process."""
+        return type(self), (self.kind, self.name, self.choices)
 
 
 class ModelError(VtpError):
@@ -67,7 +87,11 @@ class OutputError(VtpError):
             "precision overflows on such a picture: export with it among the calibration images, or in fp32; in fp32 "
             "the weights are damaged"
         )
-        self.output, self.images = output, tuple(images)
+        self.output, self.images, self.names = output, tuple(images), tuple(names)
+
+    def __reduce__(self) -> Any:
+        """For another process."""
+        return type(self), (self.output, self.images, self.names)
 
     def named(self, names: Sequence[str]) -> "OutputError":
         """The same, with the names of the batch's images."""

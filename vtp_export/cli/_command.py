@@ -15,6 +15,7 @@ import typer
 from vtp_export.errors import VtpWarning
 
 if TYPE_CHECKING:
+    from vtp_export.reports.table import Summary
     from vtp_export.terminal import Listener
 
 SCHEMA = 1
@@ -42,12 +43,12 @@ class Result:
     """What a command returns.
 
     data: what `--json` prints besides the schema number and the command's name.
-    show: prints the same for people.
+    summary: the same for people.
     passed: whether the check that was asked for succeeded; False makes the exit code 1.
     """
 
     data: Mapping[str, object]
-    show: Callable[[], None]
+    summary: "Summary"
     passed: bool = True
 
 
@@ -95,7 +96,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
             if json:
                 terminal.show_json({"schema": SCHEMA, "command": run.__name__.removesuffix("_"), **result.data})
             else:
-                result.show()
+                terminal.show(result.summary)
             sys.stdout.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
