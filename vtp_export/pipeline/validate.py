@@ -50,8 +50,8 @@ def validate(
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
-    reference: str | Path | None = None,
-    reference_device: str = "cpu",
+    model: str | Path | None = None,
+    eager_device: str = "cpu",
     dtype: str = "float32",
     progress: Progress = silent,
 ) -> ValidationReport:
@@ -67,20 +67,20 @@ def validate(
         device: where the artefact runs, see `load`.
         threads: CPU threads of one run, or None for the runtime's choice.
         options: of the formats, see `load`; each is given to the formats that have it.
-        reference: the model, where it is no longer where the manifest says.
-        reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
+        model: what was exported, where it is no longer where the manifest says.
+        eager_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
         progress: hears of every step.
 
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
-    prepare(reference_device, threads)
+    prepare(eager_device, threads)
     manifest = open_artefact(folder).manifest
     examples = examples_of(benchmark, limit)
-    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
-    progress("loading the reference model")
-    eager = EagerSession(_graph(manifest, name, revision), reference_device)
+    name, revision = (manifest.model.id, manifest.model.revision) if model is None else (str(model), None)
+    progress("loading the model")
+    eager = EagerSession(_graph(manifest, name, revision), eager_device)
     progress("measuring the rounding noise")
     trial = _trial(manifest, eager, examples)
     with contextlib.ExitStack() as stack:
@@ -92,9 +92,9 @@ def validate(
         replies: tuple[AnswerComparison, ...] = ()
         if answers:
             progress("loading the language model")
-            model = Answerer(source_of(name), revision, device=reference_device, dtype=dtype)
+            answerer = Answerer(source_of(name), revision, device=eager_device, dtype=dtype)
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            replies = _answers(model, benchmark_of(benchmark), examples, runs, manifest, progress)
+            replies = _answers(answerer, benchmark_of(benchmark), examples, runs, manifest, progress)
         result = ValidationReport(str(folder), str(benchmark), tuple(trial.done()), replies)
         _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
         if report is not None:
@@ -111,7 +111,7 @@ def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFronten
     if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
-            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --reference"
+            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --model"
         )
     return assemble(model, manifest.pruner.name, manifest.pruner.settings).graph
 
