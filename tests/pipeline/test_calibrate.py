@@ -33,7 +33,7 @@ def record(tmp_path_factory):
 
 def test_numbers_are_those_of_the_singular_values(record):
     model = load_model("tiny-llava")
-    scenes = [example.image for example in Benchmark("calibration").examples(LIMIT)]
+    scenes = [example.open() for example in Benchmark("calibration").examples(LIMIT)]
     with torch.inference_mode():
         tokens = model.frontend.encode(torch.from_numpy(pixel_values(scenes, model.preprocessing)), ("projected",))
     exact = [effective_rank(one.numpy(), center=True) for one in tokens.projected]
