@@ -13,7 +13,23 @@ ContractError is no VtpError: a file of this package broke the contract of its r
 """
 
 import difflib
+import reprlib
 from collections.abc import Sequence
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong = 40
+
+
+def shown(value: Any) -> str:
+    """A value from elsewhere as a message shows it: printable, on one line, and short whatever it is.
+
+    Example:
+        >>> shown(list(range(1000)))
+        '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    return _SHORT.repr(value)
 
 
 class VtpError(Exception):
