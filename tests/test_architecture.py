@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"errors", "progress"},
     {"json_records", "settings"},
-    {"runtime", "functional", "targets", "spec", "rooms"},
+    {"runtime", "functional", "targets", "spec", "manifests", "rooms"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},
     {"parity", "precision", "reports", "integrations"},
@@ -25,9 +25,16 @@ LAYERS = [
     {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-# Within a floor: runtime reads manifests and looks names up; reports tell what parity measured; precision aims at its
-# gates.
-SAME_FLOOR = {("runtime", "spec"), ("runtime", "rooms"), ("reports", "parity"), ("precision", "parity")}
+# Within a floor: manifests are made of specs; runtime reads them and looks names up; reports tell what parity measured;
+# precision aims at its gates.
+SAME_FLOOR = {
+    ("manifests", "spec"),
+    ("runtime", "spec"),
+    ("runtime", "manifests"),
+    ("runtime", "rooms"),
+    ("reports", "parity"),
+    ("precision", "parity"),
+}
 MOST_LINES, MOST_BODY, MOST_POSITIONAL = 300, 50, 4
 
 

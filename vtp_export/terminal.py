@@ -119,6 +119,8 @@ def show_validation(result: "ValidationReport") -> None:
             show_table("answers that differ", columns, differing)
     for failure in failures:
         say(f"failed: {failure}")
+    for note in result.notes:
+        say(f"note: {note}")
 
 
 def show_json(value: object) -> None:

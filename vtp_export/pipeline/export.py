@@ -17,8 +17,8 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.runtime.changing import write_manifest, writing
 from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Build, Manifest

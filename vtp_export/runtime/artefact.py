@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from vtp_export.errors import ArtefactError, SpecError, VtpError
-from vtp_export.spec import Build, FileRecord, Manifest, manifest_from_json
+from vtp_export.json_records import read_text
+from vtp_export.manifests import manifest_from_json
+from vtp_export.spec import Build, FileRecord, Manifest
 
 Result = TypeVar("Result")
 
@@ -98,9 +100,13 @@ def open_artefact(folder: str | Path) -> Artefact:
             raise ArtefactError(f"'{folder}' is a file; an artefact is a folder with a {MANIFEST}")
         if not path.exists():
             raise ArtefactError(f"'{folder}' is not an artefact: it has no {MANIFEST}")
-        manifest = manifest_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"the manifest '{path}' cannot be read: {error}") from error
+        text = read_text(path, f"the manifest '{path}'")
+    except OSError as error:
+        raise ArtefactError(f"the artefact folder '{folder}' cannot be read: {error.strerror}") from error
+    except SpecError as error:
+        raise ArtefactError(str(error)) from error
+    try:
+        manifest = manifest_from_json(text)
     except SpecError as error:
         raise ArtefactError(f"the manifest '{path}' cannot be used: {error}") from error
     for build in manifest.builds:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
+from vtp_export.manifests import refuse_contradictions
 from vtp_export.runtime.artefact import MANIFEST, Artefact, open_artefact, refuse_escape, sha256
 from vtp_export.runtime.replacing import fresh_folder, locked, replacing, sweep_folders
 from vtp_export.runtime.writing import sentence, write_atomically
@@ -75,7 +76,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
     Raises:
         ArtefactError: it holds a NaN or an infinity, or the folder cannot be written.
+        SpecError: it contradicts itself.
     """
+    refuse_contradictions(manifest)
     try:
         text = to_json(manifest)
     except (TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError, VtpError
-from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
@@ -121,24 +121,27 @@ def load(
     Raises:
         UnknownNameError: no format runs on such a device, or the format has no such option.
         SpecError: an option, or the number of threads, is out of range.
-        ArtefactError: absent, damaged, or of another schema; or it lacks the format.
+        ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
     if threads is not None and threads < 1:
         raise SpecError(f"threads is {threads}; it must be at least 1")
-    artefact = open_artefact(folder)
-    _refuse_unknown(device)
-    name = format or _runnable_format(artefact, device)
-    builds = artefact.builds(name)
-    backend = rooms.load("backends", name).Backend()
-    where = backend.device(device)
-    chosen = from_settings(backend.Options, options or {}, f"option of {name}")
-    if reason := backend.missing():
-        raise UnavailableError(reason)
-    build = _fitting(artefact, builds)
-    artefact.verify(build)
-    session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
-    return PrunedArtefact(artefact, name, session)
+
+    def use(artefact: Artefact) -> PrunedArtefact:
+        _refuse_unknown(device)
+        name = format or _runnable_format(artefact, device)
+        builds = artefact.builds(name)
+        backend = rooms.load("backends", name).Backend()
+        where = backend.device(device)
+        chosen = from_settings(backend.Options, options or {}, f"option of {name}")
+        if reason := backend.missing():
+            raise UnavailableError(reason)
+        build = _fitting(artefact, builds)
+        artefact.verify(build)
+        session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
+        return PrunedArtefact(artefact, name, session)
+
+    return steadily(folder, use, discard=PrunedArtefact.close)
 
 
 def _shape(array: Any) -> tuple[int, ...]:

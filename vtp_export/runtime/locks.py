@@ -33,7 +33,7 @@ def take(descriptor: int, wait: bool) -> bool | None:
 def is_at(descriptor: int, path: Path) -> bool:
     """Whether a name still means what was opened by it."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
 

@@ -163,7 +163,7 @@ def _bring_back(out: Path) -> None:
         if entry.name.startswith(f".{out.name}.replaced-"):
             with locks.abandoned(Path(entry.path)) as ended:
                 if ended and not os.path.lexists(out):
-                    os.rename(entry.path, out)
+                    Path(entry.path).rename(out)
 
 
 def _flush(folder: Path) -> None:

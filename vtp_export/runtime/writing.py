@@ -48,7 +48,7 @@ def atomically(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
         target = _target(path, follow)
         _sweep(target)
         temporary, descriptor = _fresh(target)
-        with open(descriptor, "wb") as file:  # holds the lock until the file has its name
+        with os.fdopen(descriptor, "wb") as file:  # holds the lock until the file has its name
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -159,4 +159,4 @@ def _sweep(target: Path) -> None:
             if left.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 with locks.abandoned(Path(entry.path)) as ended, contextlib.suppress(OSError):
                     if ended:
-                        os.unlink(entry.path)
+                        Path(entry.path).unlink()
