@@ -7,9 +7,12 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from vtp_export.reports.table import Summary
 
 SCHEMA = 1
 """Of what `--json` prints; it grows when a key changes its meaning or goes."""
@@ -36,12 +39,12 @@ class Result:
     """What a command returns.
 
     data: what `--json` prints besides the schema number and the command's name.
-    show: prints the same for people.
+    summary: the same for people.
     passed: whether the check that was asked for succeeded; False makes the exit code 1.
     """
 
     data: Mapping[str, object]
-    show: Callable[[], None]
+    summary: "Summary"
     passed: bool = True
 
 
@@ -70,7 +73,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
             if json:
                 terminal.show_json({"schema": SCHEMA, "command": run.__name__.removesuffix("_"), **result.data})
             else:
-                result.show()
+                terminal.show(result.summary)
             sys.stdout.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
