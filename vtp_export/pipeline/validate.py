@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example, batched
@@ -28,7 +29,7 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import write_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load
+from vtp_export.runtime.front_end import PrunedArtefact, load, options_of
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.writing import refuse_unwritable
@@ -51,6 +52,7 @@ def validate(
     report: str | Path | None = None,
     device: str | None = None,
     threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
     reference: str | Path | None = None,
     reference_device: str = "cpu",
     dtype: str = "float32",
@@ -67,6 +69,7 @@ def validate(
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
         threads: CPU threads of one run, or None for the runtime's choice.
+        options: of the formats, see `load`; each is given to the formats that have it.
         reference: the model, where it is no longer where the manifest says.
         reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
@@ -87,9 +90,9 @@ def validate(
     progress("measuring the rounding noise")
     trial = _trial(manifest, eager, examples)
     with contextlib.ExitStack() as stack:
+        own = options_of(formats or manifest.formats(), options)
         sessions = {
-            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads))
-            for fmt in formats or manifest.formats()
+            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt])) for fmt in own
         }
         artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
         _judge_examples(trial, manifest, examples, sessions, device, progress)
