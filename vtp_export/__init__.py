@@ -11,10 +11,12 @@ from vtp_export.errors import ContractError as ContractError
 from vtp_export.errors import ExportError as ExportError
 from vtp_export.errors import ImageError as ImageError
 from vtp_export.errors import ModelError as ModelError
+from vtp_export.errors import OutputError as OutputError
 from vtp_export.errors import SpecError as SpecError
 from vtp_export.errors import UnavailableError as UnavailableError
 from vtp_export.errors import UnknownNameError as UnknownNameError
 from vtp_export.errors import VtpError as VtpError
+from vtp_export.errors import VtpWarning as VtpWarning
 
 __version__ = "0.1.0"
 
@@ -60,10 +62,12 @@ _ERRORS = [
     "ExportError",
     "ImageError",
     "ModelError",
+    "OutputError",
     "SpecError",
     "UnavailableError",
     "UnknownNameError",
     "VtpError",
+    "VtpWarning",
 ]
 __all__ = ["__version__", *_ERRORS, *_HOMES]
 

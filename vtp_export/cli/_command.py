@@ -1,18 +1,22 @@
 """What every command has: --json, -q and -v, one way to print, and one way to end well."""
 
+import contextlib
 import functools
 import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vtp_export.errors import VtpWarning
+
 if TYPE_CHECKING:
     from vtp_export.reports.table import Summary
+    from vtp_export.terminal import Listener
 
 SCHEMA = 1
 """Of what `--json` prints; it grows when a key changes its meaning or goes."""
@@ -48,6 +52,25 @@ class Result:
     passed: bool = True
 
 
+@contextlib.contextmanager
+def _notes(progress: "Listener") -> Iterator[None]:
+    """What the package warns of is a note, told once each; the filters of other warnings stay."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VtpWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, VtpWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                progress.note(str(message))
+
+        warnings.showwarning = tell
+        yield
+
+
 def command(function: Callable[..., Result]) -> Callable[..., None]:
     """Make of a function what typer takes for a command.
 
@@ -67,7 +90,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
 
         if verbose:
             warnings.simplefilter("default")
-        with terminal.Listener(quiet=quiet, verbose=verbose) as progress:
+        with terminal.Listener(quiet=quiet, verbose=verbose) as progress, _notes(progress):
             result = function(progress, **options)
         try:
             if json:

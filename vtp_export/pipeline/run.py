@@ -12,8 +12,9 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.results import ImageResult, RunReport
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.images import read_image
 from vtp_export.runtime.output import Kept, Output
-from vtp_export.runtime.preprocess import pixel_values, read_image
+from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.writing import atomically, sentence
 
 
