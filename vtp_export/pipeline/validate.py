@@ -16,7 +16,7 @@ from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
+from vtp_export.graphs.assembly import assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.integrations.transformers import Answerer
@@ -85,7 +85,7 @@ def validate(
     if report is not None:
         refuse_unwritable(Path(report))
     examples = examples_of(benchmark, limit)
-    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
+    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (name_of(reference), None)
     progress("loading the reference model")
     eager = EagerSession(_graph(manifest, name, revision), reference_device)
     progress("measuring the rounding noise")
