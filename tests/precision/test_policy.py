@@ -1,7 +1,6 @@
 """Precision is in the graph; a bad one is caught; a coarse one is explained."""
 
 import dataclasses
-import json
 import math
 import shutil
 
@@ -14,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.formats import FROM_GRAPHS
+from tests.sealing import reseal
 from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
@@ -256,11 +256,13 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_p
     folder = tmp_path / "out"
     exported(small_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
     other = export(str(small_llava), tmp_path / "other", pruner="random", keep=8)
-    manifest = json.loads((folder / "manifest.json").read_text())
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
-    manifest["builds"] = [dataclasses.asdict(build) for build in other.manifest.builds]
-    manifest["outputs"] = manifest["outputs"][:3]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    def forge(manifest):
+        manifest["builds"] = [dataclasses.asdict(build) for build in other.manifest.builds]
+        manifest["outputs"] = manifest["outputs"][:3]
+
+    reseal(folder / "manifest.json", forge)
     with pytest.raises(ArtefactError, match=r"model\.onnx was made for another manifest"):
         validate(folder, benchmark="shapes", limit=4)
     monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)  # as if it had been forged

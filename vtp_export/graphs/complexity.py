@@ -10,6 +10,7 @@ from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.pruners._complexity import SIGNALS as SIGNALS
 from vtp_export.pruners._complexity import complexity_of
+from vtp_export.runtime.session import refuse_not_finite
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,18 @@ def complexities(session: EagerSession, pixels: np.ndarray) -> list[Complexity]:
     Args:
         session: of a frontend that gives `SIGNALS`.
         pixels: (b, 3, h, w) float32.
+
+    Raises:
+        OutputError: a number of an image is not finite.
     """
     tokens = session.encode(pixels, SIGNALS)
-    columns = (
-        complexity_of("erank", tokens, True),
-        complexity_of("erank", tokens, False),
-        complexity_of("entropy", tokens),
-    )
-    return [Complexity(*numbers) for numbers in zip(*(column.tolist() for column in columns), strict=True)]
+    columns = {
+        "erank": complexity_of("erank", tokens, True).cpu().numpy(),
+        "erank_uncentred": complexity_of("erank", tokens, False).cpu().numpy(),
+        "attention_entropy": complexity_of("entropy", tokens).cpu().numpy(),
+    }
+    refuse_not_finite(columns)
+    return [Complexity(*map(float, numbers)) for numbers in zip(*columns.values(), strict=True)]
 
 
 @torch.inference_mode()

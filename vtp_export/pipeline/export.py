@@ -18,8 +18,8 @@ from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.artefact import ExportReport
-from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.runtime.changing import write_manifest, writing
 from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import BatchRange, Build, Manifest
@@ -81,8 +81,9 @@ def export(
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded = load_model(str(model), needs_of(pruner, chosen), revision)
-        record = calibration_for(loaded, None if calibration is None else Path(calibration))
+        loaded = load_model(model, needs_of(pruner, chosen), revision)
+        path = None if calibration is None else Path(calibration)
+        record, remarks = calibration_for(loaded, path, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
@@ -97,7 +98,7 @@ def export(
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
-    notes = assembly.notes + narrow.notes
+    notes = assembly.notes + remarks + narrow.notes
     return ExportReport(
         folder=out,
         manifest=manifest,

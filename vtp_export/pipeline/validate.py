@@ -6,16 +6,17 @@ on the tokens that both kept; erank and attention entropy. Two questions, kept a
 """
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Benchmark, Example, batched
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
+from vtp_export.graphs.assembly import assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.integrations.transformers import Answerer
@@ -26,10 +27,13 @@ from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import write_validation
-from vtp_export.runtime.artefact import open_artefact, record_validation
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.front_end import PrunedArtefact, load, options_of
-from vtp_export.runtime.output import Run
+from vtp_export.runtime.images import batched
+from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import Manifest, Scalar
 
 NOISE_IMAGES = 4
@@ -55,7 +59,7 @@ def validate(
     dtype: str = "float32",
     progress: Progress = silent,
 ) -> ValidationReport:
-    """Run the comparisons, and write what they measured into the artefact's manifest.
+    """Run the comparisons, and write what they measured into the artefact's manifest, if that can be written.
 
     Args:
         folder: the artefact.
@@ -76,9 +80,12 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     prepare(eager_device, threads)
-    manifest = open_artefact(folder).manifest
+    artefact = open_artefact(folder)
+    manifest = artefact.manifest
+    if report is not None:
+        refuse_unwritable(Path(report))
     examples = examples_of(benchmark, limit)
-    name, revision = (manifest.model.id, manifest.model.revision) if model is None else (str(model), None)
+    name, revision = (manifest.model.id, manifest.model.revision) if model is None else (name_of(model), None)
     progress("loading the model")
     eager = EagerSession(_graph(manifest, name, revision), eager_device)
     progress("measuring the rounding noise")
@@ -88,6 +95,7 @@ def validate(
         sessions = {
             fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt])) for fmt in own
         }
+        artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
         _judge_examples(trial, manifest, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
         if answers:
@@ -95,8 +103,11 @@ def validate(
             answerer = Answerer(source_of(name), revision, device=eager_device, dtype=dtype)
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
             replies = _answers(answerer, benchmark_of(benchmark), examples, runs, manifest, progress)
-        result = ValidationReport(str(folder), str(benchmark), tuple(trial.done()), replies)
-        _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
+        result = ValidationReport(
+            artefact=str(folder), benchmark=str(benchmark), comparisons=tuple(trial.done()), answers=replies
+        )
+        notes = _record(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
+        result = dataclasses.replace(result, notes=notes)
         if report is not None:
             write_validation(result, next(iter(sessions.values())), examples, Path(report), progress)
     return result
@@ -117,7 +128,7 @@ def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFronten
 
 
 def _trial(manifest: Manifest, eager: EagerSession, examples: Sequence[Example]) -> Trial:
-    first = pixel_values([example.image for example in examples[:NOISE_IMAGES]], manifest.preprocessing)
+    first = pixel_values((example.open() for example in examples[:NOISE_IMAGES]), manifest.preprocessing)
     narrow = manifest.precision.name != "fp32"
     twin = twin_of(eager.graph, manifest.precision, manifest.preprocessing) if narrow else None
     twin_session = None if twin is None else EagerSession(twin, eager.device)
@@ -136,8 +147,9 @@ def _judge_examples(
     done = 0
     for batch in batched(examples, max(manifest.batch.min, min(BATCH, manifest.batch.max))):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image for example in batch], manifest.preprocessing)
-        outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
+        pixels = pixel_values((example.open() for example in batch), manifest.preprocessing)
+        with naming([example.name for example in batch]):
+            outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
         trial.add([example.name for example in batch], pixels, outputs)
         done += len(batch)
 
@@ -159,8 +171,8 @@ def _answers(
     )
 
 
-def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) -> None:
-    """Write the few numbers of every format into the manifest."""
+def _record(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the few numbers of every format into the manifest, or say why that cannot be done."""
     against_reference, *comparisons = report.comparisons
     for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
         values = {
@@ -168,7 +180,11 @@ def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) 
             "device": device,
             **(_answers_recorded(report.answers[i]) if report.answers else {}),
         }
-        record_validation(folder, fmt, values)
+        try:
+            record_validation(artefact, fmt, values)
+        except ArtefactError as error:  # on a read-only medium, or of an artefact that is there no more
+            return (f"the result was not recorded in the manifest: {error}",)
+    return ()
 
 
 def _recorded(comparison: Comparison, benchmark: str, against_reference: Comparison) -> dict[str, Scalar]:

@@ -83,6 +83,11 @@ class Config(base.Config):
         """Whether anything depends on the image's complexity."""
         return self.tau is None or self.count == "adaptive"
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether `average` was left out."""
+        return self.average is None
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
         """Settle `average`: the user's, else the record's mean, else the release's."""
         if self.average is not None:

@@ -41,11 +41,12 @@ def write_validation(
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        kept = artefact.run_padded(pixel_values([example.image], manifest.preprocessing))[0]
+        photo = example.open()
+        kept = artefact.run_padded(pixel_values(photo, manifest.preprocessing))[0]
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(example.image, kept.kept, manifest.layout, manifest.preprocessing)
+        picture = overlay(photo, kept.kept, manifest.layout, manifest.preprocessing)
         pictures.append(Picture(example.name, caption, picture))
     settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
     values: dict[str, object] = {
@@ -63,9 +64,9 @@ def write_validation(
 
 
 def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:
-    """The tables that have rows, and a sentence for every failure."""
+    """The tables that have rows, and a sentence for every failure and every note."""
     tables = validation_table(result), answer_table(result), disagreement_table(result)
-    sentences = [f"failed: {failure}" for failure in failures(result)]
+    sentences = [f"failed: {failure}" for failure in failures(result)] + [f"note: {note}" for note in result.notes]
     return *(table for table in tables if table.rows), *sentences, *mention(page)
 
 
