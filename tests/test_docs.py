@@ -137,10 +137,10 @@ def pages_that_run():
 def test_a_page_runs_from_top_to_bottom(blocks, request, tmp_path, monkeypatch):
     text = "".join(block.text for block in blocks)
     examples = list(Benchmark().examples(3))
-    examples[0].image.save(tmp_path / "photo.jpg")
+    examples[0].open().save(tmp_path / "photo.jpg")
     (tmp_path / "photos").mkdir()
     for example in examples:
-        example.image.save(tmp_path / "photos" / f"{example.name}.png")
+        example.open().save(tmp_path / "photos" / f"{example.name}.png")
     if "llava64" in text and not re.search(r'--out llava64(?![\w-])|export\(.*"llava64"', text):
         shutil.copytree(request.getfixturevalue("embedded_artefact"), tmp_path / "llava64")
     monkeypatch.chdir(tmp_path)
