@@ -51,8 +51,10 @@ def validate(
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
-    Two comparisons: the PyTorch graph against the method as its paper writes it (float64), and every format against the
-    PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
+    First the pixels, against the model's own files and Transformers' image processor, and what the manifest says of the
+    model. Then the PyTorch graph against the method as its paper writes it (float64), every format against the PyTorch
+    graph, and against itself in batches of other sizes. With --answers: whether the language model says the same. Exit
+    code 1 if anything fails.
     """
     from vtp_export import terminal
     from vtp_export.pipeline.validate import validate as run_validate
@@ -72,6 +74,8 @@ def validate(
         dtype=dtype,
         progress=progress,
     )
+    for note in result.notes:
+        progress.note(note)
     page = None if report is None else report / PAGE
 
     def show() -> None:

@@ -11,6 +11,7 @@ from vtp_export.reports.overlay import overlay
 from vtp_export.reports.page import Picture, write_page
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import Manifest
 
 MOST_PICTURES = 24
 """That a page shows."""
@@ -19,6 +20,7 @@ MOST_PICTURES = 24
 def write_validation(
     result: ValidationReport,
     artefact: PrunedArtefact,
+    own: Manifest,
     examples: Sequence[Example],
     folder: Path,
     progress: Progress = silent,
@@ -28,6 +30,7 @@ def write_validation(
     Args:
         result: what is told.
         artefact: one of those that were validated, open.
+        own: what the model itself says, by which pictures are read and drawn.
         examples: what was validated on; the first `MOST_PICTURES` are drawn.
         folder: see `write_page`.
         progress: told of every picture.
@@ -35,18 +38,18 @@ def write_validation(
     Returns:
         Path of the page.
     """
-    pictures, manifest = [], artefact.manifest
+    pictures = []
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        kept = artefact.run_padded(pixel_values([example.image], manifest.preprocessing))[0]
+        kept = artefact.run_padded(pixel_values([example.image], own.preprocessing))[0]
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(example.image, kept.kept, manifest.layout, manifest.preprocessing)
+        picture = overlay(example.image, kept.kept, own.layout, own.preprocessing)
         pictures.append(Picture(example.name, caption, picture))
     columns, rows, failures = validation_rows(result)
-    settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
+    settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
     answer_columns, answers = answer_rows(result)
     told: dict[str, object] = {
         "answer_columns": answer_columns,
@@ -55,10 +58,10 @@ def write_validation(
         "columns": columns,
         "rows": rows,
         "failures": failures,
-        "pruner": f"{manifest.pruner.name} ({settings})",
-        "budget": manifest.layout.budget,
-        "n_tokens": manifest.layout.candidates.n,
-        "model": manifest.model.id,
+        "pruner": f"{own.pruner.name} ({settings})",
+        "budget": own.layout.budget,
+        "n_tokens": own.layout.candidates.n,
+        "model": own.model.id,
     }
     return write_page(folder, "validation.html.j2", told, pictures)
 
@@ -78,20 +81,25 @@ COLUMNS = (
 
 
 def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]], list[str]]:
-    """A table of the comparisons: columns, rows, and a sentence for every failure."""
-    rows: list[tuple[object, ...]] = []
-    for c in report.comparisons:
+    """A table of the comparisons in the order of their judgement: columns, rows, and a sentence for every failure."""
+    rows: list[tuple[object, ...]] = [
+        # What says nothing of tokens: images, the largest error, the verdict.
+        (one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, _verdict(one.passed))
+        for one in report.pixels
+    ]
+    rows.append(("manifest against model", *(None,) * 8, _verdict(not report.false_claims)))
+    for c in (*report.comparisons, *report.batches):
         explained = sum(d.witness is not None for d in c.differences)
         cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
         error = None if c.values is None else f"{c.values.relative_error:.1e}"
         erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
-        verdict = "passed" if c.passed else "FAILED"
         kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
-        row = (*kept, cosine, error, erank, verdict)
-        rows.append(row)
-    failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
-    failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]
-    return COLUMNS, rows, failures
+        rows.append((*kept, cosine, error, erank, _verdict(c.passed)))
+    return COLUMNS, rows, list(report.failures)
+
+
+def _verdict(passed: bool) -> str:
+    return "passed" if passed else "FAILED"
 
 
 def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
@@ -107,7 +115,7 @@ def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[o
             f"{a.expected:.4f}",
             f"{a.found:.4f}",
             f"{a.p_value:.2g}",
-            "passed" if a.passed else "FAILED",
+            _verdict(a.passed),
         )
         for a in report.answers
     ]
