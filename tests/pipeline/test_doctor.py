@@ -11,7 +11,6 @@ from vtp_export.cli import main
 from vtp_export.pipeline import doctor as room
 from vtp_export.pipeline.doctor import doctor
 from vtp_export.runtime.machine import Sources
-from vtp_export.terminal import show_table
 
 ORIN = "NVIDIA Jetson AGX Orin Developer Kit\0"
 RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64"
@@ -172,8 +171,3 @@ def test_a_folder_that_is_no_artefact(tmp_path, monkeypatch, capsys):
     code, _, err = vtp(monkeypatch, capsys, "doctor", tmp_path)
     assert code == 2
     assert "is not an artefact" in err
-
-
-def test_extras_in_a_table_are_no_markup(capsys):
-    show_table("t", ("a",), [("pip install 'vtp-export[export]'",)])
-    assert "vtp-export[export]" in capsys.readouterr().out

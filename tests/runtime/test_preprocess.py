@@ -19,12 +19,12 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 import vtp_export
 from vtp_export.errors import ImageError, SpecError
+from vtp_export.runtime.images import read_image
 from vtp_export.runtime.preprocess import (
-    check_pixels,
+    checked_pixels,
     clip_preprocessing,
     pixel_values,
     preprocessing_from_config,
-    read_image,
     view_box,
 )
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
@@ -83,6 +83,7 @@ def assert_equal(images: list[Image.Image], reference: object, prep: Preprocessi
 # Equality with transformers
 
 
+@pytest.mark.filterwarnings("ignore::vtp_export.errors.VtpWarning")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_equals_transformers(mode: str) -> None:
     reference = processor()
@@ -221,6 +222,7 @@ def test_orientation_is_applied_as_transformers_does(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(upright), np.asarray(load_image(str(path))))
 
 
+@pytest.mark.filterwarnings("ignore::vtp_export.errors.VtpWarning")
 def test_mode_and_transparency_survive_reading(tmp_path: Path) -> None:
     reference = processor(56)
     for mode in ("RGBA", "LA", "P+one", "P+bytes", "I;16", "1", "L"):
@@ -248,6 +250,7 @@ def test_unreadable_files_are_one_sentence(tmp_path: Path) -> None:
         read_image("a\0b.png")
 
 
+@pytest.mark.filterwarnings("ignore::vtp_export.errors.VtpWarning")
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp", "bmp", "tiff"])
 def test_truncated_and_garbled_files(tmp_path: Path, kind: str) -> None:
     buffer = io.BytesIO()
@@ -361,16 +364,16 @@ SPEC = TensorSpec("pixel_values", "float32", ("b", 3, 4, 4))
 )
 def test_wrong_pixels_are_refused(pixels: np.ndarray, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        check_pixels(pixels, SPEC, BatchRange(1, 2, 3))
+        checked_pixels(pixels, SPEC, BatchRange(1, 2, 3), clip_preprocessing(4))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_first_image_that_is_not_finite_is_named(value: float) -> None:
     pixels = np.zeros((3, 3, 4, 4), np.float32)
-    check_pixels(pixels, SPEC, BatchRange(1, 2, 3))
+    checked_pixels(pixels, SPEC, BatchRange(1, 2, 3), clip_preprocessing(4))
     pixels[1, 2, 3, 3] = pixels[2, 0, 0, 0] = value
     with pytest.raises(ImageError, match="image 1 of the batch"):
-        check_pixels(pixels, SPEC, BatchRange(1, 2, 3))
+        checked_pixels(pixels, SPEC, BatchRange(1, 2, 3), clip_preprocessing(4))
 
 
 # What the model sees

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vtp_export.benchmarks import base
 from vtp_export.errors import SpecError
-from vtp_export.runtime.preprocess import read_image
+from vtp_export.runtime.images import read_image
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vtp_export.benchmarks import base
 from vtp_export.errors import UnavailableError
-from vtp_export.runtime.preprocess import read_image
+from vtp_export.runtime.images import read_image
 
 # Photographs of scenes and textures, some grey. Left out: drawings, masks, test charts, scanned text, the
 # second half of the stereo pair. Some versions of the libraries carry fewer of them; those are skipped.

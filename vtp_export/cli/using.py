@@ -22,17 +22,12 @@ def demo(
     threads: Threads = None,
 ) -> Result:
     """The main job on the embedded model, end to end: export, validate, draw."""
-    from vtp_export import terminal
     from vtp_export.pipeline.demo import demo as run_demo
+    from vtp_export.reports.demo import demo_summary
 
     report = run_demo(out, device=device, dtype=dtype, threads=threads, progress=progress)
-
-    def show() -> None:
-        terminal.show_validation(report.validation)
-        terminal.say(f"\nreport:  {report.page}\npicture: {report.picture}\n\nnext:    {report.next_command}")
-
     data = {**report.validation.as_dict(), "report": report.page, "picture": report.picture}
-    return Result(data, show, report.validation.passed)
+    return Result(data, demo_summary(report), report.validation.passed)
 
 
 def run(
@@ -49,8 +44,8 @@ def run(
     options: Options = None,
 ) -> Result:
     """Run images through an artefact. Needs no torch for ONNX."""
-    from vtp_export import terminal
     from vtp_export.pipeline.run import run as run_images
+    from vtp_export.reports.results import run_summary
 
     report = run_images(
         folder,
@@ -63,10 +58,7 @@ def run(
         options=settings_of(options, "--option"),
         progress=progress,
     )
-    columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
-    rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
-    title = f"{folder}, {report.format} on {report.device}"
-    return Result(vars(report), lambda: terminal.show_table(title, columns, rows))
+    return Result(vars(report), run_summary(report))
 
 
 def bench(
@@ -81,8 +73,8 @@ def bench(
     threads: Threads = None,
 ) -> Result:
     """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
-    from vtp_export import terminal
     from vtp_export.pipeline.bench import bench as run_bench
+    from vtp_export.reports.results import timing_summary
 
     timings = run_bench(
         folders,
@@ -95,6 +87,4 @@ def bench(
         threads=threads,
         progress=progress,
     )
-    columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first")
-    rows = [tuple(vars(timing).values()) for timing in timings]
-    return Result({"timings": timings}, lambda: terminal.show_table("latency of one call", columns, rows))
+    return Result({"timings": timings}, timing_summary(timings))

@@ -3,30 +3,18 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.results import Timing
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load, obstacle
 from vtp_export.runtime.output import Run
 
 WARM_UP = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Milliseconds of one call without preprocessing; `ratio` is the median over that of the first row of the batch."""
-
-    name: str
-    batch: int
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    ratio: float
 
 
 Contenders = dict[str, Run]

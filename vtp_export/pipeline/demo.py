@@ -1,6 +1,5 @@
 """`vtp-export demo`: the main job on the embedded model, from export to answers and pictures."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,10 @@ import numpy as np
 from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
-from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.demo import DemoReport
 from vtp_export.reports.overlay import contact_sheet, overlay
 from vtp_export.reports.page import PAGE
 from vtp_export.runtime.front_end import load
@@ -20,17 +19,6 @@ MODEL = "tiny-llava"
 FORMATS = ("onnx", "torchscript")
 BENCHMARK = "shapes"
 IMAGES = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoReport:
-    """What the demo made. `picture`: what was kept on the simplest and on the most complex scene."""
-
-    artefact: Path
-    validation: ValidationReport
-    page: Path
-    picture: Path
-    next_command: str
 
 
 def demo(

@@ -4,11 +4,12 @@ import ctypes
 import importlib.util
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.backends import _providers
-from vtp_export.pipeline.inspect import Inspection, inspect
+from vtp_export.pipeline.inspect import inspect
+from vtp_export.reports.artefact import Inspection
+from vtp_export.reports.machine import Diagnosis, Finding
 from vtp_export.runtime import machine
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
@@ -17,24 +18,6 @@ from vtp_export.runtime.versions import TENSORRT_PACKAGES
 ROOM_BYTES = 2e9
 RUNS = "runs"
 TOOLS = ("torch", "transformers", "onnx", "onnxscript")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One row: what was looked for, what was found (None: nothing), and what follows or would help."""
-
-    what: str
-    found: str | None
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Everything found. formats: of the artefact, why each cannot be opened here. able: something can be run."""
-
-    findings: tuple[Finding, ...]
-    formats: dict[str, str | None] | None
-    able: bool
 
 
 def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> Diagnosis:

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,12 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.artefact import ExportReport
 from vtp_export.runtime.artefact import write_manifest, writing
 from vtp_export.runtime.brief import Brief, brief_of
 from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Build, Manifest
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportReport:
-    """What was written, seconds by format, and notes for the user."""
-
-    folder: Path
-    manifest: Manifest
-    build_seconds: dict[str, float]
-    total_seconds: float
-    notes: tuple[str, ...]
 
 
 def export(

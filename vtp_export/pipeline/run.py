@@ -1,7 +1,6 @@
 """`vtp-export run`: images through an artefact, to an `.npz` file and to overlays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,12 @@ from vtp_export.benchmarks.base import batched
 from vtp_export.errors import ArtefactError, ImageError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
+from vtp_export.reports.results import ImageResult, RunReport
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.images import read_image
 from vtp_export.runtime.output import Kept, Output
-from vtp_export.runtime.preprocess import pixel_values, read_image
+from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.writing import atomically, sentence
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageResult:
-    """What one image gave: `kept` are candidate positions, -1 for a token that belongs to none."""
-
-    image: str
-    num_kept: int
-    kept: tuple[int, ...]
-    erank: float | None
-    attention_entropy: float | None
-    overlay: Path | None
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What ran, and where, and what it gave for each image."""
-
-    folder: Path
-    format: str
-    device: str
-    images: tuple[ImageResult, ...]
 
 
 def run(

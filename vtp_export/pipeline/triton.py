@@ -2,27 +2,17 @@
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import BACKENDS, Serving, config, depends_on_the_batch
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.serving import ServedModel
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.replacing import replacing
 
 CONFIG = "config.pbtxt"
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model that was written, and what the user should know of it."""
-
-    name: str
-    folder: Path
-    backend: str
-    notes: tuple[str, ...]
 
 
 def triton(

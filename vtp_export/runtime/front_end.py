@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError, VtpError
+from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.output import Output
-from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
+from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import Session
 from vtp_export.settings import from_settings
 from vtp_export.spec import Build, Manifest
@@ -50,9 +50,11 @@ class PrunedArtefact:
 
         Raises:
             ImageError: wrong shape, dtype or batch, or not finite.
+            OutputError: what came out of an image is not finite.
         """
-        check_pixels(pixels, self.manifest.inputs[0], self.manifest.batch)
-        return Output.of(self._session.run({self.manifest.inputs[0].name: pixels}))
+        given = self.manifest.inputs[0]
+        pixels = checked_pixels(pixels, given, self.manifest.batch, self.manifest.preprocessing)
+        return Output.of(self._session.run({given.name: pixels}))
 
     def run_padded(self, pixels: np.ndarray) -> Output:
         """As `run`, and a batch too small for the artefact is filled up with its last image, and cut off again."""
@@ -72,11 +74,15 @@ class PrunedArtefact:
             The fields of `Output` by name, as objects with `__dlpack__` (`torch.from_dlpack(tokens)`).
 
         Raises:
-            ImageError: wrong shape or batch, or on another device.
+            ImageError: wrong shape, dtype or batch, not contiguous, or on another device.
+            OutputError: an image's outputs are not finite; on a device only its measures are looked at.
             UnavailableError: the format has no such way.
         """
-        check_shape(_shape(pixels), self.manifest.inputs[0], self.manifest.batch)
-        return self._session.run_device({self.manifest.inputs[0].name: pixels})
+        given = self.manifest.inputs[0]
+        if not hasattr(pixels, "__dlpack__") or not hasattr(pixels, "shape"):
+            raise ImageError(f"'{given.name}' is not a {type(pixels).__name__}; pass a tensor that has __dlpack__")
+        check_shape(_shape(pixels), given, self.manifest.batch)
+        return self._session.run_device({given.name: pixels})
 
     @property
     def device(self) -> str:
