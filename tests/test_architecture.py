@@ -16,6 +16,7 @@ LAYERS = [
     {"errors", "progress"},
     {"json_records", "settings"},
     {"spec", "rooms"},
+    {"manifests"},
     {"runtime", "functional", "targets"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},

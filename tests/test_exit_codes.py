@@ -138,7 +138,7 @@ def test_a_reader_that_goes_away(tmp_path):
 def test_a_failed_check_is_1_and_its_json_is_complete(vtp, monkeypatch):
     class Failed:
         passed = False
-        comparisons = answers = ()
+        comparisons = answers = notes = ()
 
         def as_dict(self):
             return {"passed": False, "cosine": float("nan"), "error": np.float64("inf"), "erank": None}

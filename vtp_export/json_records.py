@@ -1,23 +1,28 @@
 """JSON in and out. What others wrote is read within bounds; our own records are read strictly. Standard library only.
 
 Our JSON has sorted keys; an unknown, missing, repeated or ill-typed key is an error that names its place, so that a
-record of another tool or of another version is never half understood.
+record of another tool or of another version is never half understood. And it is sealed: it carries a digest of all that
+it says, so that what a disk, a copy or an editor has changed is not believed. A seal is no signature.
 """
 
 import dataclasses
 import functools
+import hashlib
 import json
 import math
 import stat
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vtp_export.errors import SpecError, shown
 
 Record = TypeVar("Record")
+
+SEAL = "seal"
+"""Under this key a record carries the `seal` of its other keys."""
 
 MAX_BYTES = 8 << 20
 """Of a JSON file, where the caller knows no other bound: the largest configurations in use are a tenth of it."""
@@ -127,9 +132,28 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def to_json(value: Any) -> str:
-    """Canonical JSON of a dataclass: sorted keys, two spaces, a newline at the end."""
-    return json.dumps(dataclasses.asdict(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
+def canonical(value: Any, allow_nan: bool = False) -> str:
+    """JSON with sorted keys, two spaces and a newline at the end: the same text for the same value.
+
+    Raises:
+        ValueError: it holds a number that is not finite, and these are not allowed.
+    """
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=allow_nan) + "\n"
+
+
+def seal(keys: Mapping[str, Any]) -> str:
+    """SHA-256 of what a record says, all its keys but `SEAL`; how its JSON is laid out does not matter."""
+    return hashlib.sha256(canonical(dict(keys), allow_nan=True).encode()).hexdigest()
+
+
+def to_json(record: Any) -> str:
+    """Canonical JSON of a dataclass, sealed.
+
+    Raises:
+        ValueError: it holds a number that is not finite.
+    """
+    keys = dataclasses.asdict(record)
+    return canonical({**keys, SEAL: seal(keys)})
 
 
 def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str) -> Record:
@@ -143,7 +167,8 @@ def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str
         remedy: what to do about another number.
 
     Raises:
-        SpecError: not JSON, another schema, or a key that is unknown, missing, repeated or of the wrong type.
+        SpecError: not JSON, another schema, changed since it was written, or a key that is unknown, missing, repeated
+            or of the wrong type.
     """
     raw = parse_json(text, f"the {what}", unique=True)
     if not isinstance(raw, dict) or "schema" not in raw:
@@ -153,6 +178,10 @@ def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str
         earlier = type(written) is int and written < schema
         origin = "made by an earlier version" if earlier else "not made by this version"
         raise SpecError(f"the {what} has schema {shown(written)} and schema {schema} is read here: {origin}; {remedy}")
+    written = raw.pop(SEAL, None)
+    if written != seal(raw):
+        changed = "was changed after it was written: its seal does not fit" if written else "has no seal"
+        raise SpecError(f"the {what} {changed}; take an unchanged copy, or {remedy}")
     record: Record = _decode(kind, raw, what)
     return record
 

@@ -1,7 +1,5 @@
 """Calibration: the numbers are right, an interrupted run goes on, a record serves only the model it was made for."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -138,8 +136,8 @@ def test_the_embedded_model_carries_its_own_record():
     assert found.images >= 400
     assert found.data == "shapes"
     assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["reference"] == found.erank.mean
-    beside = json.loads((room.Path(source_of("tiny-llava")) / "calibration.json").read_text())
-    assert to_json(calibration_from_json(json.dumps(beside))).strip() == json.dumps(beside, indent=2, sort_keys=True)
+    beside = (room.Path(source_of("tiny-llava")) / "calibration.json").read_text()
+    assert to_json(calibration_from_json(beside)) == beside
 
 
 def test_no_images_is_one_sentence(tmp_path):

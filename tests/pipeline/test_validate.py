@@ -12,7 +12,8 @@ from vtp_export.graphs import assembly
 from vtp_export.pipeline import validate as module
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
-from vtp_export.runtime.artefact import open_artefact, write_manifest
+from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.changing import write_manifest
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.session import Session
 
@@ -42,8 +43,6 @@ LIES = {
     "layout.candidates.grid": (lambda _: (4, 9), "layout.candidates.grid is [4, 9] in the manifest, and [6, 6]"),
     "layout.candidates.cls": (lambda _: True, "layout.candidates.cls is true in the manifest, and false"),
     "layout.keep": (lambda _: 9, "layout.keep is 9 in the manifest, and 8"),
-    "layout.slots": (lambda _: 9, "layout.slots is 9 in the manifest, and 8"),
-    "layout.image_size": (lambda _: (21, 84), "layout.image_size is [21, 84] in the manifest, and [42, 42]"),
     "model.family": (lambda _: "clip", 'model.family is "clip" in the manifest, and "llava"'),
     "model.weights_bytes": (lambda size: size + 1, "model.weights_bytes is"),
     "model.saliency": (lambda _: "received", 'model.saliency is "received" in the manifest, and "cls"'),
@@ -53,11 +52,17 @@ LIES = {
     "pruner.settings.step": (lambda _: 0.5, "torchscript against graph: "),
     "precision.float32_layers": (lambda _: ("frontend.nowhere",), 'precision.float32_layers is ["frontend.nowhere"]'),
     "precision.count": (lambda _: 16, "precision.count is 16 in the manifest, and null"),
-    "inputs": (
-        lambda inputs: (dataclasses.replace(inputs[0], name="pixels"),),
-        'inputs[0].name is "pixels" in the manifest',
-    ),
 }
+
+CONTRADICTIONS = {
+    "layout.slots": (lambda _: 9, "the layout has 9 slots"),
+    "layout.image_size": (lambda _: (21, 84), "the inputs are pixel_values"),
+    "inputs": (lambda inputs: (dataclasses.replace(inputs[0], name="pixels"),), "the inputs are pixels"),
+    "outputs": (lambda outputs: outputs[:2], "the outputs are named"),
+    "precision.tokens_dtype": (lambda _: "float16", "tokens are float32 among the outputs and 'float16' in precision"),
+    "batch.opt": (lambda _: 5, "the batch is 1 to 4, usually 5"),
+}
+"""Lies that the rest of the manifest does not bear out: it cannot even be read."""
 
 
 @pytest.fixture
@@ -90,6 +95,13 @@ def test_a_lie_fails_by_name(forged, path):
     assert not result.passed
     assert any(words in failure for failure in result.failures), result.failures
     assert open_artefact(folder).manifest.validation["torchscript"]["passed"] is False
+
+
+@pytest.mark.parametrize("path", CONTRADICTIONS)
+def test_a_lie_that_contradicts_the_rest_is_refused(forged, path):
+    change, words = CONTRADICTIONS[path]
+    with pytest.raises(SpecError, match=words):
+        forged(path, change)
 
 
 def test_pixels_are_judged_first_and_tokens_by_the_right_ones(forged):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export.backends import base
-from vtp_export.backends._providers import check, providers, why_unavailable
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.providers import check, providers, why_unavailable
 from vtp_export.runtime.session import Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec

@@ -12,11 +12,13 @@ from vtp_export.cli._app import (
     Formats,
     Limit,
     Model,
+    Options,
     Report,
     Revision,
     Threads,
     TorchDevice,
     name_option,
+    settings_of,
     several_of,
 )
 from vtp_export.cli._command import Result
@@ -42,6 +44,7 @@ def validate(
     report: Report = None,
     device: Device = None,
     threads: Threads = None,
+    options: Options = None,
     reference_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs the graph, in float32, and the language model.")
     ] = "cpu",
@@ -69,13 +72,12 @@ def validate(
         report=report,
         device=device,
         threads=threads,
+        options=settings_of(options, "--option"),
         reference=reference,
         reference_device=reference_device,
         dtype=dtype,
         progress=progress,
     )
-    for note in result.notes:
-        progress.note(note)
     page = page_in(report)
     return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
 

@@ -68,6 +68,8 @@ def export(
         ),
     ] = None,
     options: Options = None,
+    device: TorchDevice = "cpu",
+    threads: Threads = None,
     revision: Revision = None,
     force: Force = False,
 ) -> Result:
@@ -98,6 +100,8 @@ def export(
         calibration=calibration,
         loop_free=loop_free,
         options=settings_of(options, "--option"),
+        device=device,
+        threads=threads,
         revision=revision,
         force=force,
         progress=progress,

@@ -71,6 +71,7 @@ def bench(
     device: Device = None,
     dtype: Dtype = "float32",
     threads: Threads = None,
+    options: Options = None,
 ) -> Result:
     """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
     from vtp_export.pipeline.bench import bench as run_bench
@@ -85,6 +86,7 @@ def bench(
         device=device,
         dtype=dtype,
         threads=threads,
+        options=settings_of(options, "--option"),
         progress=progress,
     )
     return Result({"timings": timings}, timing_summary(timings))

@@ -14,7 +14,7 @@ from vtp_export import rooms
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import Assembly, calibration_for
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.json_records import to_json
+from vtp_export.json_records import SEAL, to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
 from vtp_export.spec import CalibrationRecord, Manifest, PrecisionRecord, PrunerRecord, Scalar
@@ -119,7 +119,7 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[str, object]]:
         else:
             yield path, value
 
-    return walk("", json.loads(to_json(manifest)))
+    return walk("", {key: value for key, value in json.loads(to_json(manifest)).items() if key != SEAL})
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vtp_export.reports.artefact import Inspection
-from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.front_end import obstacle
 
 
@@ -13,7 +13,10 @@ def inspect(folder: str | Path) -> Inspection:
     Raises:
         ArtefactError: absent, damaged, or of another schema.
     """
-    artefact = open_artefact(folder)
-    artefact.verify()
-    obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
-    return Inspection(artefact.folder, artefact.manifest, obstacles)
+
+    def look(artefact: Artefact) -> Inspection:
+        artefact.verify()
+        obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
+        return Inspection(artefact.folder, artefact.manifest, obstacles)
+
+    return steadily(folder, look)

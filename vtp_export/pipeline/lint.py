@@ -5,10 +5,10 @@ from pathlib import Path
 
 from vtp_export.errors import ArtefactError
 from vtp_export.reports.lint import LintReport
-from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.targets import table
 from vtp_export.targets.check import check
-from vtp_export.targets.graph import read
+from vtp_export.targets.graph import Model, read
 
 
 def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
@@ -22,16 +22,19 @@ def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
         VtpError: no such target, no such file, or the `onnx` package is not installed.
     """
     chosen = [table.load(name) for name in (targets or table.names())]
-    model = read(_file(Path(path)))
+    model = _model(Path(path))
     return [LintReport(target.name, tuple(check(model, target))) for target in chosen]
 
 
-def _file(path: Path) -> Path:
+def _model(path: Path) -> Model:
     if path.is_dir():
-        artefact = open_artefact(path)
-        build = artefact.builds("onnx")[0]
-        artefact.verify(build)
-        return artefact.folder / build.main
+        return steadily(path, _of_artefact)
     if not path.is_file():
         raise ArtefactError(f"no file '{path}'; name an artefact folder or an .onnx file")
-    return path
+    return read(path)
+
+
+def _of_artefact(artefact: Artefact) -> Model:
+    build = artefact.builds("onnx")[0]
+    artefact.verify(build)
+    return read(artefact.folder / build.main)

@@ -8,9 +8,11 @@ everything is computed from the model's own preprocessing, settings excepted not
 """
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,10 +36,12 @@ from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import write_validation
-from vtp_export.runtime.artefact import Artefact, open_artefact, record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.changing import record_validation
+from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import Manifest, PrunerRecord, Scalar
 
 NOISE_IMAGES = 4
@@ -54,12 +58,13 @@ def validate(
     report: str | Path | None = None,
     device: str | None = None,
     threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
     reference: str | Path | None = None,
     reference_device: str = "cpu",
     dtype: str = "float32",
     progress: Progress = silent,
 ) -> ValidationReport:
-    """Run the comparisons, and write what they measured into the artefact's manifest.
+    """Run the comparisons, and write what they measured into the artefact's manifest, if that can be written.
 
     Args:
         folder: the artefact.
@@ -70,6 +75,7 @@ def validate(
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
         threads: CPU threads of one run, or None for the runtime's choice.
+        options: of the formats, see `load`; each is given to the formats that have it.
         reference: the model, where it is no longer where the manifest says.
         reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
@@ -81,9 +87,11 @@ def validate(
     prepare(reference_device, threads)
     artefact = open_artefact(folder)
     manifest = artefact.manifest
-    formats = tuple(formats) or tuple(manifest.formats())
+    if report is not None:
+        refuse_unwritable(Path(report))
+    chosen = options_of(formats or manifest.formats(), options)
     examples = examples_of(benchmark, limit)
-    _refuse_unrunnable(artefact, formats, device)
+    _refuse_unrunnable(artefact, chosen, device)
     name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
     answerer = None
     if answers:
@@ -99,7 +107,11 @@ def validate(
     progress("measuring the rounding noise")
     trial = _trial(own, assembly.pruner, eager, examples)
     with contextlib.ExitStack() as stack:
-        sessions = {fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads)) for fmt in formats}
+        sessions = {
+            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads, options=chosen[fmt]))
+            for fmt in chosen
+        }
+        artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
         if answerer is not None:
@@ -115,13 +127,14 @@ def validate(
             answers=replies,
             notes=(*notes, *trial.notes()),
         )
-        _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
+        told = _record(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
+        result = dataclasses.replace(result, notes=(*result.notes, *told))
         if report is not None:
             write_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
     return result
 
 
-def _refuse_unrunnable(artefact: Artefact, formats: Sequence[str], device: str | None) -> None:
+def _refuse_unrunnable(artefact: Artefact, formats: Iterable[str], device: str | None) -> None:
     """Before minutes of work for nothing."""
     for fmt in formats:
         artefact.builds(fmt)
@@ -216,8 +229,8 @@ def _answers(
     )
 
 
-def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) -> None:
-    """Write the few numbers of every format into the manifest."""
+def _record(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the few numbers of every format into the manifest, or say why that cannot be done."""
     against_reference, *comparisons = report.comparisons
     shared = against_reference.passed and not report.false_claims and all(pixels.passed for pixels in report.pixels)
     for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
@@ -227,7 +240,11 @@ def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) 
             "device": device,
             **(_answers_recorded(report.answers[i]) if report.answers else {}),
         }
-        record_validation(folder, fmt, values)
+        try:
+            record_validation(artefact, fmt, values)
+        except ArtefactError as error:  # on a read-only medium, or of an artefact that is there no more
+            return (f"the result was not recorded in the manifest: {error}",)
+    return ()
 
 
 def _recorded(comparison: Comparison, benchmark: str, passed: bool) -> dict[str, Scalar]:

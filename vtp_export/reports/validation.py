@@ -65,9 +65,9 @@ def write_validation(
 
 
 def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:
-    """The tables that have rows, and a sentence for every failure."""
+    """The tables that have rows, and a sentence for every failure and every note."""
     tables = validation_table(result), answer_table(result), disagreement_table(result)
-    sentences = [f"failed: {failure}" for failure in result.failures]
+    sentences = [f"failed: {failure}" for failure in result.failures] + [f"note: {note}" for note in result.notes]
     return *(table for table in tables if table.rows), *sentences, *mention(page)
 
 

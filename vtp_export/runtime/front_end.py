@@ -9,12 +9,12 @@ import numpy as np
 
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError, VtpError
-from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import Session
-from vtp_export.settings import from_settings
+from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import Build, Manifest
 
 if TYPE_CHECKING:
@@ -127,24 +127,37 @@ def load(
     Raises:
         UnknownNameError: no format runs on such a device, or the format has no such option.
         SpecError: an option, or the number of threads, is out of range.
-        ArtefactError: absent, damaged, or of another schema; or it lacks the format.
+        ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
     if threads is not None and threads < 1:
         raise SpecError(f"threads is {threads}; it must be at least 1")
-    artefact = open_artefact(folder)
-    _refuse_unknown(device)
-    name = format or _runnable_format(artefact, device)
-    builds = artefact.builds(name)
-    backend = rooms.load("backends", name).Backend()
-    where = backend.device(device)
-    chosen = from_settings(backend.Options, options or {}, f"option of {name}")
-    if reason := backend.missing():
-        raise UnavailableError(reason)
-    build = _fitting(artefact, builds)
-    artefact.verify(build)
-    session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
-    return PrunedArtefact(artefact, name, session)
+
+    def use(artefact: Artefact) -> PrunedArtefact:
+        _refuse_unknown(device)
+        name = format or _runnable_format(artefact, device)
+        builds = artefact.builds(name)
+        backend = rooms.load("backends", name).Backend()
+        where = backend.device(device)
+        chosen = from_settings(backend.Options, options or {}, f"option of {name}")
+        if reason := backend.missing():
+            raise UnavailableError(reason)
+        build = _fitting(artefact, builds)
+        artefact.verify(build)
+        session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
+        return PrunedArtefact(artefact, name, session)
+
+    return steadily(folder, use, discard=PrunedArtefact.close)
+
+
+def options_of(formats: Sequence[str], options: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Share options out among the formats that have them, for those that `load` several.
+
+    Raises:
+        UnknownNameError: no such format, or none of them has such an option.
+    """
+    kinds = {name: rooms.load("backends", name).Backend.Options for name in formats}
+    return shared_out(kinds, options or {}, f"option of {' or '.join(kinds)}")
 
 
 def _shape(array: Any) -> tuple[int, ...]:
