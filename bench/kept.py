@@ -52,7 +52,7 @@ def main() -> None:
     shown, calibration = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
     rows = []
     for pruner in pruners:
-        graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None)).graph
+        graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None, pruner, {"keep": KEEP})[0]).graph
         ranges, expected = measured(graph, calibration), kept(graph, shown)
         records = [PrecisionRecord(name="fp16"), PrecisionRecord(name="bf16")]
         records += [

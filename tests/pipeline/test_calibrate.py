@@ -125,12 +125,12 @@ def test_a_damaged_record_is_one_sentence(text, tmp_path):
     if text is not None:
         path.write_text(text)
     with pytest.raises(SpecError):
-        calibration_for(load_model("tiny-llava"), path)
+        calibration_for(load_model("tiny-llava"), path, "adaptive", {})
 
 
 def test_the_embedded_model_carries_its_own_record():
     model = load_model("tiny-llava")
-    found = calibration_for(model, None)
+    found, _ = calibration_for(model, None, "adaptive", {})
     assert found is not None
     assert found.weights_sha256 == model.core.weights_sha256
     assert found.images >= 400

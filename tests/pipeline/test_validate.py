@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from vtp_export.backends import base
+from vtp_export.backends._torch import TorchSession
 from vtp_export.errors import ModelError, SpecError, UnavailableError
 from vtp_export.graphs import assembly
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.pipeline import validate as module
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
-from vtp_export.runtime.output import Output
 from vtp_export.runtime.session import Session
 
 
@@ -81,8 +82,7 @@ def forged(made, tmp_path, monkeypatch):
 def test_the_truth_passes(made):
     result = validate(made, benchmark="shapes", limit=2)
     assert result.passed, result.failures
-    assert [one.name for one in result.pixels] == ["preprocessing against the model's own files"]
-    assert "pixels were not compared with Transformers' image processor: it has none for" in result.notes[0]
+    assert result.pixels[0].name == "preprocessing against the model's own files"
     assert [one.images for one in result.batches] == [2 + 3 + 4]
     assert open_artefact(made).manifest.validation["torchscript"]["passed"] is True
 
@@ -155,15 +155,18 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_fault_of_a_file_fails_by_name(made, monkeypatch, fault):
-    monkeypatch.setattr(module.PrunedArtefact, "run", lambda self, pixels: Output.of(_faulty(self, pixels, fault)))
+    true = TorchSession._run
+
+    def run(self, arrays):
+        results, batch = true(self, arrays), len(arrays["pixel_values"])
+        if isinstance(self, EagerSession):
+            return results
+        return {name: array.astype(results[name].dtype) for name, array in fault(results, batch).items()}
+
+    monkeypatch.setattr(TorchSession, "_run", run)
     result = validate(made, benchmark="shapes", limit=4)
     row, words = FAULTS[fault]
     assert any(row in failure and words in failure for failure in result.failures), result.failures
-
-
-def _faulty(artefact, pixels, fault):
-    arrays = artefact._session.run({"pixel_values": pixels})
-    return {name: array.astype(arrays[name].dtype) for name, array in fault(arrays, len(pixels)).items()}
 
 
 # --- said, though nothing fails ------------------------------------------------------------------------------------
@@ -195,10 +198,18 @@ def nothing_is_loaded(monkeypatch):
     ("arguments", "error", "words"),
     [
         ({"benchmark": "photos", "answers": True}, SpecError, "asks no questions"),
-        ({"benchmark": "shapes", "answers": True}, ModelError, "has no language model that answers can come from"),
         ({"benchmark": "photos", "device": "dla"}, UnavailableError, "does not run on dla"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(made, arguments, error, words):
     with pytest.raises(error, match=words):
         validate(made, limit=1, **arguments)
+
+
+def test_answers_without_a_language_model_are_refused_before_anything_is_measured(made, monkeypatch):
+    def trial(**_):
+        raise AssertionError("noise was measured")
+
+    monkeypatch.setattr(module, "Trial", trial)
+    with pytest.raises(ModelError, match="has no language model that answers can come from"):
+        validate(made, benchmark="shapes", limit=1, answers=True)

@@ -50,7 +50,7 @@ def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, lay
     precision = own_precision(manifest.precision, layers)
     graph = assembly.graph
     returned = PrunedFrontend(graph.frontend, graph.pruner, getattr(torch, precision.tokens_dtype))
-    settings = own_settings(manifest.pruner, assembly.pruner.settings, _calibration_beside(model))
+    settings = own_settings(manifest.pruner, assembly.pruner.settings, model)
     return dataclasses.replace(
         manifest,
         model=assembly.model,
@@ -63,21 +63,19 @@ def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, lay
     )
 
 
-def own_settings(
-    said: PrunerRecord, settings: dict[str, Scalar], calibration: CalibrationRecord | None
-) -> dict[str, Scalar]:
+def own_settings(said: PrunerRecord, settings: dict[str, Scalar], model: LoadedModel) -> dict[str, Scalar]:
     """Settings, where a number that is said to be calibrated or published is that which was calibrated or published.
 
     Args:
         said: the manifest's record.
         settings: all of them, as the pruner reads that record.
-        calibration: the record that lies beside the model, or None.
+        model: a calibration record may lie beside it.
     """
-    kind = rooms.load("pruners", said.name).Config
-    unsettled = from_settings(kind, {key: value for key, value in settings.items() if key not in said.origins})
+    unsettled = {key: value for key, value in settings.items() if key not in said.origins}
+    config = from_settings(rooms.load("pruners", said.name).Config, unsettled)
     own = dict(settings)
-    for record in (None, calibration):
-        resolved, origins = unsettled.resolved(record)
+    for record in (None, _calibration_beside(model, said.name, unsettled)):
+        resolved, origins = config.resolved(record)
         own |= {key: getattr(resolved, key) for key in said.origins if origins.get(key) == said.origins[key]}
     return own
 
@@ -96,11 +94,12 @@ def own_precision(record: PrecisionRecord, layers: Collection[str]) -> Precision
     return dataclasses.replace(record, float32_layers=wide, tokens_dtype=dtype)
 
 
-def _calibration_beside(model: LoadedModel) -> CalibrationRecord | None:
+def _calibration_beside(model: LoadedModel, pruner: str, settings: dict[str, Scalar]) -> CalibrationRecord | None:
     try:
-        return calibration_for(model, None)
+        record, _ = calibration_for(model, None, pruner, settings)
     except SpecError:  # of other weights: it says nothing about these
         return None
+    return record
 
 
 def _leaves(manifest: Manifest) -> Iterator[tuple[str, object]]:

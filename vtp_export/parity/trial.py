@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from vtp_export.benchmarks.base import batched
+from vtp_export.errors import OutputError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.parity.contract import breaches, not_finite
@@ -68,11 +69,38 @@ class Trial:
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         if self._judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
             self._gates = dataclasses.replace(self._gates, jaccard=0.0)
-        self._against_graph = names[1] if twin is None else f"{names[1]} in fp32, as {precision.name}"
+        self._name = names[1] if twin is None else f"{names[1]} in fp32, as {precision.name}"
         self._reference = Tally(name=names[0], noise=arithmetic_noise(tokens))
         self._formats: dict[str, Tally] = {}
         self._batches: dict[str, Tally] = {}
         self._asked, self._decides = 0, False
+
+    def _against_graph(self, name: str) -> Tally:
+        return self._formats.setdefault(name, Tally(name=name + self._name, noise=self._noise, gates=self._gates))
+
+    def _against_itself(self, name: str) -> Tally:
+        gates = self._gates
+        if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
+            gates = dataclasses.replace(gates, jaccard=0.0)
+        return self._batches.setdefault(name, Tally(name=name + BATCHES, noise=self._noise, gates=gates))
+
+    def fail(self, name: str, error: OutputError, images: Sequence[str], repeated: bool = False) -> None:
+        """Note that a format's numbers are not finite: nothing of that batch can be compared.
+
+        Args:
+            name: of the format, as reports show it.
+            error: what came out of the run.
+            images: names of the images of the batch.
+            repeated: whether it was one for `repeat`.
+        """
+        tally = self._against_itself(name) if repeated else self._against_graph(name)
+        for i in error.images:
+            tally.breach(images[i], [f"'{error.output}' holds a NaN or an infinity"])
+
+    @property
+    def sound(self) -> bool:
+        """Whether no result so far breaks the contract."""
+        return not any(tally.breaches for tally in (self._reference, *self._formats.values(), *self._batches.values()))
 
     def add(self, images: Sequence[str], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
         """Judge a batch.
@@ -82,9 +110,6 @@ class Trial:
             pixels: (b, 3, h, w).
             outputs: of each format that is judged, by the name that reports show.
         """
-        for name in outputs:
-            tally = Tally(name=name + self._against_graph, noise=self._noise, gates=self._gates)
-            self._formats.setdefault(name, tally)
         near = self._signals_in_precision(pixels)
         for i, (image, seen) in enumerate(zip(images, self._see(pixels), strict=True)):
             if self._reference.breach(image, not_finite(seen.result)):
@@ -98,23 +123,16 @@ class Trial:
             for name, output in outputs.items():
                 if digest in self._known:
                     self._itself[name, digest] = output[i]
-                self._hold(self._formats[name], case, output, i, near and functools.partial(near, i))
+                self._hold(self._against_graph(name), case, output, i, near and functools.partial(near, i))
 
     def repeat(self, rows: Sequence[int], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
-        """Judge a batch that is made of the first few images.
-
-        Each image is held against what the same format made of it before.
+        """Judge a batch that is made of the first few images, each against what the same format made of it before.
 
         Args:
             rows: which images they are.
             pixels: (len(rows), 3, h, w).
             outputs: as in `add`.
         """
-        gates = self._gates
-        if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
-            gates = dataclasses.replace(gates, jaccard=0.0)
-        for name in outputs:
-            self._batches.setdefault(name, Tally(name=name + BATCHES, noise=self._noise, gates=gates))
         near = self._signals_in_precision(pixels)
         for place, row in enumerate(rows):
             digest = self._few[row]
@@ -125,7 +143,7 @@ class Trial:
                 case = self._cases[digest]
                 image = f"{case.image} as image {place + 1} of a batch of {len(rows)}"
                 itself = Case(image, Seen(case.seen.tokens, before), case.outcome)
-                self._hold(self._batches[name], itself, output, place, near and functools.partial(near, place))
+                self._hold(self._against_itself(name), itself, output, place, near and functools.partial(near, place))
 
     def _hold(self, tally: Tally, case: Case, output: Output, view: int, near: Callable[[], Tokens] | None) -> None:
         method = self._eager.graph.pruner.method

@@ -60,7 +60,7 @@ def calibrate(
     out, data = Path(out), str(images)
     benchmark = benchmark_of(data).calibration()
     progress(f"loading the front end of {model}")
-    loaded = loaded_in(load_model(str(model), SIGNALS, revision), dtype)
+    loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
     if out.is_dir():
         raise ArtefactError(f"'{out}' is a folder; name the file to write")
     session = EagerSession(assemble(loaded, "none", {}).graph, device)

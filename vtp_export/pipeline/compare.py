@@ -94,10 +94,10 @@ def compare(
     progress("loading the model")
     wanted = _wanted(pruners, settings or {}, keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
-    loaded = loaded_in(load_model(str(model), needs, revision), dtype)
+    loaded = loaded_in(load_model(model, needs, revision), dtype)
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
-    answerer = Answerer(source_of(str(model)), revision, device=device, dtype=dtype)
+    answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
@@ -126,9 +126,10 @@ def _wanted(
 def _contenders(
     model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: Path | None
 ) -> list[_Contender]:
-    record, contenders = calibration_for(model, calibration), []
+    contenders = []
     device = next(model.module.parameters()).device.type
     for label, pruner, settings in wanted:
+        record, _ = calibration_for(model, calibration, pruner, settings)
         assembly = assemble(model, pruner, settings, record)
         session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots

@@ -18,9 +18,9 @@ import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example, batched
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import Assembly, assemble, load_model, needs_of, source_of
+from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer, image_processor
 from vtp_export.models.base import LoadedModel
@@ -92,14 +92,15 @@ def validate(
     chosen = options_of(formats or manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
-    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
-    answerer = None
     if answers:
         refuse_silent(examples)
-        progress("loading the language model")
-        answerer = Answerer(source_of(name), revision, device=reference_device, dtype=dtype)
+    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (name_of(reference), None)
     progress("loading the reference model")
     model, assembly = _reference(manifest, name, revision)
+    answerer = None
+    if answers:
+        progress("loading the language model")
+        answerer = Answerer(source_of(name), model.core.revision, device=reference_device, dtype=dtype)
     progress("comparing the pixels")
     pixels, notes = _pixels(manifest, model, examples)
     own = own_manifest(manifest, model, assembly, weighted_layers(assembly.graph))
@@ -114,7 +115,9 @@ def validate(
         artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
-        if answerer is not None:
+        if answerer is not None and not trial.sound:
+            notes.append("the language model was not asked: a result breaks the contract")
+        elif answerer is not None:
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
             replies = _answers(answerer, benchmark_of(benchmark), examples, runs, own, progress)
         result = ValidationReport(
@@ -202,14 +205,24 @@ def _judge_examples(
     for batch in batched(examples, usual):
         progress("comparing", done, len(examples))
         pixels = pixel_values([example.image for example in batch], own.preprocessing)
-        outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
-        trial.add([example.name for example in batch], pixels, outputs)
+        names, outputs = [example.name for example in batch], {}
+        for fmt, session in sessions.items():
+            try:
+                outputs[fmt + where] = session.run_padded(pixels)
+            except OutputError as error:
+                trial.fail(fmt + where, error, names)
+        trial.add(names, pixels, outputs)
         done += len(batch)
     for size in other_sizes(own.batch, usual if done >= usual else 0):
         progress(f"comparing batches of {size}")
         for rows in repeated(size, len(trial.pixels), alone=size == own.batch.min):
-            pixels = trial.pixels[rows]
-            trial.repeat(rows, pixels, {fmt + where: session.run(pixels) for fmt, session in sessions.items()})
+            pixels, outputs = trial.pixels[rows], {}
+            for fmt, session in sessions.items():
+                try:
+                    outputs[fmt + where] = session.run(pixels)
+                except OutputError as error:
+                    trial.fail(fmt + where, error, [f"image {i + 1} of a batch of {size}" for i in range(size)], True)
+            trial.repeat(rows, pixels, outputs)
 
 
 def _answers(

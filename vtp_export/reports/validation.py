@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
+from vtp_export.errors import OutputError
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
@@ -43,7 +44,10 @@ def write_validation(
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        kept = artefact.run_padded(pixel_values([example.image], own.preprocessing))[0]
+        try:
+            kept = artefact.run_padded(pixel_values([example.image], own.preprocessing))[0]
+        except OutputError:  # there is nothing to draw; the failures name it
+            continue
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
