@@ -86,7 +86,7 @@ def probes() -> Iterator[tuple[str, Image.Image]]:
 
 def _made(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray | None:
     try:
-        pixels: np.ndarray = pixel_values([image], preprocessing)[0]
+        pixels: np.ndarray = pixel_values(image, preprocessing)[0]
         return pixels
     except ImageError:  # a size that no honest manifest asks for
         return None

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from vtp_export.benchmarks.base import batched
 from vtp_export.errors import OutputError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
@@ -17,6 +16,7 @@ from vtp_export.parity.judge import Case, judge_of
 from vtp_export.parity.noise import arithmetic_noise, tower_noise
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
+from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Kept, Output
 from vtp_export.spec import Layout, PrecisionRecord, PrunerRecord
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Benchmark, Example, batched
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
@@ -39,6 +39,7 @@ from vtp_export.reports.validation import write_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.writing import refuse_unwritable
@@ -97,10 +98,8 @@ def validate(
     name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (name_of(reference), None)
     progress("loading the reference model")
     model, assembly = _reference(manifest, name, revision)
-    answerer = None
-    if answers:
-        progress("loading the language model")
-        answerer = Answerer(source_of(name), model.core.revision, device=reference_device, dtype=dtype)
+    source = source_of(name), model.core.revision
+    answerer = Answerer(*source, device=reference_device, dtype=dtype) if answers else None
     progress("comparing the pixels")
     pixels, notes = _pixels(manifest, model, examples)
     own = own_manifest(manifest, model, assembly, weighted_layers(assembly.graph))
@@ -164,7 +163,7 @@ def _pixels(
 ) -> tuple[tuple[PixelComparison, ...], list[str]]:
     """The manifest's pixels against the model's, and what kept them from being compared."""
     sources: dict[str, MakePixels] = {
-        "the model's own files": lambda image: pixel_values([image], model.preprocessing)[0]
+        "the model's own files": lambda image: pixel_values(image, model.preprocessing)[0]
     }
     notes = []
     processor = image_processor(source_of(model.core.id), model.core.revision)
@@ -172,12 +171,12 @@ def _pixels(
         notes.append(f"pixels were not compared with Transformers' image processor: {processor}")
     else:
         sources[f"Transformers' {processor.name}"] = processor
-    pictures = ((example.name, example.image) for example in examples[:PIXEL_IMAGES])
+    pictures = ((example.name, example.open()) for example in examples[:PIXEL_IMAGES])
     return compare_pixels(manifest.preprocessing, sources, pictures), notes
 
 
 def _trial(own: Manifest, pruner: PrunerRecord, eager: EagerSession, examples: Sequence[Example]) -> Trial:
-    few = pixel_values([example.image for example in examples[:NOISE_IMAGES]], own.preprocessing)
+    few = pixel_values((example.open() for example in examples[:NOISE_IMAGES]), own.preprocessing)
     if len(few) == 1:  # in a batch of one picture alone nobody sees whose numbers were taken
         few = np.concatenate([few, few[..., ::-1]])
     twin = None if own.precision.name == "fp32" else twin_of(eager.graph, own.precision, own.preprocessing)
@@ -204,7 +203,7 @@ def _judge_examples(
     usual, done = usual_size(own.batch, mixing=own.precision.activations == "dynamic"), 0
     for batch in batched(examples, usual):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image for example in batch], own.preprocessing)
+        pixels = pixel_values((example.open() for example in batch), own.preprocessing)
         names, outputs = [example.name for example in batch], {}
         for fmt, session in sessions.items():
             try:

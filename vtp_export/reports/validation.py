@@ -44,14 +44,15 @@ def write_validation(
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
+        image = example.open()
         try:
-            kept = artefact.run_padded(pixel_values([example.image], own.preprocessing))[0]
+            kept = artefact.run_padded(pixel_values(image, own.preprocessing))[0]
         except OutputError:  # there is nothing to draw; the failures name it
             continue
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(example.image, kept.kept, own.layout, own.preprocessing)
+        picture = overlay(image, kept.kept, own.layout, own.preprocessing)
         pictures.append(Picture(example.name, caption, picture))
     settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
     values: dict[str, object] = {
