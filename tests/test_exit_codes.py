@@ -11,6 +11,7 @@ import pytest
 from vtp_export import cli, terminal
 from vtp_export.errors import ArtefactError
 from vtp_export.pipeline import demo, inspect
+from vtp_export.reports.demo import DemoReport
 
 
 @pytest.fixture
@@ -137,11 +138,12 @@ def test_a_reader_that_goes_away(tmp_path):
 def test_a_failed_check_is_1_and_its_json_is_complete(vtp, monkeypatch):
     class Failed:
         passed = False
+        comparisons = answers = notes = ()
 
         def as_dict(self):
             return {"passed": False, "cosine": float("nan"), "error": np.float64("inf"), "erank": None}
 
-    report = demo.DemoReport(artefact=None, validation=Failed(), page="page", picture=None, next_command="")
+    report = DemoReport(artefact=None, validation=Failed(), page="page", picture=None, next_command="")
     monkeypatch.setattr(demo, "demo", lambda out, **options: report)
     code, out, _ = vtp("demo", "--json")
     told = strict(out)
@@ -178,9 +180,10 @@ def test_quiet_is_quiet(vtp, monkeypatch):
     def run(folder, images, *, progress, **options):
         progress("running")
         progress.note("it ran")
-        return module.RunReport(folder, "onnx", "cpu", ())
+        return RunReport(folder, "onnx", "cpu", ())
 
     from vtp_export.pipeline import run as module
+    from vtp_export.reports.results import RunReport
 
     monkeypatch.setattr(module, "run", run)
     assert vtp("run", "a", "b", "--quiet")[2] == ""

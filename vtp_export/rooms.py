@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent
 
 
 def names(room: str) -> list[str]:
-    """Names on offer in `room`, sorted; `base` and private files are not on offer.
+    """Names on offer in `room`, sorted: all files but `base` and those whose name begins with `_`.
 
     Example:
         >>> "adaptive" in names("pruners")

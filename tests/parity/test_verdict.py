@@ -139,7 +139,7 @@ def test_a_token_that_is_no_number_is_not_lost_among_others(place):
 
 def test_a_report_is_passed_only_if_all_are():
     right, wrong = verdict(None), verdict(token(9))
-    assert ValidationReport("a", "photos", (right,)).passed
-    assert not ValidationReport("a", "photos", (right, wrong)).passed
-    told = ValidationReport("a", "photos", (right, wrong)).as_dict()
+    assert ValidationReport(artefact="a", benchmark="photos", comparisons=(right,)).passed
+    assert not ValidationReport(artefact="a", benchmark="photos", comparisons=(right, wrong)).passed
+    told = ValidationReport(artefact="a", benchmark="photos", comparisons=(right, wrong)).as_dict()
     assert [row["passed"] for row in json.loads(json.dumps(told))["comparisons"]] == [True, False]

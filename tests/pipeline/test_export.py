@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from tests.formats import FROM_GRAPHS
 from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.manifests import manifest_from_json
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.front_end import load
-from vtp_export.spec import Candidates, Layout, manifest_from_json
+from vtp_export.spec import Candidates, Layout
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD = "from vtp_export.cli import main; main()"

@@ -8,7 +8,8 @@ from onnx import TensorProto as T
 from onnx import helper as h
 
 from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
-from vtp_export.pipeline.lint import grouped, lint
+from vtp_export.pipeline.lint import lint
+from vtp_export.reports.lint import grouped
 from vtp_export.targets import table
 from vtp_export.targets.rules import RULES
 

@@ -147,6 +147,14 @@ class TensorrtSession(Session):
             self._stream.wait()
         return results
 
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        found = {name: np.empty(results[name].shape, results[name].dtype) for name in self._measures}
+        with self._lock:
+            for name, array in found.items():
+                self._stream.download(results[name].pointer, array)
+            self._stream.wait()
+        return found
+
     @contextmanager
     def _views(self, arrays: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         with ExitStack() as stack:

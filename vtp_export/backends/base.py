@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Literal
 
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.progress import Progress
-from vtp_export.runtime.artefact import record_files
 from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.changing import record_files
 from vtp_export.runtime.session import Session
 from vtp_export.settings import check
 from vtp_export.spec import Build, EngineRecord

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export.backends import base
-from vtp_export.backends._providers import check, providers, why_unavailable
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.providers import check, providers, why_unavailable
 from vtp_export.runtime.session import Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
@@ -144,11 +144,20 @@ class OnnxSession(Session):
 
         if not hasattr(OrtValue, "from_dlpack"):
             raise UnavailableError("this onnxruntime has no DLPack; install a newer one, or use run")
-        values = {name: OrtValue.from_dlpack(array) for name, array in arrays.items()}
+        try:
+            values = {name: OrtValue.from_dlpack(array) for name, array in arrays.items()}
+        except (RuntimeError, BufferError, TypeError, ValueError) as error:
+            told = str(error).strip().partition("\n")[0]
+            raise ImageError(f"ONNX Runtime cannot read the tensor where it is, make it contiguous: {told}") from error
         for name, value in values.items():
             if value.device_name() != self.device:
                 raise ImageError(f"'{name}' is on {value.device_name()} and this session runs on {self.device}")
+            if value.data_type() != "tensor(float)":
+                raise ImageError(f"'{name}' is a {value.data_type()}; it must be float32")
         return self.named(self._bound(values).get_outputs())
+
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: results[name].numpy() for name in (results if self.device == "cpu" else self._measures)}
 
     def _bound(self, values: "Mapping[str, OrtValue]") -> Any:
         """A binding that has run: its outputs are new memory on the device. One for each run: threads share nothing."""

@@ -12,11 +12,13 @@ from vtp_export.cli._app import (
     Formats,
     Limit,
     Model,
+    Options,
     Report,
     Revision,
     Threads,
     TorchDevice,
     name_option,
+    settings_of,
     several_of,
 )
 from vtp_export.cli._command import Result
@@ -42,6 +44,7 @@ def validate(
     report: Report = None,
     device: Device = None,
     threads: Threads = None,
+    options: Options = None,
     reference_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs the graph, in float32, and the language model.")
     ] = "cpu",
@@ -54,9 +57,9 @@ def validate(
     Two comparisons: the PyTorch graph against the method as its paper writes it (float64), and every format against the
     PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.validate import validate as run_validate
-    from vtp_export.reports.page import PAGE
+    from vtp_export.reports.page import page_in
+    from vtp_export.reports.validation import validation_summary
 
     result = run_validate(
         folder,
@@ -67,19 +70,14 @@ def validate(
         report=report,
         device=device,
         threads=threads,
+        options=settings_of(options, "--option"),
         reference=reference,
         reference_device=reference_device,
         dtype=dtype,
         progress=progress,
     )
-    page = None if report is None else report / PAGE
-
-    def show() -> None:
-        terminal.show_validation(result)
-        if page is not None:
-            terminal.say(f"report: {page}")
-
-    return Result({**result.as_dict(), "report": page}, show, result.passed)
+    page = page_in(report)
+    return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
 
 
 def compare(
@@ -112,10 +110,9 @@ def compare(
     Example:
         vtp-export compare tiny-llava --keep 32 --keep 64 --set complexity=erank --set complexity=entropy
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.compare import compare as run_compare
-    from vtp_export.reports.comparison import comparison_rows
-    from vtp_export.reports.page import PAGE
+    from vtp_export.reports.comparison import comparison_summary
+    from vtp_export.reports.page import page_in
 
     result = run_compare(
         model,
@@ -132,13 +129,5 @@ def compare(
         threads=threads,
         progress=progress,
     )
-    page = None if report is None else report / PAGE
-
-    def show() -> None:
-        columns, rows = comparison_rows(result)
-        terminal.show_table(f"{model} on {benchmark}, {result.images} images", columns, rows)
-        terminal.say(f"erank and attention entropy of the images correlate with {result.correlation:.2f}")
-        if page is not None:
-            terminal.say(f"report: {page}")
-
-    return Result({**vars(result), "report": page}, show)
+    page = page_in(report)
+    return Result({**vars(result), "report": page}, comparison_summary(result, page))

@@ -90,14 +90,18 @@ def _too_high(what: str, value: float | None, limit: float) -> list[str]:
     return [] if value is None or value <= limit else [f"{what} is {value:.6g}, above {limit:g}"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValidationReport:
-    """All comparisons of one run: the graph against the reference first, then each format against the graph."""
+    """All comparisons of one run: the graph against the reference first, then each format against the graph.
+
+    notes: what the user should know besides, a sentence each.
+    """
 
     artefact: str
     benchmark: str
     comparisons: tuple[Comparison, ...]
     answers: tuple[AnswerComparison, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -114,6 +118,7 @@ class ValidationReport:
             "passed": self.passed,
             "comparisons": rows,
             "answers": told,
+            "notes": self.notes,
         }
 
 

@@ -1,12 +1,11 @@
 """`vtp-export list`: the names in a room with the first line of each file, read without importing anything; or one."""
 
 import ast
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from vtp_export import rooms
 from vtp_export.errors import UnknownNameError
-from vtp_export.settings import Setting, described
+from vtp_export.reports.catalogue import Entry
+from vtp_export.settings import described
 from vtp_export.targets import table
 
 ROOMS = ("pruners", "models", "backends", "benchmarks", "targets")
@@ -22,15 +21,6 @@ def catalogue(room: str) -> list[tuple[str, str]]:
     if room == "targets":
         return [(name, table.load(name).summary) for name in table.names()]
     return [(name, _text(room, name).partition("\n")[0]) for name in rooms.names(room)]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One name: what its file says of itself, and what can be set of it, by the option that sets it."""
-
-    name: str
-    about: str
-    settings: Mapping[str, tuple[Setting, ...]]
 
 
 def entry(room: str, name: str) -> Entry:

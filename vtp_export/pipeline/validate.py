@@ -6,15 +6,17 @@ on the tokens that both kept; erank and attention entropy. Two questions, kept a
 """
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Benchmark, Example, batched
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
+from vtp_export.graphs.assembly import assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.integrations.transformers import Answerer
@@ -25,10 +27,13 @@ from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import write_validation
-from vtp_export.runtime.artefact import open_artefact, record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load
-from vtp_export.runtime.output import Run
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.changing import record_validation
+from vtp_export.runtime.front_end import PrunedArtefact, load, options_of
+from vtp_export.runtime.images import batched
+from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import Manifest, Scalar
 
 NOISE_IMAGES = 4
@@ -48,12 +53,13 @@ def validate(
     report: str | Path | None = None,
     device: str | None = None,
     threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
     reference: str | Path | None = None,
     reference_device: str = "cpu",
     dtype: str = "float32",
     progress: Progress = silent,
 ) -> ValidationReport:
-    """Run the comparisons, and write what they measured into the artefact's manifest.
+    """Run the comparisons, and write what they measured into the artefact's manifest, if that can be written.
 
     Args:
         folder: the artefact.
@@ -64,6 +70,7 @@ def validate(
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
         threads: CPU threads of one run, or None for the runtime's choice.
+        options: of the formats, see `load`; each is given to the formats that have it.
         reference: the model, where it is no longer where the manifest says.
         reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
@@ -73,18 +80,22 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     prepare(reference_device, threads)
-    manifest = open_artefact(folder).manifest
+    artefact = open_artefact(folder)
+    manifest = artefact.manifest
+    if report is not None:
+        refuse_unwritable(Path(report))
     examples = examples_of(benchmark, limit)
-    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
+    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (name_of(reference), None)
     progress("loading the reference model")
     eager = EagerSession(_graph(manifest, name, revision), reference_device)
     progress("measuring the rounding noise")
     trial = _trial(manifest, eager, examples)
     with contextlib.ExitStack() as stack:
+        own = options_of(formats or manifest.formats(), options)
         sessions = {
-            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads))
-            for fmt in formats or manifest.formats()
+            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt])) for fmt in own
         }
+        artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
         _judge_examples(trial, manifest, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
         if answers:
@@ -92,8 +103,11 @@ def validate(
             model = Answerer(source_of(name), revision, device=reference_device, dtype=dtype)
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
             replies = _answers(model, benchmark_of(benchmark), examples, runs, manifest, progress)
-        result = ValidationReport(str(folder), str(benchmark), tuple(trial.done()), replies)
-        _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
+        result = ValidationReport(
+            artefact=str(folder), benchmark=str(benchmark), comparisons=tuple(trial.done()), answers=replies
+        )
+        notes = _record(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
+        result = dataclasses.replace(result, notes=notes)
         if report is not None:
             write_validation(result, next(iter(sessions.values())), examples, Path(report), progress)
     return result
@@ -114,7 +128,7 @@ def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFronten
 
 
 def _trial(manifest: Manifest, eager: EagerSession, examples: Sequence[Example]) -> Trial:
-    first = pixel_values([example.image for example in examples[:NOISE_IMAGES]], manifest.preprocessing)
+    first = pixel_values((example.open() for example in examples[:NOISE_IMAGES]), manifest.preprocessing)
     narrow = manifest.precision.name != "fp32"
     twin = twin_of(eager.graph, manifest.precision, manifest.preprocessing) if narrow else None
     twin_session = None if twin is None else EagerSession(twin, eager.device)
@@ -133,8 +147,9 @@ def _judge_examples(
     done = 0
     for batch in batched(examples, max(manifest.batch.min, min(BATCH, manifest.batch.max))):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image for example in batch], manifest.preprocessing)
-        outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
+        pixels = pixel_values((example.open() for example in batch), manifest.preprocessing)
+        with naming([example.name for example in batch]):
+            outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
         trial.add([example.name for example in batch], pixels, outputs)
         done += len(batch)
 
@@ -156,8 +171,8 @@ def _answers(
     )
 
 
-def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) -> None:
-    """Write the few numbers of every format into the manifest."""
+def _record(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the few numbers of every format into the manifest, or say why that cannot be done."""
     against_reference, *comparisons = report.comparisons
     for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
         values = {
@@ -165,7 +180,11 @@ def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) 
             "device": device,
             **(_answers_recorded(report.answers[i]) if report.answers else {}),
         }
-        record_validation(folder, fmt, values)
+        try:
+            record_validation(artefact, fmt, values)
+        except ArtefactError as error:  # on a read-only medium, or of an artefact that is there no more
+            return (f"the result was not recorded in the manifest: {error}",)
+    return ()
 
 
 def _recorded(comparison: Comparison, benchmark: str, against_reference: Comparison) -> dict[str, Scalar]:

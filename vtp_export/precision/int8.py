@@ -90,7 +90,7 @@ class StaticInt8Layer(nn.Module):
 
     def __init__(self, layer: nn.Linear, channels: Tensor) -> None:
         super().__init__()
-        channels = channels.clamp(min=1e-5)
+        channels = channels.to(layer.weight.device).clamp(min=1e-5)
         factor = channels**SMOOTHING / layer.weight.abs().amax(0).clamp(min=1e-5) ** (1 - SMOOTHING)
         weight, step = quantised(layer.weight * factor)
         self.scale = float((channels / factor).max()) / STEPS

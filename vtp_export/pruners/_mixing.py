@@ -93,6 +93,11 @@ class MixConfig(base.Config):
         shares = [self.most, self.least] if self.fixed is None else [self.fixed]
         return range(_whole(keep * min(shares)), _whole(keep * max(shares)) + 1)
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether `low` or `high` is needed and was left out."""
+        return self.fixed is None and None in (self.low, self.high)
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["MixConfig", dict[str, str]]:
         """Settle `low` and `high`: the user's, else the record's quantiles, else the paper's."""
         if self.fixed is not None:

@@ -80,6 +80,11 @@ class Config:
         """How many tokens an image of average complexity keeps, or None where the method knows no budget."""
         return self.keep
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether a setting that was left out takes its value from a calibration record, where there is one."""
+        return False
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
         """Settle what has a calibrated default: the user's value, else the record's, else a published one.
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
-from vtp_export.parity.verdict import ValidationReport
+from vtp_export.parity.answers import AnswerComparison
+from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.page import Picture, write_page
+from vtp_export.reports.table import Summary, Table, mention
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.preprocess import pixel_values
 
@@ -39,64 +41,63 @@ def write_validation(
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        kept = artefact.run_padded(pixel_values([example.image], manifest.preprocessing))[0]
+        photo = example.open()
+        kept = artefact.run_padded(pixel_values(photo, manifest.preprocessing))[0]
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(example.image, kept.kept, manifest.layout, manifest.preprocessing)
+        picture = overlay(photo, kept.kept, manifest.layout, manifest.preprocessing)
         pictures.append(Picture(example.name, caption, picture))
-    columns, rows, failures = validation_rows(result)
     settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
-    answer_columns, answers = answer_rows(result)
-    told: dict[str, object] = {
-        "answer_columns": answer_columns,
-        "answer_rows": answers,
+    values: dict[str, object] = {
         "report": {**dataclasses.asdict(result), "passed": result.passed},
-        "columns": columns,
-        "rows": rows,
-        "failures": failures,
+        "validation": validation_table(result),
+        "answers": answer_table(result),
+        "disagreements": disagreement_table(result),
+        "failures": failures(result),
         "pruner": f"{manifest.pruner.name} ({settings})",
         "budget": manifest.layout.budget,
         "n_tokens": manifest.layout.candidates.n,
         "model": manifest.model.id,
     }
-    return write_page(folder, "validation.html.j2", told, pictures)
+    return write_page(folder, "validation.html.j2", values, pictures)
 
 
-COLUMNS = (
-    "comparison",
-    "images",
-    "same tokens",
-    "explained",
-    "unexplained",
-    "Jaccard",
-    "cosine",
-    "error",
-    "erank error",
-    "verdict",
-)
+def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:
+    """The tables that have rows, and a sentence for every failure and every note."""
+    tables = validation_table(result), answer_table(result), disagreement_table(result)
+    sentences = [f"failed: {failure}" for failure in failures(result)] + [f"note: {note}" for note in result.notes]
+    return *(table for table in tables if table.rows), *sentences, *mention(page)
 
 
-def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]], list[str]]:
-    """A table of the comparisons: columns, rows, and a sentence for every failure."""
+def validation_table(result: ValidationReport) -> Table:
+    """A row for each comparison."""
+    columns = (
+        "comparison",
+        "images",
+        "same tokens",
+        "explained",
+        "unexplained",
+        "Jaccard",
+        "cosine",
+        "error",
+        "erank error",
+        "verdict",
+    )
     rows: list[tuple[object, ...]] = []
-    for c in report.comparisons:
+    for c in result.comparisons:
         explained = sum(d.witness is not None for d in c.differences)
         cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
         error = None if c.values is None else f"{c.values.relative_error:.1e}"
         erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
-        verdict = "passed" if c.passed else "FAILED"
         kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
-        row = (*kept, cosine, error, erank, verdict)
-        rows.append(row)
-    failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
-    failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]
-    return COLUMNS, rows, failures
+        rows.append((*kept, cosine, error, erank, _verdict(c.passed)))
+    return Table("validation", columns, rows)
 
 
-def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """A table of the answers: columns and rows."""
-    metric = report.answers[0].metric if report.answers else "score"
+def answer_table(result: ValidationReport) -> Table:
+    """A row for each format that answered."""
+    metric = result.answers[0].metric if result.answers else "score"
     columns = ("comparison", "questions", "identical", "tokens alike", f"{metric} of graph", metric, "p", "verdict")
     rows: list[tuple[object, ...]] = [
         (
@@ -107,8 +108,25 @@ def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[o
             f"{a.expected:.4f}",
             f"{a.found:.4f}",
             f"{a.p_value:.2g}",
-            "passed" if a.passed else "FAILED",
+            _verdict(a.passed),
         )
-        for a in report.answers
+        for a in result.answers
     ]
-    return columns, rows
+    return Table("answers", columns, rows)
+
+
+def disagreement_table(result: ValidationReport) -> Table:
+    """A row for each answer that differs from the graph's."""
+    columns = ("comparison", "image", "question", "graph", "found", "margin of the logits")
+    rows = [(a.name, *vars(d).values()) for a in result.answers for d in a.disagreements]
+    return Table("answers that differ", columns, rows)
+
+
+def failures(result: ValidationReport) -> list[str]:
+    """A sentence for each gate that is not met."""
+    judged: tuple[Comparison | AnswerComparison, ...] = *result.comparisons, *result.answers
+    return [f"{one.name}: {failure}" for one in judged for failure in one.failures]
+
+
+def _verdict(passed: bool) -> str:
+    return "passed" if passed else "FAILED"
