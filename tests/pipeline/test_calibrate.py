@@ -6,7 +6,7 @@ import torch
 
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.errors import ArtefactError, ImageError, SpecError
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
 from vtp_export.json_records import to_json
 from vtp_export.pipeline import calibrate as room
@@ -31,7 +31,7 @@ def record(tmp_path_factory):
 
 def test_numbers_are_those_of_the_singular_values(record):
     model = load_model("tiny-llava")
-    scenes = [example.image for example in Benchmark("calibration").examples(LIMIT)]
+    scenes = [example.open() for example in Benchmark("calibration").examples(LIMIT)]
     with torch.inference_mode():
         tokens = model.frontend.encode(torch.from_numpy(pixel_values(scenes, model.preprocessing)), ("projected",))
     exact = [effective_rank(one.numpy(), center=True) for one in tokens.projected]
@@ -142,7 +142,7 @@ def test_the_embedded_model_carries_its_own_record():
 
 def test_no_images_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SpecError):
+    with pytest.raises(ImageError, match="no images below"):
         calibrate("tiny-llava", str(tmp_path / "empty"), tmp_path / "c.json")
     assert not list(tmp_path.glob("*c.json*"))
 

@@ -15,7 +15,7 @@ import numpy as np
 from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.output import Run
+from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
 
@@ -113,7 +113,9 @@ def answers_of(
     replies = []
     for done, example in enumerate(examples):
         progress("answering", done, len(examples))
-        replies += ask(model, example, run(pixel_values([example.image], preprocessing))[0].tokens)
+        with naming([example.name]):
+            tokens = run(pixel_values(example.open(), preprocessing))[0].tokens
+        replies += ask(model, example, tokens)
     return replies
 
 

@@ -25,6 +25,7 @@ from vtp_export.pruners._choice import choices
 from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
+from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 
 TIMED = 8
@@ -102,11 +103,12 @@ def compare(
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image], loaded.preprocessing)
+        pixels = pixel_values(example.open(), loaded.preprocessing)
         complexity.append(_complexity(contenders[0].session, pixels))
         encoded: dict[frozenset[str], Tokens] = {}
         for contender in contenders:
-            _ask(contender, example, pixels, answerer, encoded)
+            with naming([example.name]):
+                _ask(contender, example, pixels, answerer, encoded)
     _time(contenders, examples, loaded, progress)
     result = _report((str(model), str(benchmark)), data, examples, contenders, np.array(complexity))
     if report is not None:
@@ -170,7 +172,7 @@ def _time(
 ) -> None:
     for done, example in enumerate(examples[: TIMED + 1]):
         progress("timing", done, TIMED + 1)
-        pixels = pixel_values([example.image], model.preprocessing)
+        pixels = pixel_values(example.open(), model.preprocessing)
         for contender in contenders:
             began = time.perf_counter()
             contender.session(pixels)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Benchmark, Example, batched
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model, name_of, needs_of, source_of
@@ -30,7 +30,8 @@ from vtp_export.reports.validation import write_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.front_end import PrunedArtefact, load, options_of
-from vtp_export.runtime.output import Run
+from vtp_export.runtime.images import batched
+from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import Manifest, Scalar
@@ -127,7 +128,7 @@ def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFronten
 
 
 def _trial(manifest: Manifest, eager: EagerSession, examples: Sequence[Example]) -> Trial:
-    first = pixel_values([example.image for example in examples[:NOISE_IMAGES]], manifest.preprocessing)
+    first = pixel_values((example.open() for example in examples[:NOISE_IMAGES]), manifest.preprocessing)
     narrow = manifest.precision.name != "fp32"
     twin = twin_of(eager.graph, manifest.precision, manifest.preprocessing) if narrow else None
     twin_session = None if twin is None else EagerSession(twin, eager.device)
@@ -146,8 +147,9 @@ def _judge_examples(
     done = 0
     for batch in batched(examples, max(manifest.batch.min, min(BATCH, manifest.batch.max))):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image for example in batch], manifest.preprocessing)
-        outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
+        pixels = pixel_values((example.open() for example in batch), manifest.preprocessing)
+        with naming([example.name for example in batch]):
+            outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
         trial.add([example.name for example in batch], pixels, outputs)
         done += len(batch)
 

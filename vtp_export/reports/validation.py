@@ -41,11 +41,12 @@ def write_validation(
     examples = examples[:MOST_PICTURES]
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        kept = artefact.run_padded(pixel_values([example.image], manifest.preprocessing))[0]
+        photo = example.open()
+        kept = artefact.run_padded(pixel_values(photo, manifest.preprocessing))[0]
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(example.image, kept.kept, manifest.layout, manifest.preprocessing)
+        picture = overlay(photo, kept.kept, manifest.layout, manifest.preprocessing)
         pictures.append(Picture(example.name, caption, picture))
     settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
     values: dict[str, object] = {
