@@ -103,7 +103,8 @@ class Config(base.Config):
     def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
         """See `base.Config`: the threshold is the largest from the first token on, or never strikes a token out."""
         low, high = usual(self.complexity, calibration, self.center)
-        slope = self.step / self.settled_average
+        average = self.settled_average
+        slope = self.step / average
         flat = self.tau is not None or low * slope >= self.tau_max or candidates.n * high * slope < SMALLEST
         counted = (
             self.count == "adaptive"
