@@ -37,6 +37,8 @@ def small_llava(tmp_path_factory):
     vision = {"model_type": "clip_vision_model", **vars(SIZES)}
     config = {"model_type": "llava", "vision_config": vision, "text_config": {"hidden_size": 48}}
     (folder / "config.json").write_text(json.dumps(config))
+    images = {"image_processor_type": "CLIPImageProcessor", "size": 42, "crop_size": 42}
+    (folder / "preprocessor_config.json").write_text(json.dumps(images))
     return folder
 
 

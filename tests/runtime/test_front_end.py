@@ -1,14 +1,17 @@
 """What an open artefact adds to a backend's session, whose laws are in `tests/laws/`: it checks, and it closes."""
 
 import contextlib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from vtp_export.errors import ImageError, OutputError, VtpWarning
+from vtp_export.errors import ImageError, OutputError, SpecError, VtpWarning
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.preprocess import pixel_values
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +100,63 @@ def test_arrays_of_a_device_are_refused_in_words(sessions, wrong, words):
     for session in sessions:
         with pytest.raises(ImageError, match=words):
             session.run_device(wrong)
+
+
+# Images
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return np.random.default_rng(1).integers(0, 256, (20, 50, 60, 3), dtype=np.uint8)
+
+
+def assert_same(output, expected):
+    assert len(output) == len(expected)
+    for found, wanted in zip(output, expected, strict=True):
+        assert np.array_equal(found.kept, wanted.kept)
+        assert np.allclose(found.tokens, wanted.tokens, atol=1e-5)
+
+
+def test_images_come_as_people_have_them(artefact, photos, tmp_path):
+    """One or many; more than the largest batch, which is 16."""
+    paths = [tmp_path / f"{i:02}.png" for i in range(len(photos))]
+    for path, photo in zip(paths, photos, strict=True):
+        Image.fromarray(photo).save(path)
+    with load(artefact) as session:
+        expected = [session.run(pixel_values(path, session.manifest.preprocessing))[0] for path in paths]
+        assert_same(session(photos), expected)
+        assert_same(session(tmp_path), expected)
+        assert_same(session(str(paths[3])), expected[3:4])
+        assert_same(session(Image.open(paths[3])), expected[3:4])
+        assert_same(session([paths[0], photos[1], str(paths[2]), Image.open(paths[3])]), expected[:4])
+        given, kept = zip(*session.stream(tmp_path, batch=3), strict=True)
+        assert given == tuple(paths)
+        assert_same(kept, expected)
+        with pytest.raises(ImageError, match="no images were given"):
+            session([])
+        with pytest.raises(ImageError, match="image 17 is a NoneType"):
+            session([*photos[:17], None])
+        for batch in (0, 17):
+            with pytest.raises(SpecError, match=f"batch is {batch}; it must be 1 to 16"):
+                session.stream(photos, batch)
+
+
+def test_a_camera_is_answered_frame_by_frame(artefact, photos):
+    shown = []
+
+    def camera():
+        for number, frame in enumerate(photos[:4]):
+            shown.append(number)
+            yield frame
+
+    with load(artefact) as session:
+        for number, (frame, kept) in enumerate(session.stream(camera(), batch=1)):
+            assert shown[-1] == number and frame is not None and kept.num_kept == 8
+
+
+def test_a_stream_names_what_is_not_finite(artefact, photos, tmp_path, monkeypatch):
+    Image.new("L", (9, 9)).save(tmp_path / "dark.png")
+    with load(artefact) as session:
+        monkeypatch.setattr(session, "run", Mock(side_effect=OutputError("tokens", [1])))
+        with pytest.raises(OutputError, match=r"'tokens' of '.*dark\.png' is not finite"):
+            session([photos[0], tmp_path / "dark.png"])

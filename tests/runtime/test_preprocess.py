@@ -163,8 +163,7 @@ def test_spellings_of_sizes() -> None:
         "image_mean": None,
     }
     llava = {**fast, "image_processor_type": "LlavaImageProcessorFast"}
-    whole = {"image_processor": llava, "processor_class": "LlavaProcessor", "patch_size": 14}
-    for config in (old, fast, llava, whole):
+    for config in (old, fast, llava):
         assert preprocessing_from_config(config, 336) == wanted
     square = preprocessing_from_config({**old, "size": [336, 336]}, 336)
     assert (square.resize_shortest, square.resize_exact) == (None, (336, 336))
@@ -186,9 +185,17 @@ def test_spellings_of_sizes() -> None:
         ({"crop_size": {"shortest_edge": 336}}, "'crop_size' is"),
         ({"crop_size": "336"}, "'crop_size' is '336'"),
         ({"image_mean": [0.5, 0.5]}, "'image_mean' is .* three numbers"),
-        ({"image_std": [0.5, 0.5, 0]}, "'image_std' is .* above zero"),
-        ({"image_std": [0.5, 0.5, float("nan")]}, "'image_std' is .* finite"),
-        ({"rescale_factor": 0}, "'rescale_factor' is 0"),
+        ({"image_std": [0.5, 0.5, 0]}, "'image_std' is .* three numbers from 1e-06"),
+        ({"image_std": [0.5, 0.5, float("nan")]}, "'image_std' is .* three numbers up to"),
+        ({"rescale_factor": 0}, "'rescale_factor' is 0, and a number from 1e-06 to 1e.06"),
+        ({"rescale_factor": float("inf")}, "'rescale_factor' is inf"),
+        ({"rescale_factor": 10**300}, r"'rescale_factor' is 10+\.\.\.0+, and"),
+        ({"image_mean": [0.5, -(10**9), 0.5]}, "'image_mean' is .* three numbers up to"),
+        ({"size": 10**9}, "'size' is 1000000000, and a whole number of pixels, 1 to 16384, was"),
+        ({"crop_size": 2**62}, "'crop_size' is 4611686018427387904, and a whole number"),
+        ({"size": {"shortest_edge": float("inf")}}, r"'size\.shortest_edge' is inf"),
+        ({"image_processor_type": "x" * 9999}, "the image processor '.{,99}' is not supported"),
+        ({"image_mean": "x" * 9999}, "'image_mean' is .{,99}, and"),
         ({"resample": 9}, "'resample' is 9"),
         ({"do_resize": "yes"}, "'do_resize' is 'yes', and true or false"),
         ({"do_flip_channel_order": True}, "step 'do_flip_channel_order' is not supported"),
@@ -199,7 +206,7 @@ def test_spellings_of_sizes() -> None:
         ),
         ([], "a JSON object was expected"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:80],
 )
 def test_settings_that_are_refused(config: dict, reason: str) -> None:
     if isinstance(config, dict):

@@ -5,6 +5,7 @@ Neither library is imported: importing scikit-learn takes a second, and `skimage
 
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from vtp_export.benchmarks import base
@@ -57,7 +58,7 @@ class Benchmark(base.Benchmark):
         if reason := self.missing():
             raise UnavailableError(reason)
         for path in base.limited(_paths(), limit):
-            yield base.Example(path.stem, read_image(path))
+            yield base.Example(path.stem, partial(read_image, path))
 
     def missing(self) -> str | None:
         """Why there are no photographs here, or None."""

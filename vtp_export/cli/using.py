@@ -33,12 +33,15 @@ def demo(
 def run(
     progress: "Listener",
     folder: Folder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, and folders of them.")],
     fmt: Annotated[str | None, name_option("backends", "--format", "-f", words="Default: the best that runs.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all outputs to this .npz file.")] = None,
     overlay: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each photo here, kept patches lit, the rest dimmed.")
     ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out, and list, images that cannot be used.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
@@ -53,6 +56,7 @@ def run(
         format=fmt,
         out=out,
         overlays=overlay,
+        skip_bad=skip_bad,
         device=device,
         threads=threads,
         options=settings_of(options, "--option"),

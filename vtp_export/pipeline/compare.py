@@ -18,13 +18,14 @@ from vtp_export.graphs.assembly import assemble, calibration_for, load_model, ne
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import LanguageModel, ask
+from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
 from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
+from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 
 TIMED = 8
@@ -89,24 +90,24 @@ def compare(
         raise SpecError("no budget was named; give at least one --keep")
     prepare(device, threads)
     data = benchmark_of(benchmark)
+    examples = list(data.examples(limit))
+    refuse_silent(examples)
     progress("loading the model")
     wanted = _wanted(pruners, settings or {}, keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
-    loaded = loaded_in(load_model(str(model), needs, revision), dtype)
+    loaded = loaded_in(load_model(model, needs, revision), dtype)
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
-    examples = list(data.examples(limit))
-    if not any(example.questions for example in examples):
-        raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
-    answerer = Answerer(source_of(str(model)), revision, device=device, dtype=dtype)
+    answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image], loaded.preprocessing)
+        pixels = pixel_values(example.open(), loaded.preprocessing)
         complexity.append(_complexity(contenders[0].session, pixels))
         encoded: dict[frozenset[str], Tokens] = {}
         for contender in contenders:
-            _ask(contender, example, pixels, answerer, encoded)
+            with naming([example.name]):
+                _ask(contender, example, pixels, answerer, encoded)
     _time(contenders, examples, loaded, progress)
     result = _report((str(model), str(benchmark)), data, examples, contenders, np.array(complexity))
     if report is not None:
@@ -127,9 +128,10 @@ def _wanted(
 def _contenders(
     model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: Path | None
 ) -> list[_Contender]:
-    record, contenders = calibration_for(model, calibration), []
+    contenders = []
     device = next(model.module.parameters()).device.type
     for label, pruner, settings in wanted:
+        record, _ = calibration_for(model, calibration, pruner, settings)
         assembly = assemble(model, pruner, settings, record)
         session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots
@@ -169,7 +171,7 @@ def _time(
 ) -> None:
     for done, example in enumerate(examples[: TIMED + 1]):
         progress("timing", done, TIMED + 1)
-        pixels = pixel_values([example.image], model.preprocessing)
+        pixels = pixel_values(example.open(), model.preprocessing)
         for contender in contenders:
             began = time.perf_counter()
             contender.session(pixels)

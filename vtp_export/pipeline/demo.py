@@ -74,13 +74,13 @@ def _picture(artefact: Path, examples: list[Example], target: Path, progress: Pr
     """The two ends of the benchmark by effective rank: the scene, and what was kept of it."""
     progress("drawing")
     with load(artefact, FORMATS[0]) as frontend:
-        results = [frontend([example.image])[0] for example in examples]
+        results = [frontend(example.open())[0] for example in examples]
         eranks = [result.erank for result in results if result.erank is not None]
         layout, preprocessing = frontend.manifest.layout, frontend.manifest.preprocessing
     rows = []
     for what, i in (("simple", int(np.argmin(eranks))), ("crowded", int(np.argmax(eranks)))):
-        lit = overlay(examples[i].image, results[i].kept, layout, preprocessing)
-        scene = examples[i].image.resize(lit.size)
+        lit = overlay(examples[i].open(), results[i].kept, layout, preprocessing)
+        scene = examples[i].open().resize(lit.size)
         rows.append([(f"{what}, erank {eranks[i]:.1f}", scene), (f"the {results[i].num_kept} tokens kept", lit)])
     contact_sheet(rows).save(target)
     return target

@@ -81,8 +81,9 @@ def export(
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded = load_model(str(model), needs_of(pruner, chosen), revision)
-        record = calibration_for(loaded, None if calibration is None else Path(calibration))
+        loaded = load_model(model, needs_of(pruner, chosen), revision)
+        path = None if calibration is None else Path(calibration)
+        record, remarks = calibration_for(loaded, path, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
@@ -97,7 +98,7 @@ def export(
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
-    notes = assembly.notes + narrow.notes
+    notes = assembly.notes + remarks + narrow.notes
     return ExportReport(
         folder=out,
         manifest=manifest,

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import batched
 from vtp_export.errors import SpecError
+from vtp_export.runtime.images import batched
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
 
@@ -21,7 +21,7 @@ def calibration_batches(name: str, limit: int | None, preprocessing: Preprocessi
     """
     digest, batches = hashlib.sha256(), []
     for batch in batched(benchmark_of(name).calibration().examples(limit), BATCH):
-        batches.append(pixel_values([example.image for example in batch], preprocessing))
+        batches.append(pixel_values((example.open() for example in batch), preprocessing))
         digest.update(batches[-1].tobytes())
     if not batches:
         raise SpecError(f"'{name}' holds no calibration images; at least one is needed")

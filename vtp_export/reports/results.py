@@ -20,13 +20,22 @@ class ImageResult:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """An image that was left out, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What ran, and where, and what it gave for each image."""
+    """What ran, and where, what it gave for each image, and what was left out."""
 
     folder: Path
     format: str
     device: str
     images: tuple[ImageResult, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +51,14 @@ class Timing:
 
 
 def run_summary(report: RunReport) -> Summary:
-    """A row for each image."""
+    """A row for each image, and for each that was left out."""
     columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
     rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
-    return (Table(f"{report.folder}, {report.format} on {report.device}", columns, rows),)
+    table = Table(f"{report.folder}, {report.format} on {report.device}", columns, rows)
+    if not report.skipped:
+        return (table,)
+    title = f"skipped, {len(report.skipped)} of {len(report.skipped) + len(report.images)}"
+    return table, Table(title, ("image", "why"), [(one.image, one.reason) for one in report.skipped])
 
 
 def timing_summary(timings: Sequence[Timing]) -> Summary:

@@ -1,9 +1,9 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +11,12 @@ from vtp_export import rooms
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
-from vtp_export.runtime.output import Output
+from vtp_export.runtime.images import ImageLike, as_images, batched
+from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import Session
 from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import Build, Manifest
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 class PrunedArtefact:
@@ -34,16 +32,55 @@ class PrunedArtefact:
         """What the artefact says about itself."""
         return self.artefact.manifest
 
-    def __call__(self, images: "Sequence[Image]") -> Output:
+    def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Output:
         """Preprocess and run.
 
         Args:
-            images: between the smallest and the largest batch of the artefact.
+            images: one, or any number: files, folders of them, Pillow images, (h, w, 3) bytes of RGB; turned upright as
+                EXIF says. More than the largest batch of the artefact run as several.
+
+        Returns:
+            A row for each image.
 
         Raises:
-            ImageError: an image cannot be used.
+            ImageError: an image cannot be used, or there is none.
+            OutputError: what came out of an image is not finite.
         """
-        return self.run(pixel_values(images, self.manifest.preprocessing))
+        outputs = [output for _, output in self._batches(images, self.manifest.batch.max)]
+        if not outputs:
+            raise ImageError("no images were given; at least one is needed")
+        return Output.joined(outputs)
+
+    def stream(
+        self, images: ImageLike | Iterable[ImageLike], batch: int | None = None
+    ) -> Iterator[tuple[ImageLike, Kept]]:
+        """As a call, one result after the other, for folders and cameras: memory stays that of one batch.
+
+        Args:
+            images: as in a call; an iterator is read a batch at a time.
+            batch: images a run; 1 for a camera, which waits for nobody. None for the usual batch of the artefact.
+
+        Yields:
+            Each image, as it was given, with its result.
+
+        Raises:
+            SpecError: the artefact takes no such batch.
+            ImageError, OutputError: as in a call.
+        """
+        size = self.manifest.batch.opt if batch is None else batch
+        if not 1 <= size <= self.manifest.batch.max:
+            raise SpecError(f"batch is {batch}; it must be 1 to {self.manifest.batch.max}, the largest of the artefact")
+        return (pair for given, output in self._batches(images, size) for pair in zip(given, output, strict=True))
+
+    def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
+        """Runs of images as they were given, and what came out; none is decoded before its run."""
+        done = 0
+        for given in batched(as_images(images), size):
+            names = [str(one) if isinstance(one, str | Path) else f"image {done + i}" for i, one in enumerate(given)]
+            with naming(names):
+                output = self.run_padded(pixel_values(given, self.manifest.preprocessing, names))
+            yield given, output
+            done += len(given)
 
     def run(self, pixels: np.ndarray) -> Output:
         """Run on (b, 3, h, w) float32 pixels.

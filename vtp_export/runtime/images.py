@@ -4,19 +4,22 @@ NumPy and Pillow only.
 """
 
 import importlib.util
+import itertools
 import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vtp_export.errors import ImageError, VtpWarning
+
+Item = TypeVar("Item")
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
 """A file, a Pillow image, or (h, w, 3) bytes of RGB."""
@@ -96,13 +99,36 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     return upright
 
 
-def as_images(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """One image or several, as several; a (b, h, w, 3) array is b of them."""
-    if isinstance(images, np.ndarray):
-        return images if images.ndim == 4 and images.shape[-1] == 3 else [images]
-    # A tensor and its like can be iterated over too, and its rows are no images.
-    single = isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image) or hasattr(images, "__array__")
-    return images if isinstance(images, Iterable) and not single else [images]  # type: ignore[list-item]  # see as_image
+def as_images(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
+    """One image or several, one after the other; none is decoded.
+
+    Args:
+        images: also folders, which stand for the images below them, and arrays (b, h, w, 3) of b images.
+
+    Raises:
+        ImageError: there is no image below a folder.
+    """
+    if isinstance(images, str | os.PathLike):
+        # `Path.is_dir` raises where a name cannot be one.
+        folder = os.path.isdir(images)  # noqa: PTH112
+        yield from images_below(Path(images)) if folder else [images]
+    elif _are_several(images):
+        for image in images:  # type: ignore[union-attr]
+            yield from as_images(image)
+    else:
+        yield images  # type: ignore[misc]  # `as_image` says what is wrong with others
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Runs of `size` items, the last one perhaps shorter; no more than one run is held at a time.
+
+    Example:
+        >>> list(batched("abcde", 2))
+        [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -112,7 +138,7 @@ def images_below(folder: Path) -> list[Path]:
     not installed are left out with a note.
 
     Raises:
-        ImageError: no such folder, or it cannot be read.
+        ImageError: no such folder, no image in it, or it cannot be read.
     """
     if not folder.is_dir():
         raise ImageError(f"no folder '{folder}'; name a folder of images")
@@ -127,6 +153,8 @@ def images_below(folder: Path) -> list[Path]:
                 images.append(path)
     if left_out:
         note(f"{left_out} HEIC photos below '{folder}' are left out: {HEIF_REMEDY}")
+    if not images:
+        raise ImageError(f"no images below '{folder}'; JPEG, PNG or others that Pillow reads were expected")
     return sorted(images, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -173,6 +201,14 @@ def note(sentence: str) -> None:
     """Tell the user, once, what may not be as it was meant."""
     with _WARNINGS:
         warnings.warn(sentence, VtpWarning, stacklevel=3)
+
+
+def _are_several(images: object) -> bool:
+    if isinstance(images, np.ndarray):
+        return images.ndim == 4 and images.shape[-1] == 3
+    # A tensor and its like can be iterated over too, and its rows are no images.
+    single = isinstance(images, bytes | bytearray | Image.Image) or hasattr(images, "__array__")
+    return isinstance(images, Iterable) and not single
 
 
 def _note_range(image: Image.Image, name: str) -> None:

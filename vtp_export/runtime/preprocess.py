@@ -6,7 +6,7 @@ rounded to float32, normalising is done in float32. All that follows the crop de
 channel, so it is a table of 3 x 256 numbers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +29,16 @@ __all__ = [
 MAX_PIXELS = 400_000_000  # 1.2 GB of RGB bytes: more than that is a mistake, not a photo
 
 
-def pixel_values(images: ImageLike | Iterable[ImageLike], prep: Preprocessing) -> npt.NDArray[np.float32]:
+def pixel_values(
+    images: ImageLike | Iterable[ImageLike], prep: Preprocessing, names: Sequence[str] = ()
+) -> npt.NDArray[np.float32]:
     """Preprocess images as the model's image processor does.
 
     Args:
         images: b images (see `ImageLike`) of any mode and size, or one; transformers gives the same numbers for the
             same files.
         prep: the model's preprocessing.
+        names: of the images, for errors and notes; "image 0" and so on where there are none.
 
     Returns:
         `(b, 3, h, w)` float32, contiguous.
@@ -49,9 +52,10 @@ def pixel_values(images: ImageLike | Iterable[ImageLike], prep: Preprocessing) -
         (1, 3, 336, 336)
     """
     table = _value_table(prep)
-    views = [
-        _model_view(as_image(image, f"image {i}"), prep, f"image {i}") for i, image in enumerate(as_images(images))
-    ]
+    views = []
+    for position, image in enumerate(as_images(images)):  # decoded and let go one after the other
+        name = names[position] if names else f"image {position}"
+        views.append(_model_view(as_image(image, name), prep, name))
     if not views:
         raise ImageError("no images were given; at least one is needed")
     for position, view in enumerate(views):
