@@ -281,10 +281,10 @@ def test_a_manifest_that_is_too_large(copy, photo, what):
     in_time(lambda: refused_by_every_reader(copy, photo, "manifest.json"))
 
 
-def test_as_many_files_as_a_manifest_can_hold_take_no_time(copy):
+def test_thousands_of_files_take_no_time(copy):
     path = copy / "manifest.json"
     keys = json.loads(path.read_text())
-    keys["builds"][0]["files"].update({f"f{i}": {"bytes": 1, "sha256": "0" * 64} for i in range(20_000)})
+    keys["builds"][0]["files"].update({f"f{i}": {"bytes": 1, "sha256": "0" * 64} for i in range(5_000)})
     path.write_text(sealed(keys))
 
     def look():

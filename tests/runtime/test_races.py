@@ -186,7 +186,7 @@ def test_a_model_is_opened_with_its_own_manifest_while_another_process_exchanges
     opened_as, refusals = [], []
     try:
         child.stdout.readline()  # it has begun
-        for _ in range(40):
+        for _ in range(20):
             try:
                 with load(folder, "onnx") as opened:
                     name = opened.manifest.pruner.name
@@ -197,7 +197,7 @@ def test_a_model_is_opened_with_its_own_manifest_while_another_process_exchanges
     finally:
         child.kill()
         exchanges = child.communicate()[0].count("\n")
-    assert exchanges > 10
+    assert exchanges > 5
     assert opened_as
     assert all("was replaced meanwhile, 3 times in a row" in refusal for refusal in refusals), refusals
 
@@ -211,8 +211,7 @@ def test_validation_of_an_artefact_that_is_replaced_is_told_and_not_recorded(art
 
     result = validate(folder, formats=("onnx",), limit=2, progress=listen)
     assert result.passed
-    (note,) = result.notes
-    assert note == (
+    assert result.notes[-1] == (
         f"the result was not recorded in the manifest: the artefact '{folder}' was replaced meanwhile; start again"
     )
     manifest = open_artefact(folder).manifest
@@ -228,7 +227,7 @@ def test_validation_of_a_read_only_artefact_shows_its_result(artefact, tmp_path,
     monkeypatch.setattr(writing, "_fresh", refuse)
     result = validate(folder, formats=("onnx",), limit=2)
     assert result.passed
-    assert "not recorded in the manifest: cannot write" in result.notes[0] and "Read-only file sys" in result.notes[0]
+    assert "not recorded in the manifest: cannot write" in result.notes[-1] and "Read-only file sy" in result.notes[-1]
     assert result.as_dict()["notes"] == result.notes
 
 
@@ -333,9 +332,15 @@ print(number)
 """
 
 
-@pytest.mark.parametrize("how", ["killed", "interrupted"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("interrupted", marks=pytest.mark.whole)])
 @pytest.mark.parametrize(
-    ("action", "steps"), [("replace", "exchange"), ("replace", "two steps"), ("validate", ""), ("build", "")]
+    ("action", "steps"),
+    [
+        ("replace", "exchange"),
+        pytest.param("replace", "two steps", marks=pytest.mark.whole),
+        ("validate", ""),
+        ("build", ""),
+    ],
 )
 def test_who_is_stopped_at_any_event_leaves_the_old_or_the_new_and_the_next_sweeps(tmp_path, action, steps, how):
     command = [sys.executable, "-c", KILLING, str(tmp_path / "home"), action, how, steps]

@@ -150,7 +150,7 @@ def steadily(
 
 
 def _stamp(folder: str | Path) -> tuple[int, ...]:
-    """Of the manifest as a file: an artefact that was replaced twice may be equal to what it was, and is another one."""
+    """Of the manifest as a file: what was replaced twice may be equal to what it was at first."""
     try:
         now = Path(folder, MANIFEST).stat()
     except (OSError, ValueError):
