@@ -92,10 +92,16 @@ class TorchSession(Session):
         for name, tensor in zip(arrays, tensors, strict=True):
             if tensor.device.type != self.device:
                 raise ImageError(f"'{name}' is on {tensor.device.type} and this session runs on {self.device}")
+            if tensor.dtype != torch.float32:
+                raise ImageError(f"'{name}' is {str(tensor.dtype).removeprefix('torch.')}; it must be float32")
         results = {name: result.clone() for name, result in self._results(tensors).items()}
         if self.device == "cuda":
             torch.cuda.synchronize()
         return results
+
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        floats = {name: result for name, result in results.items() if result.is_floating_point()}
+        return {name: result.abs().reshape(len(result), -1).amax(1).cpu().numpy() for name, result in floats.items()}
 
     def _results(self, tensors: "list[Tensor]") -> "dict[str, Tensor]":
         import torch

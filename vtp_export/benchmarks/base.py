@@ -1,7 +1,7 @@
 """The contract of a data set: pictures in a fixed order, with questions where it has any."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -27,10 +27,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture, the name that reports show for it (unique in a data set), and what to ask about it."""
+    """One picture, the name that reports show for it (unique in a data set), and what to ask about it.
+
+    open: decodes the picture, every time it is called: a list of examples holds none.
+    """
 
     name: str
-    image: PIL.Image.Image
+    open: Callable[[], PIL.Image.Image]
     questions: tuple[Question, ...] = ()
 
 
@@ -56,14 +59,13 @@ class Benchmark(Protocol):
     """A data set. Two passes over `examples` give the same pictures in the same order."""
 
     def examples(self, limit: int | None) -> Iterator[Example]:
-        """Yield the pictures, decoded one at a time.
+        """Yield the pictures, none of them decoded yet.
 
         Args:
             limit: stop after so many, at least 1; None yields all.
 
         Raises:
             SpecError: the limit is below 1.
-            ImageError: a picture cannot be read.
         """
         ...
 
@@ -82,18 +84,6 @@ class Benchmark(Protocol):
     def score(self, asked: Sequence[Answered]) -> dict[str, float]:
         """Metrics by name, the main one first. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Runs of `size` items, the last one perhaps shorter; no more than one run is held at a time.
-
-    Example:
-        >>> list(batched("abcde", 2))
-        [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    rest = iter(items)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
 
 
 def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:

@@ -13,6 +13,7 @@ from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.runtime.output import Kept, Output
+from vtp_export.runtime.session import refuse_not_finite
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,15 @@ class EagerSession(TorchSession):
 
     @torch.inference_mode()
     def finish(self, tokens: Tokens) -> Output:
-        """The second half: prune, project and lay out what `encode` gave."""
+        """The second half: prune, project and lay out what `encode` gave.
+
+        Raises:
+            OutputError: an output is not finite.
+        """
         results = self._promised(self.graph.finish(tokens, self.graph.pruner(tokens)))
-        return Output.of({name: result.cpu().numpy() for name, result in self.named(results).items()})
+        arrays = {name: result.cpu().numpy() for name, result in self.named(results).items()}
+        refuse_not_finite(arrays)
+        return Output.of(arrays)
 
     @torch.inference_mode()
     def mixed(self, tokens: Tokens, kept: np.ndarray, mix: np.ndarray) -> np.ndarray:

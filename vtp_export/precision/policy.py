@@ -17,7 +17,7 @@ from vtp_export.errors import SpecError
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES, jaccard
-from vtp_export.precision.images import calibration_batches
+from vtp_export.precision.images import range_batches
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
 from vtp_export.progress import Progress, silent
@@ -26,11 +26,11 @@ from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preproc
 NAMES: tuple[str, ...] = get_args(PrecisionName)
 ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 
-HEADROOM = 4.0
-"""Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""
+SAFETY_FACTOR = 4.0
+"""Range images do not show the worst case: layers stay narrow only up to 65504 / 4."""
 
 GOAL = 0.92
-"""Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
+"""Mean Jaccard of kept sets that int8 aims at on the range images; `validate` asks for 0.90 on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,20 @@ class Lowered:
     notes: tuple[str, ...]
 
 
-def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, progress: Progress = silent) -> Lowered:
-    """Decide, on calibration images where it takes some, and narrow.
+def lower(
+    graph: PrunedFrontend,
+    spec: Precision,
+    preprocessing: Preprocessing,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Lowered:
+    """Decide, on range images where it takes some, and narrow.
 
     Args:
-        graph: in float32; left as it is.
+        graph: in float32, on the CPU; left as it is.
         spec: what is asked for.
         preprocessing: of the model.
+        device: where the images are run.
         progress: told of every step.
 
     Raises:
@@ -86,9 +93,9 @@ def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, 
         record = PrecisionRecord(name="bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
-    batches, digest = calibration_batches(spec.images, spec.limit, preprocessing)
+    batches, digest = range_batches(spec.images, spec.limit, preprocessing)
     count = sum(len(batch) for batch in batches)
-    ranges = _measured(graph, batches, spec.images, progress)
+    ranges = _measured(EagerSession(graph, device).graph, batches, spec.images, progress)
     if spec.name == "fp16":
         return _half(
             graph,
@@ -111,7 +118,12 @@ def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, 
         count=count,
         data_sha256=digest,
     )
-    return _int8(graph, ranges, record, spec.float32_blocks, batches, progress)
+
+    def kept(graph: PrunedFrontend) -> list[np.ndarray]:
+        eager = EagerSession(graph, device)
+        return [result.kept for pixels in batches for result in eager(pixels)]
+
+    return _int8(graph, ranges, record, spec.float32_blocks, kept, progress)
 
 
 def _measured(
@@ -126,7 +138,7 @@ def _measured(
 
 
 def _half(graph: PrunedFrontend, ranges: dict[str, LayerRange], record: PrecisionRecord) -> Lowered:
-    limit = torch.finfo(torch.float16).max / HEADROOM
+    limit = torch.finfo(torch.float16).max / SAFETY_FACTOR
     sizes = {
         name: max(ranges[name].reads, ranges[name].returns, float(layer.weight.abs().max()))
         for name, layer in weighted_layers(graph).items()
@@ -152,7 +164,7 @@ def _int8(
     ranges: dict[str, LayerRange],
     record: PrecisionRecord,
     asked: int | None,
-    batches: Sequence[np.ndarray],
+    kept: Callable[[PrunedFrontend], list[np.ndarray]],
     progress: Progress,
 ) -> Lowered:
     blocks = graph.frontend.blocks
@@ -160,7 +172,7 @@ def _int8(
         raise SpecError(
             f"float32_blocks is {asked}; the tower has {len(blocks)} blocks, so it must be 0 to {len(blocks)}"
         )
-    expected = _kept(graph, batches)
+    expected = kept(graph)
     scores: dict[int, float] = {}
 
     def narrow(first: int) -> tuple[PrunedFrontend, PrecisionRecord]:
@@ -173,7 +185,7 @@ def _int8(
         if first not in scores:
             progress(f"int8 from block {first} on: which tokens are kept?")
             tried, _ = narrow(first)
-            pairs = zip(expected, _kept(tried, batches), strict=True)
+            pairs = zip(expected, kept(tried), strict=True)
             scores[first] = float(np.mean([jaccard(*pair) for pair in pairs]))
         return scores[first]
 
@@ -197,9 +209,3 @@ def _fewest(trial: Callable[[int], float], most: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if trial(middle) >= GOAL else (middle, high)
     return high
-
-
-def _kept(graph: PrunedFrontend, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Of each image."""
-    eager = EagerSession(graph)
-    return [result.kept for pixels in batches for result in eager(pixels)]

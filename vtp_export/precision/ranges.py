@@ -32,13 +32,14 @@ def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, 
     the longest key: the product itself is never looked at.
 
     Args:
-        graph: its parameters are left alone.
+        graph: its parameters are left alone; it is run where they are.
         batches: of pixels (b, 3, h, w).
 
     Returns:
-        By path of the layer in the graph; under "" what the graph itself returns as tokens.
+        By path of the layer in the graph, on the CPU; under "" what the graph itself returns as tokens.
     """
     found: dict[str, LayerRange] = {}
+    place = next((weight.device for weight in graph.parameters()), torch.device("cpu"))
     with contextlib.ExitStack() as stack, torch.inference_mode():
         for name, module in graph.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
@@ -47,7 +48,8 @@ def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, 
             stack.enter_context(_watched_logits(graph, group, found))
         tokens = LayerRange(torch.zeros(0))
         for pixels in batches:
-            tokens.returns = max(tokens.returns, float(graph(torch.from_numpy(pixels))[0].abs().amax()))
+            returned, *_ = graph(torch.from_numpy(pixels).to(place))
+            tokens.returns = max(tokens.returns, float(returned.abs().amax()))
     return {**found, "": tokens}
 
 
@@ -56,6 +58,7 @@ def _watched(name: str, layer: nn.Module, found: dict[str, LayerRange]) -> Itera
     def look(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         x = given[0].abs()
         channels = x.flatten(0, -2).amax(0) if isinstance(layer, nn.Linear) else x.amax()[None]
+        channels = channels.cpu()
         seen = found.setdefault(name, LayerRange(torch.zeros_like(channels)))
         seen.channels = torch.maximum(seen.channels, channels)
         seen.reads = max(seen.reads, float(channels.amax()))

@@ -80,6 +80,11 @@ class Config:
         """How many tokens an image of average complexity keeps, or None where the method knows no budget."""
         return self.keep
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether a setting that was left out takes its value from a calibration record, where there is one."""
+        return False
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
         """Settle what has a calibrated default: the user's value, else the record's, else a published one.
 
@@ -87,6 +92,15 @@ class Config:
             The settings in force, and for each of these where it comes from.
         """
         return self, {}
+
+    def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
+        """Why the complexity that is measured decides nothing with these settings, or None.
+
+        Args:
+            candidates: what is chosen from.
+            calibration: says how complex images are; None for what was published.
+        """
+        return None
 
 
 class Pruner(nn.Module):

@@ -13,6 +13,11 @@ PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+def page_in(folder: Path | None) -> Path | None:
+    """The page of a folder, if one was asked for."""
+    return None if folder is None else folder / PAGE
+
+
 @dataclass(frozen=True)
 class Picture:
     """An image with what to say under it."""

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError
+from vtp_export.errors import ArtefactError, OutputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,19 @@ class Output:
     def __iter__(self) -> Iterator[Kept]:
         """The results of the views, in order."""
         return (self[view] for view in range(len(self)))
+
+
+@contextmanager
+def naming(images: Sequence[str]) -> Iterator[None]:
+    """An `OutputError` of the batch that is run inside names the image as the user knows it.
+
+    Args:
+        images: names of all images of the batch.
+    """
+    try:
+        yield
+    except OutputError as error:
+        raise error.named(images) from error
 
 
 Run = Callable[[np.ndarray], Output]

@@ -6,10 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.spec import TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def refuse_not_finite(results: Mapping[str, Any]) -> None:
+    """Numbers that mean nothing must not be taken for a result.
+
+    Args:
+        results: arrays (b, ...) by name, or what becomes one without a copy; whole numbers are finite.
+
+    Raises:
+        OutputError: a value is NaN or infinite; names the first output and the images.
+    """
+    for name, result in results.items():
+        array = np.asarray(result)
+        if array.dtype.kind != "f":
+            continue
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if not finite.all():
+            raise OutputError(name, np.flatnonzero(~finite).tolist())
 
 
 class Session(ABC):
@@ -34,6 +52,7 @@ class Session(ABC):
         Raises:
             ValueError: the session is closed.
             ArtefactError: the model returns other outputs than were promised.
+            OutputError: an output is not finite.
         """
         self._refuse_closed()
         results = self._run(arrays)
@@ -46,6 +65,7 @@ class Session(ABC):
                     f"the model returns '{spec.name}' as {array.dtype} {array.shape}, and the manifest promises "
                     f"{spec.dtype} {shape}; export again"
                 )
+        refuse_not_finite(results)
         return results
 
     def run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,9 +81,13 @@ class Session(ABC):
         Raises:
             ValueError: the session is closed.
             UnavailableError: this format, or the version of its runtime, has no such way.
+            OutputError: an output is not finite; of arrays that are far away, those of one number an image are looked
+                at.
         """
         self._refuse_closed()
-        return self._run_device(arrays)
+        results = self._run_device(arrays)
+        refuse_not_finite(self._magnitudes(results))
+        return results
 
     def close(self) -> None:
         """Free the runtime's memory; nothing the second time."""
@@ -86,6 +110,15 @@ class Session(ABC):
     def _run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """See `run_device`."""
         raise UnavailableError("this format returns NumPy arrays only; use run")
+
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Of what `_run_device` returned: NumPy arrays (b, ...) that are finite if it is, as far as that is cheap."""
+        return {}
+
+    @property
+    def _measures(self) -> list[str]:
+        """Outputs of one number an image."""
+        return [spec.name for spec in self.outputs if len(spec.shape) == 1]
 
     @abstractmethod
     def _close(self) -> None:
