@@ -223,6 +223,8 @@ class _opened:
 
         try:
             self._file = safe_open(str(path), framework="pt")
+        except PermissionError as error:
+            raise ModelError(f"{name} cannot be read: {error.strerror or error}") from error
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{name} is truncated or damaged ({error}); fetch it again") from error
 
@@ -240,7 +242,7 @@ def _names(path: Path, name: str) -> list[str]:
 
 def _is_file_name(value: Any) -> bool:
     plain = isinstance(value, str) and value.isprintable() and value not in ("", ".", "..")
-    return plain and Path(value).name == value
+    return plain and len(value) < 256 and Path(value).name == value
 
 
 def _own_name(name: str) -> str:
