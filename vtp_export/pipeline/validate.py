@@ -69,7 +69,7 @@ def validate(
         answers: also let the language model answer the benchmark's questions.
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
         reference: the model, where it is no longer where the manifest says.
         reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
