@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("built")
 
 
-LINTED = ("tensorrt-10.3", "tensorrt-11.4")
+LINTED = ("tensorrt-10.3", "tensorrt-11.4", "onnxruntime-1.18")
+"""The oldest runtimes that are promised, and the newest TensorRT."""
 
 
 def brief_of(name, variant):

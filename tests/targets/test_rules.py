@@ -171,6 +171,13 @@ PLANTED = {
         [tensor("b16", T.BFLOAT16, (3, 3))],
         [],
     ),
+    "missing-kernels": (
+        "onnxruntime-1.18",
+        node("Trilu", ["flag"]),
+        node("Trilu", ["x"]),
+        [tensor("flag", T.BOOL, (3, 3))],
+        [],
+    ),
     # These bind wherever a target lists operators.
     "domain": (TRT, node("FusedGelu", ["x"], domain="com.microsoft"), node("Abs", ["x"]), [], []),
     "operator": (TRT, node("BitShift", ["u", "u"], direction="LEFT"), node("Abs", ["x"]), [tensor("u", T.UINT32)], []),

@@ -62,6 +62,7 @@ class Backend(base.Backend):
         """Export with the dynamo exporter."""
         import torch
 
+        from vtp_export.backends._simplified import simplify
         from vtp_export.backends._translations import translations
 
         program = exported_program(source, brief)
@@ -76,11 +77,13 @@ class Backend(base.Backend):
                     input_names=names[0],
                     output_names=names[1],
                     verbose=False,
+                    optimize=False,
                 )
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
         assert onnx_program is not None
         model = onnx_program.model
+        simplify(model)
         model.ir_version = IR_VERSION
         model.metadata_props[base.IDENTITY] = brief.identity
         external = sum(tensor.nbytes for tensor in source.state_dict().values()) > EXTERNAL_ABOVE

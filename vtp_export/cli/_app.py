@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vtp_export import __version__, rooms
-from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.errors import SpecError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +30,7 @@ def name_option(room: str, *flags: str, words: str) -> Any:
 
     def checked(text: str) -> str:
         if text not in names:
-            raise UnknownNameError(room.removesuffix("s"), text, names)
+            raise rooms.unknown(room, text)
         return text
 
     return typer.Option(

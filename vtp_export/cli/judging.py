@@ -54,8 +54,10 @@ def validate(
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
-    Two comparisons: the PyTorch graph against the method as its paper writes it (float64), and every format against the
-    PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
+    First the pixels, against the model's own files and Transformers' image processor, and what the manifest says of the
+    model. Then the PyTorch graph against the method as its paper writes it (float64), every format against the PyTorch
+    graph, and against itself in batches of other sizes. With --answers: whether the language model says the same. Exit
+    code 1 if anything fails.
     """
     from vtp_export.pipeline.validate import validate as run_validate
     from vtp_export.reports.page import page_in

@@ -96,9 +96,13 @@ def _measure(
         pixels = pixel_values((example.open() for example in batch), preprocessing)
         with naming([example.name for example in batch]):
             numbers = _numbers(session, pixels)
-        for example, picture, values in zip(batch, pixels, numbers, strict=True):
-            digest = hashlib.sha256(picture.tobytes()).hexdigest()
-            journal.add(Measured(name=example.name, digest=digest, **values))
+        digests = (hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels)
+        journal.add(
+            [
+                Measured(name=example.name, digest=digest, **values)
+                for example, digest, values in zip(batch, digests, numbers, strict=True)
+            ]
+        )
 
 
 def _numbers(session: EagerSession, pixels: np.ndarray) -> list[dict[str, float]]:

@@ -18,7 +18,7 @@ from vtp_export.graphs.assembly import assemble, calibration_for, load_model, ne
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import LanguageModel, ask
+from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
@@ -90,15 +90,14 @@ def compare(
         raise SpecError("no budget was named; give at least one --keep")
     prepare(device, threads)
     data = benchmark_of(benchmark)
+    examples = list(data.examples(limit))
+    refuse_silent(examples)
     progress("loading the model")
     wanted = _wanted(pruners, settings or {}, keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     loaded = loaded_in(load_model(model, needs, revision), dtype)
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
-    examples = list(data.examples(limit))
-    if not any(example.questions for example in examples):
-        raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
     complexity: list[tuple[float, float]] = []
     for done, example in enumerate(examples):

@@ -37,12 +37,15 @@ from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners import base
-from vtp_export.pruners._complexity import KINDS, calibrated, complexity_of
+from vtp_export.pruners._complexity import KINDS, alike, calibrated, complexity_of, usual
 from vtp_export.settings import at_least, between, either, one_of, positive
 from vtp_export.spec import CalibrationRecord, Candidates
 
 FLOOR = 0.8
 """Smallest share of the budget under the adaptive count (appendix B.5)."""
+
+SMALLEST = 1e-6
+"""A cosine distance that float32 does not tell from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,16 @@ class Config(base.Config):
             mean = calibrated(self.complexity, calibration, self.center).mean
             return dataclasses.replace(self, reference=mean), {"reference": f"mean, {calibration.source}"}
         return dataclasses.replace(self, reference=self.average), {"reference": KINDS[self.complexity].origin}
+
+    def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
+        """See `base.Config`: the threshold is the largest from the first token on, or never strikes a token out."""
+        low, high = usual(self.complexity, calibration, self.center)
+        slope = self.step / self.average
+        flat = self.tau is not None or low * slope >= self.tau_max or candidates.n * high * slope < SMALLEST
+        counted = self.count == "adaptive" and low < self.ceiling * self.average and high > FLOOR * self.average
+        if not self.uses_complexity or not flat or counted:
+            return None
+        return alike(self.complexity, (low, high), "reference, step, tau_max, count")
 
 
 def needs(config: Config) -> frozenset[str]:

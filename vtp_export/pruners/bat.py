@@ -33,7 +33,7 @@ from vtp_export.functional.merging import mixture, nearest_chosen
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import best, descending_rank, positions
 from vtp_export.functional.similarity import cosines, snapped
-from vtp_export.functional.sizes import identity, static_size
+from vtp_export.functional.sizes import earlier, identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base
 from vtp_export.pruners._mixing import MixConfig, attention_count
@@ -136,8 +136,7 @@ def _peaks(cosine: Tensor, among: Tensor, wanted: Tensor) -> Tensor:
     pair = among[:, None, :]
     sparsity = torch.where(pair, apart, 0.0).sum(-1) / among.sum(-1, keepdim=True).clamp(min=1)
     mine, other = sparsity[:, :, None], sparsity[:, None, :]
-    earlier = torch.ones(n, n, dtype=torch.bool, device=cosine.device).tril(-1)
-    denser = ((other < mine) | ((other == mine) & earlier)) & pair
+    denser = ((other < mine) | ((other == mine) & earlier(n, cosine))) & pair
     nearest = torch.where(denser, apart, 8.0).amin(-1)
     farthest = torch.where(pair, apart, 0.0).amax(-1)
     separation = torch.where(denser.any(-1), nearest, farthest)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import earlier, static_size
 from vtp_export.pruners._prumerge import MergeConfig, MergePruner, needs, outliers
 from vtp_export.spec import Candidates
 
@@ -76,6 +76,5 @@ class Pruner(MergePruner):
 
 def _before(chosen: Tensor) -> Tensor:
     """How many chosen come before each place, (b, n) int64; by a product, exact in float32."""
-    n = static_size(chosen, -1)
-    earlier = torch.ones(n, n, device=chosen.device).triu(1)
-    return (chosen.float() @ earlier).long()
+    before = earlier(static_size(chosen, -1), chosen).float()
+    return (before @ chosen.float()[:, :, None]).squeeze(-1).long()
