@@ -368,7 +368,7 @@ def test_what_may_not_be_read_is_said_so(llava_copy, monkeypatch, where):
 
     checkpoint = folder_checkpoint(llava_copy)
     monkeypatch.setattr(where, refuse)
-    with pytest.raises(ModelError, match="cannot be read: Permission denied$"):
+    with pytest.raises(ModelError, match=r"cannot be read: Permission denied$"):
         checkpoint.config and Weights(checkpoint).shape("multi_modal_projector.linear_1.bias")
 
 
