@@ -39,7 +39,10 @@ def test_an_unknown_name_suggests_and_lists() -> None:
     assert str(UnknownNameError("model", "zzz", [])) == "no model named 'zzz'; choose one of: (none)"
 
 
-WORDS = {UnknownNameError: ("pruner", "adaptve", ["adaptive"]), OutputError: ("tokens", [1], ["a.jpg", "b.jpg"])}
+WORDS = {
+    UnknownNameError: ("pruner", "cdpruner", ["divprune", "dpp"], "dpp"),
+    OutputError: ("tokens", [1], ["a.jpg", "b.jpg"]),
+}
 
 
 @pytest.mark.parametrize("kind", CLASSES)

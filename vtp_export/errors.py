@@ -49,17 +49,18 @@ class UnknownNameError(SpecError):
         kind: what was looked for, for example "pruner".
         name: what the user wrote.
         choices: every name that would be right.
+        meant: which of them it must be, where that is known better than by spelling.
     """
 
-    def __init__(self, kind: str, name: str, choices: Sequence[str]) -> None:
-        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    def __init__(self, kind: str, name: str, choices: Sequence[str], meant: str | None = None) -> None:
+        near = [meant] if meant else difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        super().__init__(f"no {kind} named '{name}'; {hint}choose one of: {', '.join(choices) or '(none)'}")
-        self.kind, self.name, self.choices = kind, name, tuple(choices)
+        super().__init__(f"no {kind} named {shown(name)}; {hint}choose one of: {', '.join(choices) or '(none)'}")
+        self.kind, self.name, self.choices, self.meant = kind, name, tuple(choices), meant
 
     def __reduce__(self) -> Any:
         """For another process."""
-        return type(self), (self.kind, self.name, self.choices)
+        return type(self), (self.kind, self.name, self.choices, self.meant)
 
 
 class ModelError(VtpError):
@@ -84,7 +85,7 @@ class OutputError(VtpError):
         more = f" and of {len(told) - 1} more" if len(told) > 1 else ""
         super().__init__(
             f"'{output}' of {told[0]}{more} is not finite (NaN or infinite), and nothing of it can be used; a narrow "
-            "precision overflows on such a picture: export with it among the calibration images, or in fp32; in fp32 "
+            "precision overflows on such a picture: export with it among the range images, or in fp32; in fp32 "
             "the weights are damaged"
         )
         self.output, self.images, self.names = output, tuple(images), tuple(names)

@@ -36,7 +36,6 @@ def simplify(model: ir.Model, loops: bool) -> None:
         loops: whether it may have the loop operator; otherwise rounds are written out.
     """
     passes.InlinePass()(model)
-    passes.ClearMetadataAndDocStringPass()(model)  # traces of calls, with paths of the machine that exports
     if not loops:
         fold_constants(model, onnx_shape_inference=True)
         passes.RemoveUnusedNodesPass()(model)
@@ -55,5 +54,6 @@ def simplify(model: ir.Model, loops: bool) -> None:
         passes.CommonSubexpressionEliminationPass(),
         passes.OutputFixPass(),
         passes.NameFixPass(),
+        passes.ClearMetadataAndDocStringPass(),  # traces of calls, with paths of the machine that exports
     ):
         step(model)

@@ -17,6 +17,7 @@ from vtp_export.backends._traced import exported_program, torch_warnings_contain
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.machine import cores
 from vtp_export.runtime.providers import check, providers, why_unavailable
 from vtp_export.runtime.session import Arrays, Session
 from vtp_export.settings import either
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 OPSET = 20
 IR_VERSION = 10  # runtimes of 2024 and before refuse a higher one
+DTYPES = {"float": "float32", "double": "float64"}
+"""NumPy's names of what ONNX Runtime calls otherwise."""
+
 EXTERNAL_ABOVE = 256 * 2**20
 """Weights above this many bytes go to a file of their own: protobuf ends at 2 GB, and a mapped file loads lazily."""
 
@@ -106,8 +110,8 @@ class Backend(base.Backend):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if threads is not None:
-            settings.intra_op_num_threads = threads
+        # Untold how many, ONNX Runtime pins its threads to CPUs of its own choice, and some the process may not use.
+        settings.intra_op_num_threads = threads or cores()
         path = folder / build.main
         chosen = providers(provider, path)
         try:
@@ -118,8 +122,17 @@ class Backend(base.Backend):
                 raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
             raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {provider}: {told}") from error
         base.refuse_other_identity(session.get_modelmeta().custom_metadata_map.get(base.IDENTITY), brief, build)
-        base.refuse_other_outputs([output.name for output in session.get_outputs()], brief, build)
+        base.refuse_other_tensors(
+            [_spec(node) for node in (*session.get_inputs(), *session.get_outputs())], brief, build
+        )
         return OnnxSession(session, brief.outputs, device, check(session, provider))
+
+
+def _spec(node: Any) -> TensorSpec:
+    """What ONNX Runtime says of an input or output."""
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(axis if isinstance(axis, int) else "any" for axis in node.shape)
+    return TensorSpec(node.name, DTYPES.get(dtype, dtype), shape)
 
 
 class OnnxSession(Session):

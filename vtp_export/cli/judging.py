@@ -35,7 +35,7 @@ def validate(
         str, typer.Option(help="A name (vtp-export list benchmarks) or a folder of images.")
     ] = "photos",
     limit: Limit = None,
-    reference: Annotated[
+    model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model, if it has moved since the export.")
     ] = None,
     answers: Annotated[
@@ -45,7 +45,7 @@ def validate(
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
-    reference_device: Annotated[
+    eager_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs the graph, in float32, and the language model.")
     ] = "cpu",
     dtype: Annotated[
@@ -54,8 +54,10 @@ def validate(
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
-    Two comparisons: the PyTorch graph against the method as its paper writes it (float64), and every format against the
-    PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
+    First the pixels, against the model's own files and Transformers' image processor, and what the manifest says of the
+    model. Then the PyTorch graph against the method as its paper writes it (float64), every format against the PyTorch
+    graph, and against itself in batches of other sizes. With --answers: whether the language model says the same. Exit
+    code 1 if anything fails.
     """
     from vtp_export.pipeline.validate import validate as run_validate
     from vtp_export.reports.page import page_in
@@ -71,8 +73,8 @@ def validate(
         device=device,
         threads=threads,
         options=settings_of(options, "--option"),
-        reference=reference,
-        reference_device=reference_device,
+        model=model,
+        eager_device=eager_device,
         dtype=dtype,
         progress=progress,
     )

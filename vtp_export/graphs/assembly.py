@@ -198,6 +198,8 @@ def assemble(
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
     config, origins = config.resolved(calibration)
+    if idle := config.idle(candidates, calibration):
+        notes.append(idle)
     graph = PrunedFrontend(model.frontend, room.Pruner(config, candidates))
     graph.requires_grad_(False).eval()
     method = graph.pruner.method

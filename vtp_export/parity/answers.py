@@ -96,6 +96,16 @@ def ask(model: LanguageModel, example: Example, tokens: np.ndarray) -> list[Repl
     ]
 
 
+def refuse_silent(examples: Sequence[Example]) -> None:
+    """See that something is asked, before anything is loaded.
+
+    Raises:
+        SpecError: there are no questions.
+    """
+    if not any(example.questions for example in examples):
+        raise SpecError("this benchmark asks no questions; use one that does, for example shapes")
+
+
 def answers_of(
     model: LanguageModel,
     examples: Sequence[Example],
@@ -106,10 +116,9 @@ def answers_of(
     """Ask every question of every example, one image at a time.
 
     Raises:
-        SpecError: there are no questions.
+        SpecError: see `refuse_silent`.
     """
-    if not any(example.questions for example in examples):
-        raise SpecError("this benchmark asks no questions; use one that does, for example shapes")
+    refuse_silent(examples)
     replies = []
     for done, example in enumerate(examples):
         progress("answering", done, len(examples))

@@ -93,6 +93,15 @@ class Config:
         """
         return self, {}
 
+    def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
+        """Why the complexity that is measured decides nothing with these settings, or None.
+
+        Args:
+            candidates: what is chosen from.
+            calibration: says how complex images are; None for what was published.
+        """
+        return None
+
 
 class Pruner(nn.Module):
     """Chooses, or mixes, tokens. Static shapes, no branch on a tensor's value, ties to the lowest index.
