@@ -51,6 +51,14 @@ def artefact(small_llava, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def other_artefact(small_llava, tmp_path_factory):
+    """ONNX of the tiny LLaVA, random, 8 of 36 tokens. Read only."""
+    out = tmp_path_factory.mktemp("artefacts") / "other"
+    export(str(small_llava), out, pruner="random", keep=8)
+    return out
+
+
+@pytest.fixture(scope="session")
 def embedded_artefact(tmp_path_factory):
     """ONNX of the embedded, trained model, adaptive, 48 of 576 tokens. Read only."""
     out = tmp_path_factory.mktemp("artefacts") / "embedded"

@@ -182,24 +182,33 @@ def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str
     if written != seal(raw):
         changed = "was changed after it was written: its seal does not fit" if written else "has no seal"
         raise SpecError(f"the {what} {changed}; take an unchanged copy, or {remedy}")
-    record: Record = _decode(kind, raw, what)
+    record: Record = decode(kind, raw, what)
     return record
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind`, strictly."""
+def decode(kind: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into `kind`, strictly.
+
+    Args:
+        kind: a dataclass, a tuple or dict of a kind, a union, a `Literal` or a plain type.
+        value: what was parsed.
+        where: names the value in messages.
+
+    Raises:
+        SpecError: a key that is unknown or missing, or a value of the wrong type.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, value, where)
     if origin is tuple and isinstance(value, list) and (... in arguments or len(value) == len(arguments)):
         kinds = [arguments[0]] * len(value) if ... in arguments else arguments
-        return tuple(_decode(kinds[i], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(decode(kinds[i], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin in (types.UnionType, typing.Union):
         for option in arguments:
             try:
-                return _decode(option, value, where)
+                return decode(option, value, where)
             except SpecError:
                 continue
     elif origin is typing.Literal and value in arguments:
@@ -224,4 +233,4 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise SpecError(f"{where} has the unknown key {shown(unknown[0])}; expected {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(value)):
         raise SpecError(f"{where} lacks the key '{missing[0]}'")
-    return kind(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+    return kind(**{key: decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})

@@ -25,7 +25,7 @@ from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.precision import policy as module
-from vtp_export.precision.images import calibration_images
+from vtp_export.precision.images import range_images
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.policy import Precision, _fewest, lower
 from vtp_export.precision.ranges import measured
@@ -178,7 +178,7 @@ def test_the_scan_looks_everywhere_in_the_folder_and_says_how_far(graph, model, 
     found = lower(graph, Precision(name="fp16", images=str(dull_then_bright)), model.preprocessing)
     assert found.record.count == 16
     assert f"measured on 16 of 20 images of {dull_then_bright}, spread over all" in found.notes[-1]
-    images = calibration_images(str(dull_then_bright), 16, model.preprocessing)
+    images = range_images(str(dull_then_bright), 16, model.preprocessing)
     assert len([name for name in images.names if name >= "16"]) == 3
     assert (images.count, images.total, len(set(images.names))) == (16, 20, 16)
     whole = lower(graph, Precision(name="fp16", images=str(dull_then_bright), limit=20), model.preprocessing)
@@ -187,7 +187,7 @@ def test_the_scan_looks_everywhere_in_the_folder_and_says_how_far(graph, model, 
 
 @pytest.mark.parametrize(("count", "names"), [(1, ["10"]), (4, ["02", "07", "12", "17"]), (99, None), (None, None)])
 def test_images_are_spread_evenly(model, dull_then_bright, count, names):
-    images = calibration_images(str(dull_then_bright), count, model.preprocessing)
+    images = range_images(str(dull_then_bright), count, model.preprocessing)
     every = [f"{i:02d}" for i in range(20)]
     assert [name.removesuffix(".png") for name in images.names] == (names or every)
 
@@ -240,7 +240,7 @@ def test_images_are_run_where_it_was_asked_for(graph, model, monkeypatch):
     assert devices == ["cuda"] * 3  # ranges, what float32 keeps, what int8 keeps
 
 
-def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
+def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
@@ -374,7 +374,7 @@ def test_gates_grow_with_the_noise():
 
 
 @pytest.mark.parametrize(("precision", "formats", "message"), [
-    ({"name": "fp16", "limit": 0}, ("onnx",), "0 calibration images were asked for; at least 1 is needed"),
+    ({"name": "fp16", "limit": 0}, ("onnx",), "0 range images were asked for; at least 1 is needed"),
     ({"name": "fp8"}, ("onnx",), "precision is 'fp8'; it must be one of: fp32, fp16, bf16, int8"),
     ({"name": "fp16", "activations": "static"}, ("onnx",), "are settings of int8, and the precision is fp16"),
     ({"name": "int8", "activations": "none"}, ("onnx",), "activations is 'none'; it must be one of: dynamic, static"),

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 OPSET = 20
 IR_VERSION = 10  # runtimes of 2024 and before refuse a higher one
+DTYPES = {"float": "float32", "double": "float64"}
+"""NumPy's names of what ONNX Runtime calls otherwise."""
+
 EXTERNAL_ABOVE = 256 * 2**20
 """Weights above this many bytes go to a file of their own: protobuf ends at 2 GB, and a mapped file loads lazily."""
 
@@ -118,8 +121,17 @@ class Backend(base.Backend):
                 raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
             raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {provider}: {told}") from error
         base.refuse_other_identity(session.get_modelmeta().custom_metadata_map.get(base.IDENTITY), brief, build)
-        base.refuse_other_outputs([output.name for output in session.get_outputs()], brief, build)
+        base.refuse_other_tensors(
+            [_spec(node) for node in (*session.get_inputs(), *session.get_outputs())], brief, build
+        )
         return OnnxSession(session, path, brief.outputs, device, check(session, provider))
+
+
+def _spec(node: Any) -> TensorSpec:
+    """What ONNX Runtime says of an input or output."""
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(axis if isinstance(axis, int) else "any" for axis in node.shape)
+    return TensorSpec(node.name, DTYPES.get(dtype, dtype), shape)
 
 
 class OnnxSession(Session):

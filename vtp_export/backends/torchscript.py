@@ -62,9 +62,19 @@ class Backend(base.Backend):
         except (RuntimeError, ValueError) as error:
             raise ArtefactError(f"torch.jit refuses {build.main}: {str(error).splitlines()[0]}") from error
         base.refuse_other_identity(written[base.IDENTITY].decode(), brief, build)
+        _refuse_other_count(module, brief, build)
         if device != "cpu":
             move_constants(module, device)
         return TorchSession(module.eval(), brief.outputs, device)
+
+
+def _refuse_other_count(module: "torch.jit.ScriptModule", brief: Brief, build: Build) -> None:
+    """A trace returns a tuple, and tells neither names nor shapes; see that as many come as promised."""
+    returned: Any = next(iter(module.graph.outputs())).type()
+    count = len(returned.elements())
+    if count != len(brief.outputs):
+        names = ", ".join(spec.name for spec in brief.outputs)
+        raise ArtefactError(f"{build.main} has {count} outputs, and the manifest promises {names}; export again")
 
 
 def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:

@@ -48,20 +48,20 @@ def export(
     precision: Annotated[
         PrecisionName, typer.Option(help="What the graph computes with; selection stays in float32.")
     ] = "fp32",
-    calibration_images: Annotated[
+    range_images: Annotated[
         str,
         typer.Option(
             metavar="PATH|NAME",
             help="fp16 and int8: images that show how large numbers get. A folder, or a benchmark's calibration split.",
         ),
     ] = "photos",
-    calibration_count: Annotated[
+    range_count: Annotated[
         int, typer.Option(metavar="N", min=1, help="fp16 and int8: how many of these images, spread over all of them.")
     ] = 16,
     activations: Annotated[
         Activations | None,
         typer.Option(
-            help="int8: scales found at run time (ONNX Runtime, CPU), or on the calibration images (Q/DQ, TensorRT)."
+            help="int8: scales found at run time (ONNX Runtime, CPU), or on the range images (Q/DQ, TensorRT)."
         ),
     ] = None,
     float32_blocks: Annotated[
@@ -83,7 +83,7 @@ def export(
 
         vtp-export export ./my-llava --keep 128 --set complexity=entropy -f onnx -f torchscript --out llava128
 
-        vtp-export export ./my-llava --precision int8 --calibration-images ./photos --out llava-int8
+        vtp-export export ./my-llava --precision int8 --range-images ./photos --out llava-int8
     """
     from vtp_export.pipeline.export import export as run_export
     from vtp_export.precision.policy import Precision
@@ -100,8 +100,8 @@ def export(
         precision=Precision(
             name=precision,
             activations=activations,
-            images=calibration_images,
-            limit=calibration_count,
+            images=range_images,
+            limit=range_count,
             float32_blocks=float32_blocks,
         ),
         calibration=calibration,

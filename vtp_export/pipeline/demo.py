@@ -53,7 +53,7 @@ def demo(
         answers=True,
         report=out / "report",
         threads=threads,
-        reference_device=device,
+        eager_device=device,
         dtype=dtype,
         progress=progress,
     )

@@ -15,7 +15,7 @@ BATCH = 4
 
 
 @dataclass(frozen=True)
-class CalibrationImages:
+class RangeImages:
     """Images spread over a data set.
 
     batches: of pixels (b, 3, h, w). names: of all of them. sha256: of all pixels. total: how many the data set holds.
@@ -32,7 +32,7 @@ class CalibrationImages:
         return len(self.names)
 
 
-def calibration_images(name: str, limit: int | None, preprocessing: Preprocessing) -> CalibrationImages:
+def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> RangeImages:
     """Read so many images of a folder or of a benchmark's calibration split.
 
     Raises:
@@ -40,9 +40,9 @@ def calibration_images(name: str, limit: int | None, preprocessing: Preprocessin
     """
     examples, total = benchmark_of(name).calibration().spread(limit)
     if not examples:
-        raise SpecError(f"'{name}' holds no calibration images; at least one is needed")
+        raise SpecError(f"'{name}' holds no range images; at least one is needed")
     digest, batches = hashlib.sha256(), []
     for batch in batched(examples, BATCH):
         batches.append(pixel_values((example.open() for example in batch), preprocessing))
         digest.update(batches[-1].tobytes())
-    return CalibrationImages(tuple(batches), tuple(example.name for example in examples), digest.hexdigest(), total)
+    return RangeImages(tuple(batches), tuple(example.name for example in examples), digest.hexdigest(), total)

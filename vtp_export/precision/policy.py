@@ -17,7 +17,7 @@ from vtp_export.errors import SpecError
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES, jaccard
-from vtp_export.precision.images import CalibrationImages, calibration_images
+from vtp_export.precision.images import RangeImages, range_images
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
 from vtp_export.progress import Progress, silent
@@ -28,10 +28,10 @@ NAMES: tuple[str, ...] = get_args(PrecisionName)
 ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 
 SAFETY_FACTOR = 4.0
-"""Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""
+"""Range images do not show the worst case: layers stay narrow only up to 65504 / 4."""
 
 GOAL = 0.92
-"""Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
+"""Mean Jaccard of kept sets that int8 aims at on the range images; `validate` asks for 0.90 on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Precision:
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
         if self.limit < 1:
-            raise SpecError(f"{self.limit} calibration images were asked for; at least 1 is needed")
+            raise SpecError(f"{self.limit} range images were asked for; at least 1 is needed")
         if self.name != "int8" and (self.activations or self.float32_blocks is not None):
             raise SpecError(f"activations and float32_blocks are settings of int8, and the precision is {self.name}")
 
@@ -78,7 +78,7 @@ def lower(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Lowered:
-    """Decide, on calibration images where it takes some, and narrow.
+    """Decide, on range images where it takes some, and narrow.
 
     Args:
         graph: in float32, on the CPU; left as it is.
@@ -96,7 +96,7 @@ def lower(
         record = PrecisionRecord(name="bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
-    images = calibration_images(spec.images, spec.limit, preprocessing)
+    images = range_images(spec.images, spec.limit, preprocessing)
     with naming(images.names):
         ranges = _measured(EagerSession(graph, device).graph, images, spec.images, progress)
     found = _decided(graph, spec, images, ranges, device, progress)
@@ -104,7 +104,7 @@ def lower(
         return found
     note = (
         f"numbers were measured on {images.count} of {images.total} images of {spec.images}, spread over all of them; "
-        "--calibration-count takes more"
+        "--range-count takes more"
     )
     return dataclasses.replace(found, notes=(*found.notes, note))
 
@@ -112,7 +112,7 @@ def lower(
 def _decided(
     graph: PrunedFrontend,
     spec: Precision,
-    images: CalibrationImages,
+    images: RangeImages,
     ranges: dict[str, LayerRange],
     device: str,
     progress: Progress,
@@ -147,7 +147,7 @@ def _decided(
     return _int8(graph, ranges, record, spec.float32_blocks, kept, progress)
 
 
-def _measured(graph: PrunedFrontend, images: CalibrationImages, name: str, progress: Progress) -> dict[str, LayerRange]:
+def _measured(graph: PrunedFrontend, images: RangeImages, name: str, progress: Progress) -> dict[str, LayerRange]:
     def told() -> Iterator[np.ndarray]:
         for done, batch in enumerate(images.batches):
             progress(f"measuring ranges on {name}", done, len(images.batches))

@@ -45,7 +45,7 @@ def overlay(photo: ImageLike, kept: npt.NDArray[np.integer], layout: Layout, pre
         (512, 384)
     """
     photo, lit_patches = as_image(photo), _patch_mask(kept, layout)
-    box = view_box(photo.size, prep)
+    box = _covered(view_box(photo.size, prep), layout)
     scale = min(max(max(photo.size), SMALLEST), LARGEST) / max(photo.size)
     width, height = (max(1, round(length * scale)) for length in photo.size)
     canvas = rgb_from_image(photo).resize((width, height), Image.Resampling.LANCZOS)
@@ -107,6 +107,14 @@ def _patch_mask(kept: npt.NDArray[np.integer], layout: Layout) -> npt.NDArray[np
     mask = np.zeros(rows * columns, dtype=np.bool_)
     mask[positions[positions >= first] - first] = True
     return mask.reshape(rows, columns)
+
+
+def _covered(box: tuple[float, float, float, float], layout: Layout) -> tuple[float, float, float, float]:
+    """The part of the view that patches cover: what is no whole patch, at the right and at the bottom, is not read."""
+    left, top, right, bottom = box
+    (rows, columns), (height, width) = layout.candidates.grid, layout.image_size
+    across, down = width // columns * columns / width, height // rows * rows / height
+    return left, top, left + (right - left) * across, top + (bottom - top) * down
 
 
 def _patch_of_pixel(pixels: int, original: int, span: tuple[float, float], patches: int) -> npt.NDArray[np.intp]:

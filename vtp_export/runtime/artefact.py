@@ -84,7 +84,7 @@ def open_artefact(folder: str | Path) -> Artefact:
 
     Raises:
         ArtefactError: no such folder, no manifest in it, one that cannot be read or has another schema, or a
-            file name that leads out of the folder.
+            file name that is no plain one.
 
     Example:
         >>> open_artefact(Path("missing"))
@@ -111,7 +111,7 @@ def open_artefact(folder: str | Path) -> Artefact:
         raise ArtefactError(f"the manifest '{path}' cannot be used: {error}") from error
     for build in manifest.builds:
         for name in build.files:
-            refuse_escape(folder, name)
+            _refuse_strange(folder, name)
     return Artefact(folder, manifest)
 
 
@@ -133,12 +133,13 @@ def steadily(
         VtpError: what `use` has raised.
     """
     for _ in range(ATTEMPTS):
+        before = _stamp(folder)
         artefact = open_artefact(folder)
         builds = artefact.manifest.builds
         try:
             result = use(artefact)
         except (VtpError, OSError):
-            if not artefact.is_replaced(*builds):
+            if _stamp(folder) == before and not artefact.is_replaced(*builds):
                 raise
             continue
         if not artefact.is_replaced(*builds):
@@ -146,6 +147,22 @@ def steadily(
         discard(result)
     times = f"{ATTEMPTS} times in a row"
     raise ArtefactError(f"the artefact '{folder}' was replaced meanwhile, {times}; start again when its writer is done")
+
+
+def _stamp(folder: str | Path) -> tuple[int, ...]:
+    """Of the manifest as a file: what was replaced twice may be equal to what it was at first."""
+    try:
+        now = Path(folder, MANIFEST).stat()
+    except (OSError, ValueError):
+        return ()
+    return now.st_dev, now.st_ino, now.st_mtime_ns, now.st_ctime_ns
+
+
+def _refuse_strange(folder: Path, name: str) -> None:
+    pure = PurePosixPath(name)
+    plain = bool(name) and not pure.is_absolute() and ".." not in pure.parts and pure.as_posix() == name
+    if not plain or name in (".", MANIFEST) or any(letter in name for letter in "\\:\0") or not name.isprintable():
+        raise ArtefactError(f"the artefact '{folder}' names the file {name!r}, not a plain name inside it")
 
 
 def refuse_escape(folder: Path, name: str) -> None:
@@ -156,10 +173,7 @@ def refuse_escape(folder: Path, name: str) -> None:
     Raises:
         ArtefactError: the name is no plain one, or leads elsewhere.
     """
-    pure = PurePosixPath(name)
-    plain = bool(name) and not pure.is_absolute() and ".." not in pure.parts and pure.as_posix() == name
-    if not plain or name in (".", MANIFEST) or any(letter in name for letter in "\\:\0") or not name.isprintable():
-        raise ArtefactError(f"the artefact '{folder}' names the file {name!r}, not a plain name inside it")
+    _refuse_strange(folder, name)
     try:
         home, place = folder.resolve(), (folder / name).resolve()
     except (OSError, RuntimeError) as error:
@@ -182,8 +196,9 @@ def verify_file(folder: Path, name: str, record: FileRecord) -> None:
     """Check that a file is the one that was written.
 
     Raises:
-        ArtefactError: it is missing, no regular file, or has another size or other bytes.
+        ArtefactError: it leads out of the folder, is missing, no regular file, or has another size or other bytes.
     """
+    refuse_escape(folder, name)
     path = folder / name
     again = "copy the artefact or export it again"
     try:

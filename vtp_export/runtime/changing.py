@@ -5,7 +5,6 @@ Whoever writes into a folder that is there holds its one lock (`replacing.locked
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
 from vtp_export.manifests import refuse_contradictions
 from vtp_export.runtime.artefact import MANIFEST, Artefact, open_artefact, refuse_escape, sha256
-from vtp_export.runtime.replacing import fresh_folder, locked, replacing, sweep_folders
+from vtp_export.runtime.replacing import discard, fresh_folder, locked, replacing, sweep_folders
 from vtp_export.runtime.writing import sentence, write_atomically
 from vtp_export.spec import Build, FileRecord, Manifest, Scalar
 
@@ -139,7 +138,7 @@ def add_build(artefact: Artefact, make: Callable[[Path], Build], *sources: Build
             _take_in(folder, place, build)
         return build
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        discard(place)
         os.close(lock)
 
 

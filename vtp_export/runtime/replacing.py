@@ -56,7 +56,7 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
         raise ArtefactError(sentence(error, out)) from error
     finally:
         if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
+            discard(partial)
         if lock >= 0:
             os.close(lock)
         for folder in reversed(made):
@@ -92,12 +92,14 @@ def fresh_folder(parent: Path, prefix: str) -> tuple[Path, int]:
         try:
             folder.mkdir()
             descriptor = os.open(folder, os.O_RDONLY)
+            if locks.mine(descriptor, folder):
+                return folder, descriptor
         except (FileExistsError, FileNotFoundError):  # the second: swept before it was locked
-            if parent.is_dir():
-                continue
+            if not parent.is_dir():
+                raise
+        except BaseException:  # interrupted
+            discard(folder)
             raise
-        if locks.mine(descriptor, folder):
-            return folder, descriptor
 
 
 def sweep_folders(parent: Path, prefix: str) -> None:
@@ -110,7 +112,16 @@ def sweep_folders(parent: Path, prefix: str) -> None:
         if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
             with locks.abandoned(Path(entry.path)) as ended:
                 if ended:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+                    discard(Path(entry.path))
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder as far as that can be done, and though the user interrupts it."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _resolved(out: Path) -> Path:
@@ -197,7 +208,7 @@ def _exchange(partial: Path, out: Path, force: bool, replaceable: Callable[[Path
         if not _rename_at_once(partial, out, _EXCHANGE):
             _swap_in_two_steps(partial, out)
         else:
-            shutil.rmtree(partial, ignore_errors=True)  # the old one, which has this name now
+            discard(partial)  # the old one, which has this name now
 
 
 def _swap_in_two_steps(partial: Path, out: Path) -> None:
@@ -209,7 +220,7 @@ def _swap_in_two_steps(partial: Path, out: Path) -> None:
     except BaseException:
         old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    discard(old)
 
 
 def _rename_at_once(source: Path, target: Path, flags: int) -> bool:

@@ -147,8 +147,12 @@ def _fresh(target: Path) -> tuple[Path, int]:
     while True:
         path = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        if locks.mine(descriptor, path):
-            return path, descriptor
+        try:
+            if locks.mine(descriptor, path):
+                return path, descriptor
+        except BaseException:  # interrupted
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _sweep(target: Path) -> None:
