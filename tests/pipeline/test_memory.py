@@ -59,7 +59,7 @@ def calls(artefact, small_llava, photos, out):
         yield lambda: front_end(photos)
         yield lambda: [kept for _, kept in front_end.stream(photos)]
     yield lambda: run(artefact, [photos], out=out / "r.npz", overlays=out / "o")
-    yield lambda: validate(artefact, formats=["onnx"], benchmark=photos, model=small_llava)
+    yield lambda: validate(artefact, formats=["onnx"], benchmark=photos, report=out / "report")
     yield lambda: calibrate(small_llava, photos, out / "record.json")
     yield lambda: list(range_images(str(photos), None, clip_preprocessing(42)).batches)
 

@@ -75,7 +75,7 @@ def validate(
         answers: also let the language model answer the benchmark's questions.
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
         model: what was exported, where it is no longer where the manifest says.
         eager_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
