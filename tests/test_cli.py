@@ -129,7 +129,7 @@ def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     manifest = json.loads(printed)["manifest"]
     assert manifest["validation"]["onnx"]["passed"] is True
     assert manifest["validation"]["onnx"]["device"] == "cpu"
-    assert manifest["pruner"]["origins"]["reference"] == "mean over MME, paper appendix D"
+    assert manifest["pruner"]["origins"]["average"] == "mean over MME, paper appendix D"
     code, printed, _ = vtp("bench", out, "--against", small_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
     assert code == 0
     assert [row["batch"] for row in json.loads(printed)["timings"]] == [1, 1, 2, 2]
@@ -170,8 +170,8 @@ def test_calibrate_then_export(vtp, tmp_path):
     code, _, _ = vtp("export", "tiny-llava", "--keep", 32, "--calibration", record, "--out", tmp_path / "a")
     assert code == 0
     pruner = json.loads(vtp("inspect", tmp_path / "a", "--json")[1])["manifest"]["pruner"]
-    assert pruner["settings"]["reference"] == told["erank"]["mean"]
-    assert "calibrated on 5 images of shapes" in pruner["origins"]["reference"]
+    assert pruner["settings"]["average"] == told["erank"]["mean"]
+    assert "calibrated on 5 images of shapes" in pruner["origins"]["average"]
     assert "quantiles" in printed
     assert "median" in vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[1]
 
@@ -277,7 +277,7 @@ def test_compare_refuses(vtp):
         (["toy", "--set", "complexity=rank"], ["complexity", "erank, entropy"]),
         (["toy", "--set", "tau=3"], ["tau is 3.0"]),
         (["toy", "--set", "step=0"], ["step is 0.0", "positive"]),
-        (["toy", "--set", "reference=nan"], ["reference is nan"]),
+        (["toy", "--set", "average=nan"], ["average is nan"]),
         (["toy", "--set", "tau"], ["KEY=VALUE"]),
         (["toy", "--format", "onx"], ["onx", "did you mean 'onnx'"]),
         (["toy", "--batch", "4:2:1"], ["4:2:1", "MIN"]),
@@ -369,4 +369,4 @@ def test_what_a_runtime_says_of_a_session_is_passed_on(vtp, artefact, photo, mon
 
 
 def test_validate_refuses_other_weights(vtp, artefact):
-    refused(vtp("validate", artefact, "--reference", "toy"), "other weights")
+    refused(vtp("validate", artefact, "--model", "toy"), "other weights")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.manifests import SMALLEST
 from tests.sealing import sealed
 from vtp_export.errors import SpecError
 from vtp_export.json_records import to_json
@@ -11,22 +12,20 @@ from vtp_export.manifests import manifest_from_json
 from vtp_export.spec import (
     CALIBRATION_SCHEMA,
     MANIFEST_SCHEMA,
-    BatchRange,
     Build,
     Candidates,
     EngineRecord,
     FileRecord,
     Layout,
-    Manifest,
     ModelRecord,
     PrecisionRecord,
-    Preprocessing,
     PrunerRecord,
     TensorSpec,
     calibration_from_json,
 )
 
-MANIFEST = Manifest(
+MANIFEST = dataclasses.replace(
+    SMALLEST,
     model=ModelRecord(
         id="org/model", revision="abc", family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
     ),
@@ -44,17 +43,6 @@ MANIFEST = Manifest(
         TensorSpec("num_kept", "int64", ("b",)),
         TensorSpec("erank", "float32", ("b",)),
     ),
-    preprocessing=Preprocessing(
-        resize_shortest=8,
-        resize_exact=None,
-        resample=3,
-        crop=(8, 8),
-        rescale_factor=1 / 255,
-        mean=(0.48145466, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-    ),
-    precision=PrecisionRecord(),
-    batch=BatchRange(1, 1, 2),
     versions={"torch": "2"},
     builds=(
         Build(

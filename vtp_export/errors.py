@@ -85,7 +85,7 @@ class OutputError(VtpError):
         more = f" and of {len(told) - 1} more" if len(told) > 1 else ""
         super().__init__(
             f"'{output}' of {told[0]}{more} is not finite (NaN or infinite), and nothing of it can be used; a narrow "
-            "precision overflows on such a picture: export with it among the calibration images, or in fp32; in fp32 "
+            "precision overflows on such a picture: export with it among the range images, or in fp32; in fp32 "
             "the weights are damaged"
         )
         self.output, self.images, self.names = output, tuple(images), tuple(names)

@@ -19,7 +19,7 @@ Saliency = Literal["cls", "received"]
 """What a model's saliency is: attention that CLS pays, or that a candidate receives where there is no CLS."""
 
 Activations = Literal["dynamic", "static"]
-"""Of int8: scales found at every run, or once on calibration images."""
+"""Of int8: scales found at every run, or once on range images."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_a_stale_record_matters_to_its_readers_only(beside):
     for pruner, settings in [
         ("none", {}),
         ("fastervlm", {}),
-        ("adaptive", {"reference": 90}),
+        ("adaptive", {"average": 90}),
         ("vispruner", {}),
         ("vispruner", {"ratio": "adaptive", "low": 1, "high": 2}),
     ]:
@@ -173,7 +173,7 @@ def test_what_reads_a_record_says_so():
     record = calibration_for(load_model("tiny-llava"), None, "adaptive", {})[0]
     for pruner in rooms.names("pruners"):
         kind = rooms.load("pruners", pruner).Config
-        cases = [{}, {"reference": 1.0}, {"ratio": "adaptive"}, {"ratio": "adaptive", "low": 1.0, "high": 2.0}]
+        cases = [{}, {"average": 1.0}, {"ratio": "adaptive"}, {"ratio": "adaptive", "low": 1.0, "high": 2.0}]
         for settings in cases:
             if set(settings) <= set(kind.__dataclass_fields__):
                 config = from_settings(kind, settings)

@@ -48,7 +48,7 @@ def graph():
     """36 tokens of 24 channels, and a pruner that uses every output: erank, and a count of its own."""
     frontend = ClipFrontend(SIZES, [1], False, Projector(16, 24, "gelu", True))
     draw_weights(frontend, 3)
-    pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", reference=12.0), frontend.candidates)
+    pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", average=12.0), frontend.candidates)
     return PrunedFrontend(frontend, pruner).requires_grad_(False).eval()
 
 

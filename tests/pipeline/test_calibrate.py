@@ -81,8 +81,8 @@ def test_an_interrupted_run_goes_on_to_the_same_record(record, monkeypatch, tmp_
     journal.write_text(journal.read_text() + '[{"name": "scene-00')  # the line that the kill tore
     interrupted(tmp_path, 8, resume=True)  # killed again: the torn line must not have spoiled the next ones
     drawn = []
-    numbers = room._numbers
-    monkeypatch.setattr(room, "_numbers", lambda session, pixels: drawn.append(len(pixels)) or numbers(session, pixels))
+    whole = room.complexities
+    monkeypatch.setattr(room, "complexities", lambda *given: drawn.append(len(given[1])) or whole(*given))
     assert measured(tmp_path, resume=True) == record[0]
     assert drawn == [LIMIT - 8]
     assert not journal.exists()
@@ -158,11 +158,11 @@ def test_a_narrow_dtype_is_told(record, tmp_path):
 def test_a_record_sets_the_pruner(record):
     model = load_model("tiny-llava")
     calibrated = assemble(model, "adaptive", {"keep": 32}, record[0]).pruner
-    assert calibrated.settings["reference"] == record[0].erank.mean
-    assert "shapes" in calibrated.origins["reference"]
+    assert calibrated.settings["average"] == record[0].erank.mean
+    assert "shapes" in calibrated.origins["average"]
     entropy = assemble(model, "adaptive", {"keep": 32, "complexity": "entropy"}, record[0]).pruner
-    assert entropy.settings["reference"] == record[0].attention_entropy.mean
-    assert assemble(model, "adaptive", {"keep": 32, "reference": 7.0}, record[0]).pruner.settings["reference"] == 7.0
+    assert entropy.settings["average"] == record[0].attention_entropy.mean
+    assert assemble(model, "adaptive", {"keep": 32, "average": 7.0}, record[0]).pruner.settings["average"] == 7.0
 
 
 def test_a_record_for_other_weights_is_refused(record, small_llava, tmp_path):
@@ -187,7 +187,7 @@ def test_the_embedded_model_carries_its_own_record():
     assert found.weights_sha256 == model.core.weights_sha256
     assert found.images >= 400
     assert found.data == "shapes"
-    assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["reference"] == found.erank.mean
+    assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["average"] == found.erank.mean
     beside = (room.Path(source_of("tiny-llava")) / "calibration.json").read_text()
     assert to_json(calibration_from_json(beside)) == beside
 

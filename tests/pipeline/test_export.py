@@ -30,8 +30,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 def test_the_manifest_tells_all(artefact, small_llava):
     manifest = manifest_from_json((artefact / "manifest.json").read_text())
     assert manifest.model.id == str(small_llava)
-    assert manifest.pruner.settings["reference"] == 90.0
-    assert manifest.pruner.origins == {"reference": "ERANK_AVG_REF of the release"}
+    assert manifest.pruner.settings["average"] == 90.0
+    assert manifest.pruner.origins == {"average": "ERANK_AVG_REF of the release"}
     assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
     assert manifest.outputs[0].shape == ("b", 8, 48)
     assert manifest.formats() == ["onnx", "torchscript"]

@@ -48,7 +48,7 @@ LIES = {
     "model.weights_bytes": (lambda size: size + 1, "model.weights_bytes is"),
     "model.saliency": (lambda _: "received", 'model.saliency is "received" in the manifest, and "cls"'),
     "pruner.ascending": (lambda _: False, "pruner.ascending is false in the manifest, and true"),
-    "pruner.settings.reference": (lambda _: 30.0, "pruner.settings.reference is 30.0 in the manifest, and 90.0"),
+    "pruner.settings.average": (lambda _: 30.0, "pruner.settings.average is 30.0 in the manifest, and 90.0"),
     "pruner.settings.tau": (lambda _: 0.6, "torchscript against graph: "),
     "pruner.settings.step": (lambda _: 0.5, "torchscript against graph: "),
     "precision.float32_layers": (lambda _: ("frontend.nowhere",), 'precision.float32_layers is ["frontend.nowhere"]'),
@@ -172,9 +172,9 @@ def test_a_fault_of_a_file_fails_by_name(made, monkeypatch, fault):
 # --- said, though nothing fails ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("reference", "told"), [(0.01, True), (10, False)])
-def test_a_measure_that_decides_nothing_is_told(small_llava, tmp_path, reference, told):
-    settings = {"keep": 8, "reference": reference}
+@pytest.mark.parametrize(("average", "told"), [(0.01, True), (10, False)])
+def test_a_measure_that_decides_nothing_is_told(small_llava, tmp_path, average, told):
+    settings = {"keep": 8, "average": average}
     export(small_llava, tmp_path / "out", settings=settings, formats=("torchscript",), batch=1)
     result = validate(tmp_path / "out", benchmark="shapes", limit=2)
     assert result.passed

@@ -192,7 +192,7 @@ def test_images_are_run_where_it_was_asked_for(graph, model, monkeypatch):
     assert devices == ["cuda"] * 3  # ranges, what float32 keeps, what int8 keeps
 
 
-def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
+def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")

@@ -62,10 +62,10 @@ def test_a_record_is_read_by_kind():
 
 
 IDLE = [
-    ("adaptive", {"reference": 0.5}, True),
-    ("adaptive", {"reference": 1e9}, True),
-    ("adaptive", {"reference": 0.5, "count": "adaptive"}, True),
-    ("adaptive", {"reference": 60, "count": "adaptive", "tau": 0.1}, False),
+    ("adaptive", {"average": 0.5}, True),
+    ("adaptive", {"average": 1e9}, True),
+    ("adaptive", {"average": 0.5, "count": "adaptive"}, True),
+    ("adaptive", {"average": 60, "count": "adaptive", "tau": 0.1}, False),
     ("adaptive", {"complexity": "entropy", "step": 1}, True),
     ("adaptive", {"complexity": "entropy"}, False),
     ("adaptive", {"tau": 0.1}, False),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import vtp_export
+from tests.manifests import SMALLEST
 from tests.sealing import reseal, sealed
 from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
@@ -22,17 +23,9 @@ from vtp_export.runtime import artefact, locks, replacing
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import add_build, record_files, record_validation, write_manifest, writing
 from vtp_export.spec import (
-    BatchRange,
     Build,
-    Candidates,
     FileRecord,
-    Layout,
     Manifest,
-    ModelRecord,
-    PrecisionRecord,
-    Preprocessing,
-    PrunerRecord,
-    TensorSpec,
 )
 
 IMPORTABLE = {**os.environ, "PYTHONPATH": str(Path(vtp_export.__file__).parents[1])}
@@ -45,32 +38,7 @@ def of(fmt: str, main: str, **sizes: int) -> Build:
 
 
 def manifest(*builds: Build) -> Manifest:
-    return Manifest(
-        model=ModelRecord(
-            id="tiny", revision=None, family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
-        ),
-        pruner=PrunerRecord("none", {"keep": 4}, {}, ascending=True),
-        layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
-        inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 28, 28)),),
-        outputs=(
-            TensorSpec("tokens", "float32", ("b", 4, 2)),
-            TensorSpec("kept", "int64", ("b", 4)),
-            TensorSpec("num_kept", "int64", ("b",)),
-        ),
-        preprocessing=Preprocessing(
-            resize_shortest=8,
-            resize_exact=None,
-            resample=3,
-            crop=(8, 8),
-            rescale_factor=1 / 255,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
-        precision=PrecisionRecord(),
-        batch=BatchRange(1, 1, 2),
-        versions={"vtp_export": "0"},
-        builds=builds,
-    )
+    return dataclasses.replace(SMALLEST, builds=builds)
 
 
 def fill(folder: Path, marker: bytes = b"weights") -> None:

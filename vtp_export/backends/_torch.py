@@ -25,21 +25,21 @@ def missing_torch() -> str | None:
     return None
 
 
-def prepare(device: str, threads: int | None) -> None:
+def prepare(device: str) -> None:
     """Set torch up for a session.
 
     Args:
         device: "cpu" or "cuda".
-        threads: see `Backend.open`.
 
     Raises:
-        UnavailableError: torch, or a device of the kind that was asked for, is not there.
+        UnavailableError: torch, or a device of the kind that was asked for, is not there; or this process was forked
+            from one in which torch has computed.
     """
     if reason := missing_torch():
         raise UnavailableError(reason)
     from vtp_export.functional import devices
 
-    devices.prepare(device, threads)
+    devices.prepare(device)
 
 
 def example_inputs(brief: Brief, batch: int) -> "tuple[Tensor, ...]":
@@ -68,11 +68,21 @@ def ensure_room(graph: "nn.Module", folder: Path) -> None:
 
 
 class TorchSession(Session):
-    """Run a callable of tensors on a device as a session."""
+    """Run a callable of tensors on a device as a session.
 
-    def __init__(self, call: Callable[..., Any], outputs: tuple[TensorSpec, ...], device: str) -> None:
+    Args:
+        call: tensors in, tensors out.
+        outputs: what it returns.
+        device: "cpu" or "cuda".
+        threads: of torch while this session runs, and only then; None for those that torch has.
+    """
+
+    def __init__(
+        self, call: Callable[..., Any], outputs: tuple[TensorSpec, ...], device: str, threads: int | None = None
+    ) -> None:
         super().__init__(outputs, device)
         self._call: Callable[..., Any] | None = call
+        self._threads = threads
 
     def _close(self) -> None:
         self._call = None
@@ -106,7 +116,9 @@ class TorchSession(Session):
     def _results(self, tensors: "list[Tensor]") -> "dict[str, Tensor]":
         import torch
 
+        from vtp_export.functional.devices import computing
+
         call = self._call
         assert call is not None
-        with torch.inference_mode():
+        with computing(self._threads), torch.inference_mode():
             return self.named(call(*tensors))

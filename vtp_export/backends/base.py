@@ -114,7 +114,7 @@ class Backend(ABC):
             build: one of this format, that is not `unfit`.
             brief: what was promised.
             device: one of `devices`. It is an order: where it cannot run, opening fails and never falls back.
-            threads: CPU threads of one run, or None for the runtime's own choice.
+            threads: CPU threads of one run, or None for as many as the process may use.
             options: an `Options`.
 
         Raises:

@@ -16,6 +16,7 @@ from vtp_export.backends._traced import exported_program, torch_warnings_contain
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.machine import cores
 from vtp_export.runtime.providers import check, providers, why_unavailable
 from vtp_export.runtime.session import Arrays, Session
 from vtp_export.settings import either
@@ -108,8 +109,8 @@ class Backend(base.Backend):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if threads is not None:
-            settings.intra_op_num_threads = threads
+        # Untold how many, ONNX Runtime pins its threads to CPUs of its own choice, and some the process may not use.
+        settings.intra_op_num_threads = threads or cores()
         path = folder / build.main
         chosen = providers(provider, path)
         try:

@@ -44,7 +44,7 @@ class Backend(base.Backend):
         self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.FormatOptions
     ) -> Session:
         """Load onto the CPU or a CUDA device."""
-        prepare(device, threads)
+        prepare(device)
         import torch
         from torch.export.passes import move_to_device_pass
 
@@ -62,7 +62,7 @@ class Backend(base.Backend):
             base.refuse_other_batches(int(limits.lower), int(limits.upper), brief, build)
         if device != "cpu":
             program = move_to_device_pass(program, device)
-        return TorchSession(program.module(), brief.outputs, device)
+        return TorchSession(program.module(), brief.outputs, device, threads)
 
 
 def _tensors(program: "ExportedProgram", brief: Brief) -> tuple[list[TensorSpec], Any]:

@@ -52,7 +52,7 @@ class Backend(base.Backend):
         self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.FormatOptions
     ) -> Session:
         """Load onto the CPU or a CUDA device."""
-        prepare(device, threads)
+        prepare(device)
         import torch
 
         written: dict[str, Any] = {base.IDENTITY: b""}  # torch.jit reads it as bytes
@@ -65,7 +65,7 @@ class Backend(base.Backend):
         _refuse_other_count(module, brief, build)
         if device != "cpu":
             move_constants(module, device)
-        return TorchSession(module.eval(), brief.outputs, device)
+        return TorchSession(module.eval(), brief.outputs, device, threads)
 
 
 def _refuse_other_count(module: "torch.jit.ScriptModule", brief: Brief, build: Build) -> None:

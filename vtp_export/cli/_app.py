@@ -106,7 +106,9 @@ Dtype = Annotated[
     Literal["float32", "float16", "bfloat16"],
     typer.Option(help="What PyTorch computes with; selection and measures are float32 at least."),
 ]
-Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads; default: the runtime's choice.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", help="CPU threads; default: one for each CPU that the process may use.")
+]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the format. Repeatable.")
 ]

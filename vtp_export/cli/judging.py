@@ -35,7 +35,7 @@ def validate(
         str, typer.Option(help="A name (vtp-export list benchmarks) or a folder of images.")
     ] = "photos",
     limit: Limit = None,
-    reference: Annotated[
+    model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model, if it has moved since the export.")
     ] = None,
     answers: Annotated[
@@ -45,7 +45,7 @@ def validate(
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
-    reference_device: Annotated[
+    eager_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs the graph, in float32, and the language model.")
     ] = "cpu",
     dtype: Annotated[
@@ -73,8 +73,8 @@ def validate(
         device=device,
         threads=threads,
         options=settings_of(options, "--option"),
-        reference=reference,
-        reference_device=reference_device,
+        model=model,
+        eager_device=eager_device,
         dtype=dtype,
         progress=progress,
     )

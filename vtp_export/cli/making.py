@@ -48,7 +48,7 @@ def export(
     precision: Annotated[
         PrecisionName, typer.Option(help="What the graph computes with; selection stays in float32.")
     ] = "fp32",
-    calibration_images: Annotated[
+    range_images: Annotated[
         str,
         typer.Option(
             metavar="PATH|NAME",
@@ -58,7 +58,7 @@ def export(
     activations: Annotated[
         Activations | None,
         typer.Option(
-            help="int8: scales found at run time (ONNX Runtime, CPU), or on the calibration images (Q/DQ, TensorRT)."
+            help="int8: scales found at run time (ONNX Runtime, CPU), or on the range images (Q/DQ, TensorRT)."
         ),
     ] = None,
     float32_blocks: Annotated[
@@ -80,7 +80,7 @@ def export(
 
         vtp-export export ./my-llava --keep 128 --set complexity=entropy -f onnx -f torchscript --out llava128
 
-        vtp-export export ./my-llava --precision int8 --calibration-images ./photos --out llava-int8
+        vtp-export export ./my-llava --precision int8 --range-images ./photos --out llava-int8
     """
     from vtp_export.pipeline.export import export as run_export
     from vtp_export.precision.policy import Precision
@@ -95,7 +95,7 @@ def export(
         formats=formats or ("onnx",),
         batch=_batch(batch),
         precision=Precision(
-            name=precision, activations=activations, images=calibration_images, float32_blocks=float32_blocks
+            name=precision, activations=activations, images=range_images, float32_blocks=float32_blocks
         ),
         calibration=calibration,
         loop_free=loop_free,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vtp_export.backends._torch import TorchSession
-from vtp_export.functional.devices import prepare
+from vtp_export.functional.devices import computing, prepare
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.runtime.output import Kept, Output
@@ -48,6 +48,7 @@ class EagerSession(TorchSession):
         """Run on (b, 3, h, w) float32 pixels."""
         return Output.of(self.run({"pixel_values": pixels}))
 
+    @computing()
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, needs: Collection[str] | None = None) -> Tokens:
         """The first half: (b, 3, h, w) float32 pixels to signals.
@@ -59,6 +60,7 @@ class EagerSession(TorchSession):
         images = torch.from_numpy(pixels).to(self.device, self._dtype)
         return self.graph.frontend.encode(images, self.graph.pruner.method.needs if needs is None else needs)
 
+    @computing()
     @torch.inference_mode()
     def finish(self, tokens: Tokens) -> Output:
         """The second half: prune, project and lay out what `encode` gave.

@@ -4,6 +4,7 @@ The pixels that the manifest's preprocessing makes are held, one by one, against
 where Transformers is at hand against its own image processor class.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def compare_pixels(
         pictures: with their names; `probes` are added.
     """
     differences: dict[str, dict[str, float]] = {name: {} for name in others}
-    for picture, image in (*pictures, *probes()):
+    for picture, image in itertools.chain(pictures, probes()):
         made = _made(preprocessing, image)
         for name, other in others.items():
             differences[name][picture] = _difference(made, other(image))

@@ -44,7 +44,7 @@ def bench(
         against: a model whose eager, unpruned front end is timed beside them, on the same device.
         device: see `load`.
         dtype: of the eager front end.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
         progress: hears of every step.
 

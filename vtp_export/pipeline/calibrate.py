@@ -3,8 +3,6 @@
 import hashlib
 from pathlib import Path
 
-import numpy as np
-
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
@@ -12,16 +10,15 @@ from vtp_export.calibration.journal import Journal, Measured
 from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.complexity import SIGNALS, complexities
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.runtime.session import refuse_not_finite
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
 from vtp_export.spec import CalibrationRecord, Preprocessing
@@ -94,26 +91,14 @@ def _measure(
         progress("measuring", len(journal.done), limit or 0)
         pixels = pixel_values((example.open() for example in batch), preprocessing)
         with naming([example.name for example in batch]):
-            numbers = _numbers(session, pixels)
+            numbers = complexities(session, pixels)
         digests = (hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels)
         journal.add(
             [
-                Measured(name=example.name, digest=digest, **values)
+                Measured(name=example.name, digest=digest, **vars(values))
                 for example, digest, values in zip(batch, digests, numbers, strict=True)
             ]
         )
-
-
-def _numbers(session: EagerSession, pixels: np.ndarray) -> list[dict[str, float]]:
-    """What is measured of each image, by name, by the code that an artefact runs."""
-    tokens = session.encode(pixels, SIGNALS)
-    columns = {
-        "erank": complexity_of("erank", tokens, True),
-        "erank_uncentred": complexity_of("erank", tokens, False),
-        "attention_entropy": complexity_of("entropy", tokens),
-    }
-    refuse_not_finite(columns)
-    return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
 
 
 def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str) -> CalibrationRecord:

@@ -11,10 +11,10 @@ import numpy as np
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
-from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
+from vtp_export.graphs.complexity import SIGNALS, Complexity, complexities, entropy_among
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
@@ -22,7 +22,6 @@ from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
-from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.output import naming
@@ -102,17 +101,18 @@ def compare(
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
-    complexity: list[tuple[float, float]] = []
+    complexity: list[Complexity] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
         pixels = pixel_values(example.open(), loaded.preprocessing)
-        complexity.append(_complexity(contenders[0].session, pixels))
         encoded: dict[frozenset[str], Tokens] = {}
-        for contender in contenders:
-            with naming([example.name]):
+        with naming([example.name]):
+            complexity += complexities(contenders[0].session, pixels)
+            for contender in contenders:
                 _ask(contender, example, pixels, answerer, encoded)
     _time(contenders, examples, loaded, progress)
-    result = _report((str(model), str(benchmark)), data, examples, contenders, np.array(complexity))
+    measured = np.array([(one.erank, one.attention_entropy) for one in complexity])
+    result = _report((str(model), str(benchmark)), data, examples, contenders, measured)
     if report is not None:
         write_comparison(result, Path(report))
     return result
@@ -142,12 +142,6 @@ def _contenders(
     return contenders
 
 
-def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
-    """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, SIGNALS)
-    return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
-
-
 def _ask(
     contender: _Contender,
     example: Example,
@@ -164,9 +158,7 @@ def _ask(
     contender.asked += [reply.answered for reply in ask(model, example, result.tokens)]
     contender.kept.append(result.num_kept)
     contender.erank.append(effective_rank(result.tokens, center=False))
-    saliency = encoded[needs].saliency
-    assert saliency is not None
-    contender.entropy.append(float(attention_entropy(saliency[:, result.kept[result.kept >= 0]])[0]))
+    contender.entropy.append(entropy_among(encoded[needs], result.kept))
 
 
 def _time(

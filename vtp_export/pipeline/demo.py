@@ -35,7 +35,7 @@ def demo(
         out: folder that everything goes to; replaced if it is an earlier demo.
         device: where torch runs the graph and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         progress: hears of every step.
 
     Raises:
@@ -53,7 +53,7 @@ def demo(
         answers=True,
         report=out / "report",
         threads=threads,
-        reference_device=device,
+        eager_device=device,
         dtype=dtype,
         progress=progress,
     )

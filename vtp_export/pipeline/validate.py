@@ -60,8 +60,8 @@ def validate(
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
-    reference: str | Path | None = None,
-    reference_device: str = "cpu",
+    model: str | Path | None = None,
+    eager_device: str = "cpu",
     dtype: str = "float32",
     progress: Progress = silent,
 ) -> ValidationReport:
@@ -75,17 +75,17 @@ def validate(
         answers: also let the language model answer the benchmark's questions.
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
-        reference: the model, where it is no longer where the manifest says.
-        reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
+        model: what was exported, where it is no longer where the manifest says.
+        eager_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
         progress: hears of every step.
 
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
-    prepare(reference_device, threads)
+    prepare(eager_device, threads)
     artefact = open_artefact(folder)
     manifest = artefact.manifest
     if report is not None:
@@ -95,15 +95,15 @@ def validate(
     _refuse_unrunnable(artefact, chosen, device)
     if answers:
         refuse_silent(examples)
-    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (name_of(reference), None)
-    progress("loading the reference model")
-    model, assembly = _reference(manifest, name, revision)
-    source = source_of(name), model.core.revision
-    answerer = Answerer(*source, device=reference_device, dtype=dtype) if answers else None
+    name, revision = (manifest.model.id, manifest.model.revision) if model is None else (name_of(model), None)
+    progress("loading the model")
+    loaded, assembly = _exported(manifest, name, revision)
+    source = source_of(name), loaded.core.revision
+    answerer = Answerer(*source, device=eager_device, dtype=dtype) if answers else None
     progress("comparing the pixels")
-    pixels, notes = _pixels(manifest, model, examples)
-    own = own_manifest(manifest, model, assembly, weighted_layers(assembly.graph))
-    eager = EagerSession(assembly.graph, reference_device)
+    pixels, notes = _pixels(manifest, loaded, examples)
+    own = own_manifest(manifest, loaded, assembly, weighted_layers(assembly.graph))
+    eager = EagerSession(assembly.graph, eager_device)
     progress("measuring the rounding noise")
     trial = _trial(own, assembly.pruner, eager, examples)
     with contextlib.ExitStack() as stack:
@@ -144,7 +144,7 @@ def _refuse_unrunnable(artefact: Artefact, formats: Iterable[str], device: str |
             raise UnavailableError(reason)
 
 
-def _reference(manifest: Manifest, name: str, revision: str | None) -> tuple[LoadedModel, Assembly]:
+def _exported(manifest: Manifest, name: str, revision: str | None) -> tuple[LoadedModel, Assembly]:
     """The very weights that were exported, and the graph of the pruner that the manifest names."""
     record = manifest.model
     needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
@@ -153,7 +153,7 @@ def _reference(manifest: Manifest, name: str, revision: str | None) -> tuple[Loa
     if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
-            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --reference"
+            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --model"
         )
     return model, assemble(model, manifest.pruner.name, manifest.pruner.settings)
 

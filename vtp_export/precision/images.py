@@ -13,7 +13,7 @@ from vtp_export.spec import Preprocessing
 BATCH = 4
 
 
-def calibration_batches(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[np.ndarray], str]:
+def range_batches(name: str, limit: int | None, preprocessing: Preprocessing) -> tuple[list[np.ndarray], str]:
     """Batches of pixels (b, 3, h, w), and the SHA-256 of them all.
 
     Raises:
@@ -24,5 +24,5 @@ def calibration_batches(name: str, limit: int | None, preprocessing: Preprocessi
         batches.append(pixel_values((example.open() for example in batch), preprocessing))
         digest.update(batches[-1].tobytes())
     if not batches:
-        raise SpecError(f"'{name}' holds no calibration images; at least one is needed")
+        raise SpecError(f"'{name}' holds no range images; at least one is needed")
     return batches, digest.hexdigest()

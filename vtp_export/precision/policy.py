@@ -17,7 +17,7 @@ from vtp_export.errors import SpecError
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES, jaccard
-from vtp_export.precision.images import calibration_batches
+from vtp_export.precision.images import range_batches
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
 from vtp_export.progress import Progress, silent
@@ -27,10 +27,10 @@ NAMES: tuple[str, ...] = get_args(PrecisionName)
 ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 
 SAFETY_FACTOR = 4.0
-"""Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""
+"""Range images do not show the worst case: layers stay narrow only up to 65504 / 4."""
 
 GOAL = 0.92
-"""Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
+"""Mean Jaccard of kept sets that int8 aims at on the range images; `validate` asks for 0.90 on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def lower(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Lowered:
-    """Decide, on calibration images where it takes some, and narrow.
+    """Decide, on range images where it takes some, and narrow.
 
     Args:
         graph: in float32, on the CPU; left as it is.
@@ -93,7 +93,7 @@ def lower(
         record = PrecisionRecord(name="bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
-    batches, digest = calibration_batches(spec.images, spec.limit, preprocessing)
+    batches, digest = range_batches(spec.images, spec.limit, preprocessing)
     count = sum(len(batch) for batch in batches)
     ranges = _measured(EagerSession(graph, device).graph, batches, spec.images, progress)
     if spec.name == "fp16":

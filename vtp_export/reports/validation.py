@@ -1,7 +1,7 @@
 """A validation as tables, and as a page with overlays of what the artefact kept."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
@@ -40,20 +40,6 @@ def write_validation(
     Returns:
         Path of the page.
     """
-    pictures = []
-    examples = examples[:MOST_PICTURES]
-    for done, example in enumerate(examples):
-        progress("drawing", done, len(examples))
-        image = example.open()
-        try:
-            kept = artefact.run_padded(pixel_values(image, own.preprocessing))[0]
-        except OutputError:  # there is nothing to draw; the failures name it
-            continue
-        caption = f"{kept.num_kept} tokens"
-        for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
-            caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(image, kept.kept, own.layout, own.preprocessing)
-        pictures.append(Picture(example.name, caption, picture))
     settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
     values: dict[str, object] = {
         "report": {**dataclasses.asdict(result), "passed": result.passed},
@@ -66,7 +52,26 @@ def write_validation(
         "n_tokens": own.layout.candidates.n,
         "model": own.model.id,
     }
-    return write_page(folder, "validation.html.j2", values, pictures)
+    return write_page(
+        folder, "validation.html.j2", values, _pictures(artefact, own, examples[:MOST_PICTURES], progress)
+    )
+
+
+def _pictures(
+    artefact: PrunedArtefact, own: Manifest, examples: Sequence[Example], progress: Progress
+) -> Iterator[Picture]:
+    """What the artefact kept of each image, drawn one after the other."""
+    for done, example in enumerate(examples):
+        progress("drawing", done, len(examples))
+        image = example.open()
+        try:
+            kept = artefact.run_padded(pixel_values(image, own.preprocessing))[0]
+        except OutputError:  # there is nothing to draw; the failures name it
+            continue
+        caption = f"{kept.num_kept} tokens"
+        for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
+            caption += "" if value is None else f", {label} {value:.4g}"
+        yield Picture(example.name, caption, overlay(image, kept.kept, own.layout, own.preprocessing))
 
 
 def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:

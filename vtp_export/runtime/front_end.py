@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
-from vtp_export.runtime.session import Session
+from vtp_export.runtime.session import UNPORTABLE, Session
 from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import Build, Manifest
 
@@ -135,6 +135,10 @@ class PrunedArtefact:
         """Free the runtime's memory."""
         self._session.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise UnavailableError(UNPORTABLE)
+
     def __enter__(self) -> "PrunedArtefact":
         """Itself."""
         return self
@@ -158,7 +162,7 @@ def load(
         folder: the artefact.
         format: one of its formats, or None for the first that this machine can run.
         device: where it runs, "cpu" or "cuda", or None for the format's usual. Never another in its place.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         options: of the format, see `Options` of its backend; values or texts.
 
     Raises:

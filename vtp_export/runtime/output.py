@@ -15,7 +15,7 @@ class Kept:
     """What came out for one view, empty slots cut off.
 
     kept: (m,) int64 candidate positions; -1 for a token that belongs to none, such as CLS.
-    tokens: (m, d) what the language model reads.
+    tokens: (m, d) what the language model reads, float32 or float16, see `Output`.
     erank, attention_entropy: of the view, None where the pruner does not measure it.
     """
 
@@ -39,7 +39,8 @@ class Kept:
 class Output:
     """What came out for a batch; `output[i]` is the result of one view, without empty slots.
 
-    tokens: (b, k, d) float32, in fp16 float16; zeros past `num_kept`.
+    tokens: (b, k, d) float32, or float16 where the manifest's outputs say so: in fp16, if they fit; zeros past
+        `num_kept`.
     kept: (b, k) int64 candidate positions, -1 past `num_kept`.
     num_kept: (b,) int64.
     erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.

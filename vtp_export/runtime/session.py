@@ -1,8 +1,11 @@
 """An opened model, of whatever format: what every backend's, and the eager graph's, sessions have in common."""
 
+import ctypes
+import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -10,6 +13,10 @@ from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.spec import TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
+
+UNPORTABLE = (
+    "an open artefact belongs to one process and cannot be pickled or copied; pass the folder on, and load it there"
+)
 
 
 def refuse_not_finite(results: Mapping[str, Any]) -> None:
@@ -30,8 +37,42 @@ def refuse_not_finite(results: Mapping[str, Any]) -> None:
             raise OutputError(name, np.flatnonzero(~finite).tolist())
 
 
+class _Opened:
+    """The sessions of this process, and whether there ever was one."""
+
+    def __init__(self) -> None:
+        self.ever = False
+        self.alive: weakref.WeakSet[Session] = weakref.WeakSet()
+
+    def add(self, session: "Session") -> None:
+        """One more."""
+        self.ever = True
+        self.alive.add(session)
+
+    def forked(self) -> None:
+        """In a child that was forked: never free what the parent opened, not even when the process ends.
+
+        A runtime joins its threads as it goes, and a fork has none of them: it would wait for ever, or crash.
+        """
+        for session in self.alive:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        libc = ctypes.CDLL(None)
+        if self.ever and hasattr(libc, "on_exit"):
+            # What is registered last is called first: after Python has ended well the buffers of C are written, and the
+            # process is gone before the libraries' own destructors are called.
+            libc.on_exit(libc._exit, None)
+            libc["__cxa_atexit"](libc.fflush, None, None)
+
+
+_opened = _Opened()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_opened.forked)
+
+
 class Session(ABC):
     """A loaded model. Leaving the `with` block frees it. Safe to use from several threads at once.
+
+    It lives in the process that opened it: a child that was forked can neither run nor free it.
 
     Args:
         outputs: what every run returns, in order.
@@ -41,7 +82,8 @@ class Session(ABC):
 
     def __init__(self, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...] = ()) -> None:
         self.outputs, self.device, self.notes = outputs, device, notes
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
+        _opened.add(self)
 
     def run(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """Outputs by name, in order, in memory that the caller owns.
@@ -51,6 +93,7 @@ class Session(ABC):
 
         Raises:
             ValueError: the session is closed.
+            UnavailableError: another process opened it.
             ArtefactError: the model returns other outputs than were promised.
             OutputError: an output is not finite.
         """
@@ -80,7 +123,7 @@ class Session(ABC):
 
         Raises:
             ValueError: the session is closed.
-            UnavailableError: this format, or the version of its runtime, has no such way.
+            UnavailableError: this format, or the version of its runtime, has no such way; or another process opened it.
             OutputError: an output is not finite; of arrays that are far away, those of one number an image are looked
                 at.
         """
@@ -90,10 +133,11 @@ class Session(ABC):
         return results
 
     def close(self) -> None:
-        """Free the runtime's memory; nothing the second time."""
+        """Free the runtime's memory; nothing the second time, nor in another process than the one that opened it."""
         if not self._closed:
             self._closed = True
-            self._close()
+            if self._process == os.getpid():
+                self._close()
 
     def __enter__(self) -> "Session":
         """Itself."""
@@ -102,6 +146,10 @@ class Session(ABC):
     def __exit__(self, *exc: object) -> None:
         """Close."""
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise UnavailableError(UNPORTABLE)
 
     @abstractmethod
     def _run(self, arrays: Arrays) -> dict[str, np.ndarray]:
@@ -141,3 +189,8 @@ class Session(ABC):
     def _refuse_closed(self) -> None:
         if self._closed:
             raise ValueError("this session is closed")
+        if self._process != os.getpid():
+            raise UnavailableError(
+                "this was opened in the process that this one was forked from, and a fork has none of its threads; "
+                "load it here, after the fork, or start processes with multiprocessing's spawn (docs/serving.md)"
+            )
