@@ -16,7 +16,7 @@ from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.images import batched
+from vtp_export.runtime.images import batched, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
@@ -59,9 +59,11 @@ def calibrate(
     prepare(device, threads)
     out, data = Path(out), str(images)
     refuse_unwritable_file(out)
-    benchmark = benchmark_of(data).calibration()
+    benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")
     loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
+    for sentence in loaded.notes:
+        note(sentence)
     session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
