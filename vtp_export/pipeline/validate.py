@@ -85,11 +85,11 @@ def validate(
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
+    if report is not None:
+        refuse_unwritable(Path(report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
     manifest = artefact.manifest
-    if report is not None:
-        refuse_unwritable(Path(report))
     chosen = options_of(formats or manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
