@@ -272,6 +272,15 @@ def test_an_input_that_is_not_what_was_promised_is_refused(built, brief):
         opened(built, other)
 
 
+def test_batches_that_a_file_does_not_take_are_refused(built, brief):
+    if built[0] in ("onnx", "torchscript"):
+        pytest.skip("it takes any batch")
+    more = dataclasses.replace(brief, batch=BatchRange(1, 1, 10 * LARGEST))
+    expected = f"takes batches of 1 to {LARGEST}, and the manifest promises 1 to {10 * LARGEST}; export again"
+    with pytest.raises(ArtefactError, match=expected):
+        opened(built, more)
+
+
 def test_the_example_inputs_are_not_stored(built, brief):
     _, folder, build = built
     written = b"".join((folder / name).read_bytes() for name in build.files)

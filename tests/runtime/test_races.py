@@ -14,6 +14,9 @@ import pytest
 
 from tests.runtime.test_artefact import IMPORTABLE, fill, left_beside
 from vtp_export.errors import ArtefactError
+from vtp_export.pipeline.calibrate import calibrate
+from vtp_export.pipeline.compare import compare
+from vtp_export.pipeline.run import run
 from vtp_export.pipeline.validate import validate
 from vtp_export.runtime import changing, replacing, writing
 from vtp_export.runtime.artefact import open_artefact, steadily
@@ -231,14 +234,25 @@ def test_validation_of_a_read_only_artefact_shows_its_result(artefact, tmp_path,
     assert result.as_dict()["notes"] == result.notes
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_the_work(artefact, tmp_path):
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda target, listen: validate("no artefact", report=target, progress=listen),
+        lambda target, listen: compare("no model", 8, report=target, progress=listen),
+        lambda target, listen: calibrate("no model", "photos", target, progress=listen),
+        lambda target, listen: run("no artefact", ["a.png"], out=target, progress=listen),
+        lambda target, listen: run("no artefact", ["a.png"], overlays=target, progress=listen),
+    ],
+    ids=["validate", "compare", "calibrate", "run", "overlays"],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(work, tmp_path):
     (tmp_path / "file").touch()
 
     def listen(text, done=0, total=0):
         pytest.fail(f"work was begun: {text}")
 
-    with pytest.raises(ArtefactError, match=r"cannot write .*file/report': Not a directory"):
-        validate(artefact, report=tmp_path / "file" / "report", progress=listen)
+    with pytest.raises(ArtefactError, match=r"cannot write .*file/target': Not a directory"):
+        work(tmp_path / "file" / "target", listen)
 
 
 # Folders that cannot be renamed
