@@ -45,7 +45,7 @@ def calibrate(
         model: folder, hub id or embedded name.
         images: a folder, or a benchmark, whose calibration split is read.
         out: the record to write (JSON).
-        limit: number of images, or None for all.
+        limit: number of images, spread over all that there are, or None for all.
         revision: commit, branch or tag on the hub.
         resume: go on where an earlier run was interrupted.
         device: where torch runs the model: "cpu" or "cuda".
@@ -88,9 +88,10 @@ def _measure(
     progress: Progress,
 ) -> None:
     known = {measured.name for measured in journal.done}
-    fresh = (example for example in benchmark.examples(limit) if example.name not in known)
+    examples, _ = benchmark.spread(limit)
+    fresh = [example for example in examples if example.name not in known]
     for batch in batched(fresh, BATCH):
-        progress("measuring", len(journal.done), limit or 0)
+        progress("measuring", len(journal.done), len(examples))
         pixels = pixel_values((example.open() for example in batch), preprocessing)
         with naming([example.name for example in batch]):
             numbers = complexities(session, pixels)
