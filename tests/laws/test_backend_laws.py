@@ -75,8 +75,8 @@ def built(request, graph, brief, tmp_path_factory):
         source, folder = graph, tmp_path_factory.mktemp(fmt)
         if backend(fmt).source != "graph":
             place, between = tmp_path_factory.mktemp(f"source of {fmt}"), backend(backend(fmt).source)
-            given = graph if backend(fmt).loops else graph.unrolled()
-            source = place / between.build(given, brief, place, silent).main
+            given = dataclasses.replace(brief, loops=backend(fmt).loops)
+            source = place / between.build(graph, given, place, silent).main
         wanted = dataclasses.replace(brief, options=backend(fmt).BuildOptions())
         yield fmt, folder, backend(fmt).build(source, wanted, folder, silent)
 

@@ -3,6 +3,7 @@
 Standard operators of opset 20 and IR 10 only, no fused operators of one vendor: the runtimes fuse when they load.
 """
 
+import dataclasses
 import importlib.util
 import math
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ class Backend(base.Backend):
         from vtp_export.backends._simplified import simplify
         from vtp_export.backends._translations import translations
 
-        program = exported_program(source, brief)
+        program = exported_program(source, dataclasses.replace(brief, loops=True))  # unrolled later, in less time
         names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
         try:
             with torch_warnings_contained():
@@ -87,7 +88,7 @@ class Backend(base.Backend):
             raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
         assert onnx_program is not None
         model = onnx_program.model
-        simplify(model)
+        simplify(model, brief.loops)
         model.ir_version = IR_VERSION
         model.metadata_props[base.IDENTITY] = brief.identity
         external = sum(tensor.nbytes for tensor in source.state_dict().values()) > EXTERNAL_ABOVE
