@@ -18,7 +18,7 @@ from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.compare import compare
 from vtp_export.pipeline.run import run
 from vtp_export.pipeline.validate import validate
-from vtp_export.runtime import changing, replacing, writing
+from vtp_export.runtime import changing, locks, replacing, writing
 from vtp_export.runtime.artefact import open_artefact, steadily
 from vtp_export.runtime.changing import add_build, record_validation
 from vtp_export.runtime.front_end import load
@@ -60,23 +60,25 @@ def test_who_replaces_waits_for_who_writes(made):
 
 
 def test_who_waited_for_the_lock_of_a_folder_that_was_replaced_takes_that_of_the_new_one(made):
-    order = []
+    entered = threading.Event()
 
     def write():
         with replacing.locked(made.folder):
-            order.append((made.folder / "model.onnx.data").read_bytes())
+            entered.set()
 
+    other = threading.Thread(target=write)
+    old = locks.hold(made.folder)
+    other.start()
+    time.sleep(0.2)
+    new = made.folder.with_name("new")
+    shutil.copytree(made.folder, new)
+    made.folder.rename(made.folder.with_name("old"))
+    new.rename(made.folder)
     with replacing.locked(made.folder):
-        other = threading.Thread(target=write)
-        other.start()
-        time.sleep(0.2)
-        new = made.folder.with_name("new")
-        shutil.copytree(made.folder, new)
-        (new / "model.onnx.data").write_bytes(b"new")
-        made.folder.rename(made.folder.with_name("old"))
-        new.rename(made.folder)
+        os.close(old)
+        assert not entered.wait(0.5)
     other.join()
-    assert order == [b"new"]
+    assert entered.is_set()
 
 
 def other_promise(folder):
@@ -108,9 +110,10 @@ def test_a_build_is_not_added_to_another_artefact(made, when):
         if when == "before":
             other_promise(made.folder)
         (place / "model.plan").write_bytes(b"plan")
+        built = Build("tensorrt", "model.plan", changing.record_files(place, [Path("model.plan")]))
         if when == "after":
             other_promise(made.folder)
-        return Build("tensorrt", "model.plan", changing.record_files(place, [Path("model.plan")]))
+        return built
 
     with pytest.raises(ArtefactError, match="was replaced meanwhile; start again"):
         add_build(made, make, *made.builds("onnx"))
