@@ -98,7 +98,7 @@ def calls_of(by_erank: PrunedFrontend, by_entropy: PrunedFrontend, pixels: Tenso
         SOLVER: partial(torch.linalg.eigvalsh, gram),
         "attention entropy": partial(attention_entropy, saliency),
         "distances of all pairs": partial(cosine_distance, features),
-        f"walk of {K} rounds": partial(greedy_walk, rank, near, None, K, False),
+        f"walk of {K} rounds": partial(greedy_walk, rank, near, None, K),
     }
 
 
