@@ -7,7 +7,7 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.complexity import SIGNALS, complexities
@@ -20,7 +20,7 @@ from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
-from vtp_export.runtime.writing import write_atomically
+from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
 from vtp_export.spec import CalibrationRecord, Preprocessing
 
 BATCH = 4
@@ -58,11 +58,10 @@ def calibrate(
     """
     prepare(device, threads)
     out, data = Path(out), str(images)
+    refuse_unwritable_file(out)
     benchmark = benchmark_of(data).calibration()
     progress(f"loading the front end of {model}")
     loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
-    if out.is_dir():
-        raise ArtefactError(f"'{out}' is a folder; name the file to write")
     session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)

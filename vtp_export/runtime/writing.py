@@ -92,6 +92,18 @@ def refuse_unwritable(path: Path) -> None:
         raise ArtefactError(sentence(error, path)) from error
 
 
+def refuse_unwritable_file(path: Path) -> None:
+    """See before the work, and leaving nothing behind, whether a file can be written, its folder made if absent.
+
+    Raises:
+        ArtefactError: it cannot.
+    """
+    try:
+        refuse_unwritable(_target(path, follow=True).parent)
+    except OSError as error:
+        raise ArtefactError(sentence(error, path)) from error
+
+
 def sync(path: Path) -> None:
     """Bring a file or a folder to the disk, as far as it may be read."""
     try:
