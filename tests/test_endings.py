@@ -74,7 +74,13 @@ inspect.inspect = write
 """
 
 
-@pytest.mark.parametrize("before", [WHILE_IMPORTING, WHILE_WRITING])
+IN_TEXT = """
+from vtp_export.pipeline import inspect
+inspect.inspect = lambda folder: exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)')
+"""
+
+
+@pytest.mark.parametrize("before", [WHILE_IMPORTING, WHILE_WRITING, IN_TEXT])
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_an_interruption_is_told_and_leaves_nothing(tmp_path, before, more):
     code, out, err = program("vtp", "inspect", tmp_path, *more, before=f"exec({before!r})")

@@ -31,6 +31,7 @@ def main() -> None:
     finally:
         if told:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; libraries take a while to go
+        exec("")  # Python ends by the signal itself if an interruption came through an exec() that was the last one
 
 
 def _take_places() -> None:

@@ -16,7 +16,7 @@ from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.images import batched
+from vtp_export.runtime.images import batched, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
@@ -45,7 +45,7 @@ def calibrate(
         model: folder, hub id or embedded name.
         images: a folder, or a benchmark, whose calibration split is read.
         out: the record to write (JSON).
-        limit: number of images, or None for all.
+        limit: number of images, spread over all that there are, or None for all.
         revision: commit, branch or tag on the hub.
         resume: go on where an earlier run was interrupted.
         device: where torch runs the model: "cpu" or "cuda".
@@ -59,9 +59,11 @@ def calibrate(
     prepare(device, threads)
     out, data = Path(out), str(images)
     refuse_unwritable_file(out)
-    benchmark = benchmark_of(data).calibration()
+    benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")
     loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
+    for sentence in loaded.notes:
+        note(sentence)
     session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
@@ -86,9 +88,10 @@ def _measure(
     progress: Progress,
 ) -> None:
     known = {measured.name for measured in journal.done}
-    fresh = (example for example in benchmark.examples(limit) if example.name not in known)
+    examples, _ = benchmark.spread(limit)
+    fresh = [example for example in examples if example.name not in known]
     for batch in batched(fresh, BATCH):
-        progress("measuring", len(journal.done), limit or 0)
+        progress("measuring", len(journal.done), len(examples))
         pixels = pixel_values((example.open() for example in batch), preprocessing)
         with naming([example.name for example in batch]):
             numbers = complexities(session, pixels)
