@@ -1,5 +1,6 @@
 """Nothing is read that is not needed, and what is wrong with a checkpoint is said in one sentence."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model, needs_of
 from vtp_export.models._checkpoint import folder_checkpoint
-from vtp_export.models._weights import INDEX, SINGLE, digest, size_in_bytes
+from vtp_export.models._weights import INDEX, SINGLE, Weights, digest, size_in_bytes
 
 TOWER, PROJECTOR, LANGUAGE = (f"model-0000{part}-of-00003.safetensors" for part in (1, 2, 3))
 
@@ -358,6 +359,17 @@ def test_a_digest_is_of_names_dtypes_shapes_and_bytes():
     ]
     assert len({digest(tensors) for tensors in [base, *others]}) == len(others) + 1
     assert size_in_bytes(base.values()) == 6 * 4 + 2 * 2
+
+
+@pytest.mark.parametrize("where", ["pathlib.Path.is_file", "pathlib.Path.open", "safetensors.safe_open"])
+def test_what_may_not_be_read_is_said_so(llava_copy, monkeypatch, where):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    checkpoint = folder_checkpoint(llava_copy)
+    monkeypatch.setattr(where, refuse)
+    with pytest.raises(ModelError, match=r"cannot be read: Permission denied$"):
+        checkpoint.config and Weights(checkpoint).shape("multi_modal_projector.linear_1.bias")
 
 
 def test_a_models_digest_is_of_what_was_read(single_llava, split_llava, llava_copy):

@@ -152,6 +152,12 @@ def test_weights_that_float32_cannot_hold_are_refused(folder):
         load_model(str(folder))
 
 
+def test_an_empty_weight_is_refused_by_its_shape(folder):
+    edit(folder / SINGLE, lambda tensors: tensors.update({f"{FIRST}.bias": torch.ones(0)}))
+    with pytest.raises(ModelError, match=r"tensor projector\.linear_1\.bias .* has shape \[0\], but its config"):
+        load_model(str(folder))
+
+
 def test_only_what_is_read_must_be_finite(folder):
     name = "vision_tower.encoder.layers.3.self_attn.k_proj.bias"  # of the layer that only PruMerge reads
     edit(folder / SINGLE, lambda tensors: tensors[name].fill_(float("nan")))

@@ -120,6 +120,9 @@ def folder_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
 
     def fetch(name: str) -> Path | None:
         path = folder / name
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError as error:
+            raise ModelError(f"{shown(name)} of '{folder}' cannot be read: {error.strerror or error}") from error
 
     return Checkpoint(id=name or str(folder), revision=None, fetch=fetch, folder=folder)

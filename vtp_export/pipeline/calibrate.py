@@ -16,7 +16,7 @@ from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.images import batched
+from vtp_export.runtime.images import batched, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
@@ -58,9 +58,11 @@ def calibrate(
     """
     prepare(device, threads)
     out, data = Path(out), str(images)
-    benchmark = benchmark_of(data).calibration()
+    benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")
     loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
+    for sentence in loaded.notes:
+        note(sentence)
     if out.is_dir():
         raise ArtefactError(f"'{out}' is a folder; name the file to write")
     session = EagerSession(assemble(loaded, "none", {}).graph, device)

@@ -24,6 +24,7 @@ from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
+from vtp_export.runtime.images import note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 
@@ -131,8 +132,10 @@ def _contenders(
     contenders = []
     device = next(model.module.parameters()).device.type
     for label, pruner, settings in wanted:
-        record, _ = calibration_for(model, calibration, pruner, settings)
+        record, remarks = calibration_for(model, calibration, pruner, settings)
         assembly = assemble(model, pruner, settings, record)
+        for sentence in (*remarks, *assembly.notes):
+            note(sentence)
         session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots
         contenders.append(_Contender(name=label, budget=budget, session=session))
