@@ -55,8 +55,8 @@ def needs(config):
 class Pruner(base.Pruner):
     """Far from the middle."""
 
-    def __init__(self, config, candidates, loop=True):
-        super().__init__(config, candidates, loop)
+    def __init__(self, config, candidates):
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
         rows, columns = base.grid_of(candidates, "corners")
         down, across = torch.arange(rows) * 2 - rows + 1, torch.arange(columns) * 2 - columns + 1

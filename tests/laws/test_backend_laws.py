@@ -75,8 +75,8 @@ def built(request, graph, brief, tmp_path_factory):
         source, folder = graph, tmp_path_factory.mktemp(fmt)
         if backend(fmt).source != "graph":
             place, between = tmp_path_factory.mktemp(f"source of {fmt}"), backend(backend(fmt).source)
-            given = graph if backend(fmt).loops else graph.unrolled()
-            source = place / between.build(given, brief, place, silent).main
+            given = dataclasses.replace(brief, loops=backend(fmt).loops)
+            source = place / between.build(graph, given, place, silent).main
         wanted = dataclasses.replace(brief, options=backend(fmt).BuildOptions())
         yield fmt, folder, backend(fmt).build(source, wanted, folder, silent)
 
@@ -270,6 +270,15 @@ def test_an_input_that_is_not_what_was_promised_is_refused(built, brief):
         ArtefactError, match=r"'pixel_values' as float32 .*42, 42\], and the manifest promises float32 "
     ):
         opened(built, other)
+
+
+def test_batches_that_a_file_does_not_take_are_refused(built, brief):
+    if built[0] in ("onnx", "torchscript"):
+        pytest.skip("it takes any batch")
+    more = dataclasses.replace(brief, batch=BatchRange(1, 1, 10 * LARGEST))
+    expected = f"takes batches of 1 to {LARGEST}, and the manifest promises 1 to {10 * LARGEST}; export again"
+    with pytest.raises(ArtefactError, match=expected):
+        opened(built, more)
 
 
 def test_the_example_inputs_are_not_stored(built, brief):

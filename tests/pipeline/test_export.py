@@ -46,8 +46,10 @@ def test_onnx_carries_the_identity(artefact):
     import onnx
 
     manifest = manifest_from_json((artefact / "manifest.json").read_text())
-    carried = {p.key: p.value for p in onnx.load(artefact / "model.onnx").metadata_props}
+    model = onnx.load(artefact / "model.onnx")
+    carried = {p.key: p.value for p in model.metadata_props}
     assert carried["vtp_export.manifest"] == manifest.identity()
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)  # no paths of this machine
 
 
 def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(small_llava, tmp_path):

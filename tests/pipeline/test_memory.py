@@ -10,7 +10,7 @@ from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.run import run
 from vtp_export.pipeline.validate import validate
-from vtp_export.precision.images import range_batches
+from vtp_export.precision.images import range_images
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.preprocess import clip_preprocessing
 
@@ -61,7 +61,7 @@ def calls(artefact, small_llava, photos, out):
     yield lambda: run(artefact, [photos], out=out / "r.npz", overlays=out / "o")
     yield lambda: validate(artefact, formats=["onnx"], benchmark=photos, report=out / "report")
     yield lambda: calibrate(small_llava, photos, out / "record.json")
-    yield lambda: list(range_batches(str(photos), None, clip_preprocessing(42))[0])
+    yield lambda: list(range_images(str(photos), None, clip_preprocessing(42)).batches)
 
 
 def test_no_command_holds_a_batch_of_photos(artefact, small_llava, photos, tmp_path, alive):

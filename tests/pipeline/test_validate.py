@@ -169,6 +169,29 @@ def test_a_fault_of_a_file_fails_by_name(made, monkeypatch, fault):
     assert any(row in failure and words in failure for failure in result.failures), result.failures
 
 
+FILLED = {"kept": (0, "'kept' is 0 in slot"), "tokens": (1, "'tokens' is not zero in slot")}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_what_is_in_empty_slots_is_judged(small_llava, tmp_path, monkeypatch, name):
+    settings = {"keep": 8, "count": "adaptive", "average": 20}
+    export(small_llava, tmp_path / "out", settings=settings, formats=("torchscript",), batch=1)
+    assert validate(tmp_path / "out", benchmark="shapes", limit=2).passed
+    value, words = FILLED[name]
+    true = TorchSession._run
+
+    def run(self, arrays):
+        results = true(self, arrays)
+        if not isinstance(self, EagerSession):
+            results[name][0, int(results["num_kept"][0]) :] = value
+        return results
+
+    monkeypatch.setattr(TorchSession, "_run", run)
+    result = validate(tmp_path / "out", benchmark="shapes", limit=2)
+    assert [failure.startswith("torchscript against graph: scene-") for failure in result.failures] == [True, True]
+    assert all(words in failure and "past num_kept" in failure for failure in result.failures)
+
+
 # --- said, though nothing fails ------------------------------------------------------------------------------------
 
 

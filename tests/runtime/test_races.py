@@ -14,8 +14,11 @@ import pytest
 
 from tests.runtime.test_artefact import IMPORTABLE, fill, left_beside
 from vtp_export.errors import ArtefactError
+from vtp_export.pipeline.calibrate import calibrate
+from vtp_export.pipeline.compare import compare
+from vtp_export.pipeline.run import run
 from vtp_export.pipeline.validate import validate
-from vtp_export.runtime import changing, replacing, writing
+from vtp_export.runtime import changing, locks, replacing, writing
 from vtp_export.runtime.artefact import open_artefact, steadily
 from vtp_export.runtime.changing import add_build, record_validation
 from vtp_export.runtime.front_end import load
@@ -57,23 +60,25 @@ def test_who_replaces_waits_for_who_writes(made):
 
 
 def test_who_waited_for_the_lock_of_a_folder_that_was_replaced_takes_that_of_the_new_one(made):
-    order = []
+    entered = threading.Event()
 
     def write():
         with replacing.locked(made.folder):
-            order.append((made.folder / "model.onnx.data").read_bytes())
+            entered.set()
 
+    other = threading.Thread(target=write)
+    old = locks.hold(made.folder)
+    other.start()
+    time.sleep(0.2)
+    new = made.folder.with_name("new")
+    shutil.copytree(made.folder, new)
+    made.folder.rename(made.folder.with_name("old"))
+    new.rename(made.folder)
     with replacing.locked(made.folder):
-        other = threading.Thread(target=write)
-        other.start()
-        time.sleep(0.2)
-        new = made.folder.with_name("new")
-        shutil.copytree(made.folder, new)
-        (new / "model.onnx.data").write_bytes(b"new")
-        made.folder.rename(made.folder.with_name("old"))
-        new.rename(made.folder)
+        os.close(old)
+        assert not entered.wait(0.5)
     other.join()
-    assert order == [b"new"]
+    assert entered.is_set()
 
 
 def other_promise(folder):
@@ -105,9 +110,10 @@ def test_a_build_is_not_added_to_another_artefact(made, when):
         if when == "before":
             other_promise(made.folder)
         (place / "model.plan").write_bytes(b"plan")
+        built = Build("tensorrt", "model.plan", changing.record_files(place, [Path("model.plan")]))
         if when == "after":
             other_promise(made.folder)
-        return Build("tensorrt", "model.plan", changing.record_files(place, [Path("model.plan")]))
+        return built
 
     with pytest.raises(ArtefactError, match="was replaced meanwhile; start again"):
         add_build(made, make, *made.builds("onnx"))
@@ -231,14 +237,25 @@ def test_validation_of_a_read_only_artefact_shows_its_result(artefact, tmp_path,
     assert result.as_dict()["notes"] == result.notes
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_the_work(artefact, tmp_path):
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda target, listen: validate("no artefact", report=target, progress=listen),
+        lambda target, listen: compare("no model", 8, report=target, progress=listen),
+        lambda target, listen: calibrate("no model", "photos", target, progress=listen),
+        lambda target, listen: run("no artefact", ["a.png"], out=target, progress=listen),
+        lambda target, listen: run("no artefact", ["a.png"], overlays=target, progress=listen),
+    ],
+    ids=["validate", "compare", "calibrate", "run", "overlays"],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(work, tmp_path):
     (tmp_path / "file").touch()
 
     def listen(text, done=0, total=0):
         pytest.fail(f"work was begun: {text}")
 
-    with pytest.raises(ArtefactError, match=r"cannot write .*file/report': Not a directory"):
-        validate(artefact, report=tmp_path / "file" / "report", progress=listen)
+    with pytest.raises(ArtefactError, match=r"cannot write .*file/target': Not a directory"):
+        work(tmp_path / "file" / "target", listen)
 
 
 # Folders that cannot be renamed

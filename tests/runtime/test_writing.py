@@ -6,7 +6,7 @@ import pytest
 
 from vtp_export.errors import ArtefactError
 from vtp_export.runtime import locks
-from vtp_export.runtime.writing import atomically, refuse_unwritable, write_atomically
+from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, write_atomically
 
 
 def test_the_new_bytes_take_the_place_of_the_old(tmp_path):
@@ -89,6 +89,12 @@ def test_a_place_is_tried_before_the_work_and_nothing_is_left(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "report"):
         with pytest.raises(ArtefactError, match=f"cannot write '{place}': Not a directory"):
             refuse_unwritable(place)
+    refuse_unwritable_file(tmp_path / "file")
+    refuse_unwritable_file(tmp_path / "deep" / "file")
+    os.mkfifo(tmp_path / "pipe")
+    for place, words in (("pipe", "it is a pipe or a device"), ("file/file", "Not a directory")):
+        with pytest.raises(ArtefactError, match=f"cannot write '{tmp_path / place}': {words}"):
+            refuse_unwritable_file(tmp_path / place)
 
 
 def test_free_space_is_spoken_of_only_where_it_lacks(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from onnxscript.optimizer import fold_constants
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
+from vtp_export.backends._unrolled import unroll
+
 RULES = (
     rules.materialize_reshape_shape_rule,
     rules.reshape_reshape_rule,
@@ -20,10 +22,26 @@ RULES = (
 )
 """What shapes with a batch in them, and decomposed products, leave behind."""
 
+LIFT = (
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+    passes.LiftSubgraphInitializersToMainGraphPass(),
+)
 
-def simplify(model: ir.Model) -> None:
-    """Fold constants, drop what is not used, and say once what is said twice; constants become initializers."""
+
+def simplify(model: ir.Model, loops: bool) -> None:
+    """Fold constants, drop what is not used, and say once what is said twice; constants become initializers.
+
+    Args:
+        model: as the exporter gives it.
+        loops: whether it may have the loop operator; otherwise rounds are written out.
+    """
     passes.InlinePass()(model)
+    if not loops:
+        fold_constants(model, onnx_shape_inference=True)
+        passes.RemoveUnusedNodesPass()(model)
+        for lift in LIFT:
+            lift(model)
+        unroll(model)
     for last in (False, True):  # a shape that has become a constant lets more be folded
         fold_constants(model, onnx_shape_inference=True)
         if not last:
@@ -31,11 +49,11 @@ def simplify(model: ir.Model) -> None:
         passes.RemoveUnusedNodesPass()(model)
     for step in (
         passes.RemoveUnusedOpsetsPass(),
-        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        passes.LiftSubgraphInitializersToMainGraphPass(),
+        *LIFT,
         passes.DeduplicateInitializersPass(),
         passes.CommonSubexpressionEliminationPass(),
         passes.OutputFixPass(),
         passes.NameFixPass(),
+        passes.ClearMetadataAndDocStringPass(),  # traces of calls, with paths of the machine that exports
     ):
         step(model)

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from vtp_export.errors import ImageError, UnavailableError
 from vtp_export.runtime.brief import Brief
-from vtp_export.runtime.session import Arrays, Session
+from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -67,6 +67,16 @@ def ensure_room(graph: "nn.Module", folder: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, needed + needed // 50 + 8 * 2**20)
 
 
+def narrow_weights(tensors: "Iterable[Tensor]") -> dict[str, int]:
+    """See `Session.narrow_weights`."""
+    counts: dict[str, int] = {}
+    for tensor in tensors:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if tensor.dim() > 1 and dtype in NARROW:
+            counts[dtype] = counts.get(dtype, 0) + tensor.numel()
+    return counts
+
+
 class TorchSession(Session):
     """Run a callable of tensors on a device as a session.
 
@@ -83,6 +93,11 @@ class TorchSession(Session):
         super().__init__(outputs, device)
         self._call: Callable[..., Any] | None = call
         self._threads = threads
+
+    def narrow_weights(self) -> dict[str, int] | None:
+        """Those of the module's parameters and buffers."""
+        state: Callable[[], Mapping[str, Any]] | None = getattr(self._call, "state_dict", None)
+        return None if state is None else narrow_weights(state().values())
 
     def _close(self) -> None:
         self._call = None

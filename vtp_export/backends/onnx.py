@@ -3,7 +3,9 @@
 Standard operators of opset 20 and IR 10 only, no fused operators of one vendor: the runtimes fuse when they load.
 """
 
+import dataclasses
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
 from vtp_export.runtime.providers import check, providers, why_unavailable
-from vtp_export.runtime.session import Arrays, Session
+from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
 
@@ -68,7 +70,7 @@ class Backend(base.Backend):
         from vtp_export.backends._simplified import simplify
         from vtp_export.backends._translations import translations
 
-        program = exported_program(source, brief)
+        program = exported_program(source, dataclasses.replace(brief, loops=True))  # unrolled later, in less time
         names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
         try:
             with torch_warnings_contained():
@@ -86,7 +88,7 @@ class Backend(base.Backend):
             raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
         assert onnx_program is not None
         model = onnx_program.model
-        simplify(model)
+        simplify(model, brief.loops)
         model.ir_version = IR_VERSION
         model.metadata_props[base.IDENTITY] = brief.identity
         external = sum(tensor.nbytes for tensor in source.state_dict().values()) > EXTERNAL_ABOVE
@@ -124,7 +126,7 @@ class Backend(base.Backend):
         base.refuse_other_tensors(
             [_spec(node) for node in (*session.get_inputs(), *session.get_outputs())], brief, build
         )
-        return OnnxSession(session, brief.outputs, device, check(session, provider))
+        return OnnxSession(session, path, brief.outputs, device, check(session, provider))
 
 
 def _spec(node: Any) -> TensorSpec:
@@ -135,11 +137,32 @@ def _spec(node: Any) -> TensorSpec:
 
 
 class OnnxSession(Session):
-    """An ONNX Runtime session."""
+    """An ONNX Runtime session.
 
-    def __init__(self, session: Any, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...]) -> None:
+    Args:
+        session: of the library.
+        path: of the file.
+        outputs, device, notes: see `Session`.
+    """
+
+    def __init__(
+        self, session: Any, path: Path, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...]
+    ) -> None:
         super().__init__(outputs, device, notes)
-        self._session = session
+        self._session, self._path = session, path
+
+    def narrow_weights(self) -> dict[str, int] | None:
+        """Those of the file's initializers, where the onnx library can read them."""
+        if importlib.util.find_spec("onnx") is None:
+            return None
+        import onnx
+
+        counts: dict[str, int] = {}
+        for tensor in onnx.load(self._path, load_external_data=False).graph.initializer:
+            dtype = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            if len(tensor.dims) > 1 and dtype in NARROW:
+                counts[dtype] = counts.get(dtype, 0) + math.prod(tensor.dims)
+        return counts
 
     def _close(self) -> None:
         self._session = None

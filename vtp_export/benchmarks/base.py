@@ -77,6 +77,16 @@ class Benchmark(Protocol):
         """The pictures to calibrate on: others than those that are tested on, where the data set is split."""
         return self
 
+    def spread(self, count: int | None) -> tuple[list[Example], int]:
+        """Pictures from everywhere in the data set, whose first ones may be of one kind, and how many it holds.
+
+        Args:
+            count: how many, at least 1; None, or more than there are, for all.
+        """
+        every = list(self.examples(None))
+        some = min(count or len(every), len(every))
+        return [every[(2 * i + 1) * len(every) // (2 * some)] for i in range(some)], len(every)
+
     def is_right(self, answered: Answered) -> bool:
         """Whether an answer is right. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")

@@ -62,6 +62,11 @@ class Benchmark(base.Benchmark):
         """The split that is neither trained nor tested on."""
         return Benchmark("calibration")
 
+    def spread(self, count: int | None) -> tuple[list[base.Example], int]:
+        """See `base.Benchmark`; scenes are drawn one as likely as another, and as many as are asked for."""
+        drawn = list(self.examples(count))
+        return drawn, len(drawn)
+
     def is_right(self, answered: base.Answered) -> bool:
         """Whether an answer is right."""
         return is_right(answered)

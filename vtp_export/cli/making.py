@@ -55,6 +55,9 @@ def export(
             help="fp16 and int8: images that show how large numbers get. A folder, or a benchmark's calibration split.",
         ),
     ] = "photos",
+    range_count: Annotated[
+        int, typer.Option(metavar="N", min=1, help="fp16 and int8: how many of these images, spread over all of them.")
+    ] = 16,
     activations: Annotated[
         Activations | None,
         typer.Option(
@@ -95,7 +98,11 @@ def export(
         formats=formats or ("onnx",),
         batch=_batch(batch),
         precision=Precision(
-            name=precision, activations=activations, images=range_images, float32_blocks=float32_blocks
+            name=precision,
+            activations=activations,
+            images=range_images,
+            limit=range_count,
+            float32_blocks=float32_blocks,
         ),
         calibration=calibration,
         loop_free=loop_free,

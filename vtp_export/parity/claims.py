@@ -6,11 +6,13 @@ comparisons; what only says where a thing came from is told in `docs/artefact.md
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
+from torch import nn
 
 from vtp_export import rooms
+from vtp_export.backends._torch import narrow_weights
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import Assembly, calibration_for
 from vtp_export.graphs.pruned import PrunedFrontend
@@ -60,6 +62,21 @@ def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, lay
         outputs=returned.outputs,
         preprocessing=model.preprocessing,
         precision=precision,
+    )
+
+
+def false_precision(graph: nn.Module, held: Mapping[str, dict[str, int] | None]) -> tuple[str, ...]:
+    """A sentence for every format whose weights are not in the precision that the manifest tells.
+
+    Args:
+        graph: in that precision.
+        held: how many weights each format holds in which narrow dtype; None of one that does not tell.
+    """
+    planned = narrow_weights(graph.state_dict().values())
+    return tuple(
+        f"precision: {fmt} holds {_counted(counts)}, and by the manifest it would hold {_counted(planned)}"
+        for fmt, counts in held.items()
+        if counts is not None and counts != planned
     )
 
 
@@ -119,6 +136,11 @@ def _leaves(manifest: Manifest) -> Iterator[tuple[str, object]]:
             yield path, value
 
     return walk("", {key: value for key, value in json.loads(to_json(manifest)).items() if key != SEAL})
+
+
+def _counted(weights: Mapping[str, int]) -> str:
+    parts = [f"{count} weights in {dtype}" for dtype, count in sorted(weights.items())]
+    return " and ".join(parts) or "all weights in float32"
 
 
 def _text(value: object) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from vtp_export.errors import OutputError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.judge import Case, judge_of
@@ -74,6 +75,11 @@ class Trial:
         self._formats: dict[str, Tally] = {}
         self._batches: dict[str, Tally] = {}
         self._asked, self._decides = 0, False
+
+    @property
+    def graph(self) -> PrunedFrontend:
+        """The graph in the artefact's precision."""
+        return (self._twin or self._eager).graph
 
     def _against_graph(self, name: str) -> Tally:
         return self._formats.setdefault(name, Tally(name=name + self._name, noise=self._noise, gates=self._gates))

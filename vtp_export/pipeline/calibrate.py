@@ -7,7 +7,7 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.complexity import SIGNALS, complexities
@@ -20,7 +20,7 @@ from vtp_export.runtime.images import batched, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
-from vtp_export.runtime.writing import write_atomically
+from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
 from vtp_export.spec import CalibrationRecord, Preprocessing
 
 BATCH = 4
@@ -45,7 +45,7 @@ def calibrate(
         model: folder, hub id or embedded name.
         images: a folder, or a benchmark, whose calibration split is read.
         out: the record to write (JSON).
-        limit: number of images, or None for all.
+        limit: number of images, spread over all that there are, or None for all.
         revision: commit, branch or tag on the hub.
         resume: go on where an earlier run was interrupted.
         device: where torch runs the model: "cpu" or "cuda".
@@ -58,13 +58,12 @@ def calibrate(
     """
     prepare(device, threads)
     out, data = Path(out), str(images)
+    refuse_unwritable_file(out)
     benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")
     loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
     for sentence in loaded.notes:
         note(sentence)
-    if out.is_dir():
-        raise ArtefactError(f"'{out}' is a folder; name the file to write")
     session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
@@ -89,9 +88,10 @@ def _measure(
     progress: Progress,
 ) -> None:
     known = {measured.name for measured in journal.done}
-    fresh = (example for example in benchmark.examples(limit) if example.name not in known)
+    examples, _ = benchmark.spread(limit)
+    fresh = [example for example in examples if example.name not in known]
     for batch in batched(fresh, BATCH):
-        progress("measuring", len(journal.done), limit or 0)
+        progress("measuring", len(journal.done), len(examples))
         pixels = pixel_values((example.open() for example in batch), preprocessing)
         with naming([example.name for example in batch]):
             numbers = complexities(session, pixels)

@@ -27,6 +27,7 @@ from vtp_export.reports.comparison import CompareReport, Row, write_comparison
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.writing import refuse_unwritable
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
@@ -88,6 +89,8 @@ def compare(
     keeps = (keep,) if isinstance(keep, int) else tuple(keep)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
+    if report is not None:
+        refuse_unwritable(Path(report))
     prepare(device, threads)
     data = benchmark_of(benchmark)
     examples = list(data.examples(limit))

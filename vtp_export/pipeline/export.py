@@ -92,8 +92,8 @@ def export(
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            graph = narrow.graph if backend.loops and not loop_free else narrow.graph.unrolled()
-            builds.append(_built(backend, graph, brief_of(manifest, building[name]), folder, progress))
+            brief = brief_of(manifest, building[name], loops=backend.loops and not loop_free)
+            builds.append(_built(backend, narrow.graph, brief, folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)

@@ -18,7 +18,7 @@ from vtp_export.runtime.images import as_images, batched
 from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.rows import Rows
-from vtp_export.runtime.writing import atomically, sentence
+from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, sentence
 
 
 def run(
@@ -54,6 +54,10 @@ def run(
     paths = [Path(str(path)) for path in as_images(images)]
     if not paths:
         raise ImageError("no image was named; give at least one file or folder")
+    if out is not None:
+        refuse_unwritable_file(Path(out))
+    if overlays is not None:
+        refuse_unwritable(Path(overlays))
     results: list[ImageResult] = []
     with ExitStack() as stack:
         artefact = stack.enter_context(load(folder, format, device=device, threads=threads, options=options))

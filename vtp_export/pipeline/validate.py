@@ -26,7 +26,7 @@ from vtp_export.integrations.transformers import Answerer, image_processor
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
-from vtp_export.parity.claims import false_claims, own_manifest
+from vtp_export.parity.claims import false_claims, false_precision, own_manifest
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
 from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
@@ -85,11 +85,11 @@ def validate(
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
+    if report is not None:
+        refuse_unwritable(Path(report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
     manifest = artefact.manifest
-    if report is not None:
-        refuse_unwritable(Path(report))
     chosen = options_of(formats or manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
@@ -112,6 +112,7 @@ def validate(
             for fmt in chosen
         }
         artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
+        held = {fmt: session.narrow_weights() for fmt, session in sessions.items()}
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
         if answerer is not None and not trial.sound:
@@ -123,7 +124,7 @@ def validate(
             artefact=str(folder),
             benchmark=str(benchmark),
             pixels=pixels,
-            false_claims=false_claims(manifest, own),
+            false_claims=(*false_claims(manifest, own), *false_precision(trial.graph, held)),
             comparisons=tuple(trial.done()),
             batches=tuple(trial.batches()),
             answers=replies,

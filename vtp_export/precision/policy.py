@@ -6,7 +6,7 @@ tokens.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -17,10 +17,11 @@ from vtp_export.errors import SpecError
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES, jaccard
-from vtp_export.precision.images import range_batches
+from vtp_export.precision.images import RangeImages, range_images
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
 from vtp_export.progress import Progress, silent
+from vtp_export.runtime.output import naming
 from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
 
 NAMES: tuple[str, ...] = get_args(PrecisionName)
@@ -39,7 +40,7 @@ class Precision:
 
     name: one of `NAMES`.
     activations: of int8: "dynamic" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
-    images: a benchmark, whose calibration split is read, or a folder; limit: how many of them.
+    images: a benchmark, whose calibration split is read, or a folder; limit: how many of them, spread over all.
     float32_blocks: of int8: how many of the first blocks stay in float32; None looks for the number.
     """
 
@@ -55,6 +56,8 @@ class Precision:
             raise SpecError(f"precision is '{self.name}'; it must be one of: {', '.join(NAMES)}")
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
+        if self.limit < 1:
+            raise SpecError(f"{self.limit} range images were asked for; at least 1 is needed")
         if self.name != "int8" and (self.activations or self.float32_blocks is not None):
             raise SpecError(f"activations and float32_blocks are settings of int8, and the precision is {self.name}")
 
@@ -93,9 +96,27 @@ def lower(
         record = PrecisionRecord(name="bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
-    batches, digest = range_batches(spec.images, spec.limit, preprocessing)
-    count = sum(len(batch) for batch in batches)
-    ranges = _measured(EagerSession(graph, device).graph, batches, spec.images, progress)
+    images = range_images(spec.images, spec.limit, preprocessing)
+    with naming(images.names):
+        ranges = _measured(EagerSession(graph, device).graph, images, spec.images, progress)
+    found = _decided(graph, spec, images, ranges, device, progress)
+    if images.count == images.total:
+        return found
+    note = (
+        f"numbers were measured on {images.count} of {images.total} images of {spec.images}, spread over all of them; "
+        "--range-count takes more"
+    )
+    return dataclasses.replace(found, notes=(*found.notes, note))
+
+
+def _decided(
+    graph: PrunedFrontend,
+    spec: Precision,
+    images: RangeImages,
+    ranges: dict[str, LayerRange],
+    device: str,
+    progress: Progress,
+) -> Lowered:
     if spec.name == "fp16":
         return _half(
             graph,
@@ -105,8 +126,8 @@ def lower(
                 activations=None,
                 float32_layers=(),
                 images=spec.images,
-                count=count,
-                data_sha256=digest,
+                count=images.count,
+                data_sha256=images.sha256,
                 tokens_dtype="float16",
             ),
         )
@@ -115,23 +136,21 @@ def lower(
         activations=spec.activations or "dynamic",
         float32_layers=(),
         images=spec.images,
-        count=count,
-        data_sha256=digest,
+        count=images.count,
+        data_sha256=images.sha256,
     )
 
     def kept(graph: PrunedFrontend) -> list[np.ndarray]:
         eager = EagerSession(graph, device)
-        return [result.kept for pixels in batches for result in eager(pixels)]
+        return [result.kept for pixels in images.batches for result in eager(pixels)]
 
     return _int8(graph, ranges, record, spec.float32_blocks, kept, progress)
 
 
-def _measured(
-    graph: PrunedFrontend, batches: Sequence[np.ndarray], images: str, progress: Progress
-) -> dict[str, LayerRange]:
+def _measured(graph: PrunedFrontend, images: RangeImages, name: str, progress: Progress) -> dict[str, LayerRange]:
     def told() -> Iterator[np.ndarray]:
-        for done, batch in enumerate(batches):
-            progress(f"measuring ranges on {images}", done, len(batches))
+        for done, batch in enumerate(images.batches):
+            progress(f"measuring ranges on {name}", done, len(images.batches))
             yield batch
 
     return measured(graph, told())

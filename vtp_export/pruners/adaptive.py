@@ -126,8 +126,8 @@ class Pruner(base.Pruner):
 
     config: Config
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         most = math.floor(self.keep * config.ceiling) if config.count == "adaptive" else self.keep
         self.method = base.Method(
             slots=min(candidates.n, most),
@@ -148,7 +148,7 @@ class Pruner(base.Pruner):
         rank = descending_rank(saliency)
         near = cosine_distance(features) < self._threshold(rank, measured)[:, :, None]
         budget = self._budget(measured)  # (b,)
-        kept = greedy_walk(rank, near, budget, self.method.slots, self.loop)
+        kept = greedy_walk(rank, near, budget, self.method.slots)
         return Selection(
             kept,
             num_kept=budget.long() if config.count == "adaptive" else None,

@@ -64,8 +64,8 @@ class Pruner(base.Pruner):
     attentive: Tensor
     """(m + 1,) how many tokens are attentive, by how many are to come of them."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), measures=config.measures, merges=True)
         most = config.counts(self.keep)[-1]
         # No more attentive tokens than leave one for every centre.
@@ -125,7 +125,7 @@ class Pruner(base.Pruner):
 
         gram = sums @ sums.transpose(1, 2)
         start = torch.cat([gram, slot.expand_as(gram[:, :1])], dim=1)
-        anchor = repeat(step, start, self.rounds, self.loop)[:, widest].long()
+        anchor = repeat(step, start, self.rounds)[:, widest].long()
         return order.gather(1, anchor.gather(1, rank.long().clamp(max=widest - 1)))
 
 

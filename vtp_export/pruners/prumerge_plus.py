@@ -46,8 +46,8 @@ class Pruner(MergePruner):
     sampled: Tensor
     """(n - top,) whether the i-th token that attention has not picked is sampled under a fixed budget."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop, candidates.n + 1, by_place=True)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates, candidates.n + 1, by_place=True)
         strides = [1, *(max(1, int(int(1 / (m / candidates.n)) / 3)) for m in range(1, candidates.n + 1))]
         self.register_buffer("stride", torch.tensor(strides), persistent=False)
         self.top = (self.method.slots - 1 + 2) // 4

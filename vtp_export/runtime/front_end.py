@@ -131,6 +131,10 @@ class PrunedArtefact:
         """What the user should know of how it runs."""
         return self._session.notes
 
+    def narrow_weights(self) -> dict[str, int] | None:
+        """How many weights of matrices are in less than float32, by dtype; None where that cannot be read."""
+        return self._session.narrow_weights()
+
     def close(self) -> None:
         """Free the runtime's memory."""
         self._session.close()

@@ -12,6 +12,9 @@ import numpy as np
 from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.spec import TensorSpec
 
+NARROW = ("float16", "bfloat16", "int8")
+"""What weights are in, where they are narrower than float32."""
+
 Arrays = Mapping[str, np.ndarray]
 
 UNPORTABLE = (
@@ -154,6 +157,10 @@ class Session(ABC):
     @abstractmethod
     def _run(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """See `run`; `named` gives outputs their names where the runtime knows none."""
+
+    def narrow_weights(self) -> dict[str, int] | None:
+        """How many weights of matrices are in less than float32, by dtype; None where that cannot be read."""
+        return None
 
     def _run_device(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """See `run_device`."""

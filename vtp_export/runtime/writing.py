@@ -79,17 +79,33 @@ def refuse_unwritable(path: Path) -> None:
     Raises:
         ArtefactError: it cannot, or it is a file.
     """
-    place = path
     try:
-        while not os.path.lexists(place):
-            place = place.parent
-        if not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        probe = place / f".{secrets.token_hex(8)}"
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        probe.unlink()
+        _try_out(path)
     except OSError as error:
         raise ArtefactError(sentence(error, path)) from error
+
+
+def refuse_unwritable_file(path: Path) -> None:
+    """The same of a file that is to be written by `atomically`.
+
+    Raises:
+        ArtefactError: it cannot be written.
+    """
+    try:
+        _try_out(_target(path, follow=True).parent)
+    except OSError as error:
+        raise ArtefactError(sentence(error, path)) from error
+
+
+def _try_out(folder: Path) -> None:
+    place = folder
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    probe = place / f".{secrets.token_hex(8)}"
+    os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    probe.unlink()
 
 
 def sync(path: Path) -> None:
