@@ -31,7 +31,7 @@ def main() -> None:
     examples = list(benchmark.examples(images))
     asked, numbers = [], []
     for i, example in enumerate(examples):
-        pixels = torch.from_numpy(pixel_values([example.image], model.preprocessing))
+        pixels = torch.from_numpy(pixel_values(example.open(), model.preprocessing))
         with torch.inference_mode():
             tokens = model.frontend.encode(pixels, ("projected", "saliency"))
         assert tokens.projected is not None and tokens.saliency is not None

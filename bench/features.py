@@ -29,7 +29,7 @@ OUT = Path("bench/out")
 
 def seen() -> list[Picture]:
     """The default photographs."""
-    return [(example.name, example.image) for example in Benchmark().examples(None)]
+    return [(example.name, example.open()) for example in Benchmark().examples(None)]
 
 
 def unseen() -> list[Picture]:

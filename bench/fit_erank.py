@@ -10,7 +10,6 @@ default photographs; what it finds is then judged on the half of `bench/features
 
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,35 +121,34 @@ def _between(generator: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(generator.uniform(np.log(low), np.log(high))))
 
 
-def drawn_resolved(generator: np.random.Generator) -> Fit:
-    """Follows energies far into the noise."""
-    floor = _between(generator, 1e-11, 1e-8)
-    return Fit(
-        floor=floor,
-        knee=floor * _between(generator, 1, 300),
-        ease=_between(generator, 0.3, 2.5),
-        noise_band=_between(generator, 1.5e-8, 1.5e-7),
-        noise_weight=_between(generator, 1e-6, 0.3),
-        ridge=_between(generator, 1e-11, 1e-8),
-    )
+SPANS = {
+    "RESOLVED": {  # follows energies far into the noise
+        "floor": (1e-11, 1e-8),
+        "knee": (1, 300),
+        "ease": (0.3, 2.5),
+        "noise_band": (1.5e-8, 1.5e-7),
+        "noise_weight": (1e-6, 0.3),
+        "ridge": (1e-11, 1e-8),
+    },
+    "DEFICIENT": {  # odd within the noise
+        "floor": (1e-9, 8e-8),
+        "knee": (1, 60),
+        "ease": (0.1, 2.5),
+        "noise_band": (3e-8, 3e-7),
+        "noise_weight": (1e-3, 0.5),
+        "ridge": (1e-11, 1e-8),
+    },
+}
+"""Where a fit of each kind is looked for; the knee in units of the floor."""
 
 
-def drawn_deficient(generator: np.random.Generator) -> Fit:
-    """Odd within the noise."""
-    floor = _between(generator, 1e-9, 8e-8)
-    return Fit(
-        floor=floor,
-        knee=floor * _between(generator, 1, 60),
-        ease=_between(generator, 0.1, 2.5),
-        noise_band=_between(generator, 3e-8, 3e-7),
-        noise_weight=_between(generator, 1e-3, 0.5),
-        ridge=_between(generator, 1e-11, 1e-8),
-    )
+def drawn(kind: str, generator: np.random.Generator) -> Fit:
+    """A fit out of the spans of its kind, evenly in the logarithm."""
+    values = {name: _between(generator, *span) for name, span in SPANS[kind].items()}
+    return Fit(**{**values, "knee": values["floor"] * values["knee"]})
 
 
-def search(
-    chain: Chain, on: list[Trial], turns: int, drawn: Callable[[np.random.Generator], Fit], start: Fit
-) -> tuple[float, str, Fit]:
+def search(kind: str, chain: Chain, on: list[Trial], turns: int, start: Fit) -> tuple[float, str, Fit]:
     """The smallest loss that was seen, the trial that it comes from, and its fit."""
     generator = np.random.default_rng(1)
     values = traced(chain, on)
@@ -159,7 +157,7 @@ def search(
         if turn == 0:
             fit = start
         elif turn < turns // 4:
-            fit = drawn(generator)
+            fit = drawn(kind, generator)
         else:
             spread = 0.5 * (1 - turn / turns) + 0.02
             fit = Fit(**{name: float(v * np.exp(generator.normal(0, spread))) for name, v in vars(best[2]).items()})
@@ -187,11 +185,8 @@ def main() -> None:
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 600
     for chain in CHAINS:
         print(chain, flush=True)
-        for kind, seen, drawn, start in (
-            ("RESOLVED", high, drawn_resolved, RESOLVED),
-            ("DEFICIENT", low, drawn_deficient, DEFICIENT),
-        ):
-            _, _, fit = search(chain, seen, turns, drawn, start)
+        for kind, seen, start in (("RESOLVED", high, RESOLVED), ("DEFICIENT", low, DEFICIENT)):
+            _, _, fit = search(kind, chain, seen, turns, start)
             print(f"  {kind}: {fit}\n    seen: {worst_five(losses(chain, fit, seen, traced(chain, seen)), seen)}")
             if kind == "RESOLVED":
                 print(

@@ -14,13 +14,14 @@ import numpy as np
 from bench.frontend import table
 from vtp_export import rooms
 from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Example, batched
+from vtp_export.benchmarks.base import Example
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import jaccard
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import measured
+from vtp_export.runtime.images import batched
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import PrecisionRecord
 
@@ -47,12 +48,12 @@ def main() -> None:
     model, benchmark = load_model(MODEL, needs), benchmark_of("shapes")
 
     def batches_of(examples: Iterable[Example]) -> list[np.ndarray]:
-        return [pixel_values([e.image for e in batch], model.preprocessing) for batch in batched(examples, 4)]
+        return [pixel_values((e.open() for e in batch), model.preprocessing) for batch in batched(examples, 4)]
 
     shown, calibration = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
     rows = []
     for pruner in pruners:
-        graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None)).graph
+        graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None, pruner, {"keep": KEEP})[0]).graph
         ranges, expected = measured(graph, calibration), kept(graph, shown)
         records = [PrecisionRecord(name="fp16"), PrecisionRecord(name="bf16")]
         records += [

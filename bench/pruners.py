@@ -81,13 +81,13 @@ def built(name: str, keep: int, tokens: Tokens, loop: bool = True) -> tuple[Any,
     """A call of the exported pruner, its settings, and the file's size in bytes."""
     room = rooms.load("pruners", name)
     config, _ = room.Config(keep=keep).resolved()
-    graph = Alone(room.Pruner(config, CANDIDATES, loop)).eval()
+    graph = Alone(room.Pruner(config, CANDIDATES)).eval()
     given = {key: getattr(tokens, key) for key in graph.names}
     inputs = tuple(TensorSpec(key, "float32", ("b", *value.shape[1:])) for key, value in given.items())
     outputs = ("tokens", "kept", "num_kept", *graph.front.pruner.method.measures)
     specs = tuple(TensorSpec(output, "float32", ("b",)) for output in outputs)
     with tempfile.TemporaryDirectory() as folder:
-        brief = Brief(inputs=inputs, outputs=specs, batch=BatchRange(1, 1, 16), identity="")
+        brief = Brief(inputs=inputs, outputs=specs, batch=BatchRange(1, 1, 16), identity="", loops=loop)
         path = Path(folder) / Backend().build(graph, brief, Path(folder), silent).main
         size = path.stat().st_size
         session = onnxruntime.InferenceSession(str(path))

@@ -45,7 +45,7 @@ def spectra() -> dict[str, np.ndarray]:
 def trained(images: int = 96) -> np.ndarray:
     """Projected tokens of the embedded model on its calibration scenes: (b, 576, 128)."""
     model = load_model("tiny-llava")
-    scenes = [example.image for example in Benchmark("calibration").examples(images)]
+    scenes = [example.open() for example in Benchmark("calibration").examples(images)]
     with torch.inference_mode():
         tokens = model.frontend.encode(torch.from_numpy(pixel_values(scenes, model.preprocessing)), ("projected",))
     assert tokens.projected is not None

@@ -37,6 +37,8 @@ def small_llava(tmp_path_factory):
     vision = {"model_type": "clip_vision_model", **vars(SIZES)}
     config = {"model_type": "llava", "vision_config": vision, "text_config": {"hidden_size": 48}}
     (folder / "config.json").write_text(json.dumps(config))
+    images = {"image_processor_type": "CLIPImageProcessor", "size": 42, "crop_size": 42}
+    (folder / "preprocessor_config.json").write_text(json.dumps(images))
     return folder
 
 
@@ -45,6 +47,14 @@ def artefact(small_llava, tmp_path_factory):
     """ONNX and TorchScript of the tiny LLaVA, adaptive, 8 of 36 tokens. Read only."""
     out = tmp_path_factory.mktemp("artefacts") / "tiny"
     export(str(small_llava), out, keep=8, formats=("onnx", "torchscript"))
+    return out
+
+
+@pytest.fixture(scope="session")
+def other_artefact(small_llava, tmp_path_factory):
+    """ONNX of the tiny LLaVA, random, 8 of 36 tokens. Read only."""
+    out = tmp_path_factory.mktemp("artefacts") / "other"
+    export(str(small_llava), out, pruner="random", keep=8)
     return out
 
 

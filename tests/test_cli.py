@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, its exit codes, and what it leaves behind."""
 
+import inspect
 import json
 import shutil
 import sys
@@ -11,7 +12,10 @@ from PIL import Image
 
 from vtp_export import rooms
 from vtp_export.backends import onnx
-from vtp_export.cli import main
+from vtp_export.cli import app, main
+
+COMMANDS = {command.name: inspect.signature(command.callback).parameters for command in app.registered_commands}
+"""By name, the parameters."""
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     manifest = json.loads(printed)["manifest"]
     assert manifest["validation"]["onnx"]["passed"] is True
     assert manifest["validation"]["onnx"]["device"] == "cpu"
-    assert manifest["pruner"]["origins"]["reference"] == "mean over MME, paper appendix D"
+    assert manifest["pruner"]["origins"]["average"] == "mean over MME, paper appendix D"
     code, printed, _ = vtp("bench", out, "--against", small_llava, "--batch", 1, "--batch", 2, "--rounds", 2, "--json")
     assert code == 0
     assert [row["batch"] for row in json.loads(printed)["timings"]] == [1, 1, 2, 2]
@@ -162,12 +166,12 @@ def test_calibrate_then_export(vtp, tmp_path):
     code, printed, _ = vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 5, "--out", record, "--json")
     assert code == 0
     told = json.loads(printed)["record"]
-    assert told == json.loads(record.read_text())
+    assert told == {key: value for key, value in json.loads(record.read_text()).items() if key != "seal"}
     code, _, _ = vtp("export", "tiny-llava", "--keep", 32, "--calibration", record, "--out", tmp_path / "a")
     assert code == 0
     pruner = json.loads(vtp("inspect", tmp_path / "a", "--json")[1])["manifest"]["pruner"]
-    assert pruner["settings"]["reference"] == told["erank"]["mean"]
-    assert "calibrated on 5 images of shapes" in pruner["origins"]["reference"]
+    assert pruner["settings"]["average"] == told["erank"]["mean"]
+    assert "calibrated on 5 images of shapes" in pruner["origins"]["average"]
     assert "quantiles" in printed
     assert "median" in vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[1]
 
@@ -243,6 +247,8 @@ def test_static_choices_are_those_of_the_code():
         (("export", "toy", "--out", "a", "--set", "tau=1", "--set", "tau=2"), "--set tau is there 2 times (1, 2)"),
         (("export", "toy", "--out", "a", "--set", "keep=1", "--keep", 2), "keep is there twice"),
         (("build", "a", "--option", "workspace_gb"), "--option takes KEY=VALUE"),
+        (("export", "toy", "--out", "a", "--threads", 0), "threads is 0"),
+        (("export", "toy", "--out", "a", "--device", "gpu"), "'cpu', 'cuda'"),
     ],
 )
 def test_options_out_of_range_are_refused_before_work_begins(vtp, arguments, words, tmp_path, monkeypatch):
@@ -271,7 +277,7 @@ def test_compare_refuses(vtp):
         (["toy", "--set", "complexity=rank"], ["complexity", "erank, entropy"]),
         (["toy", "--set", "tau=3"], ["tau is 3.0"]),
         (["toy", "--set", "step=0"], ["step is 0.0", "positive"]),
-        (["toy", "--set", "reference=nan"], ["reference is nan"]),
+        (["toy", "--set", "average=nan"], ["average is nan"]),
         (["toy", "--set", "tau"], ["KEY=VALUE"]),
         (["toy", "--format", "onx"], ["onx", "did you mean 'onnx'"]),
         (["toy", "--batch", "4:2:1"], ["4:2:1", "MIN"]),
@@ -329,6 +335,22 @@ def test_unknown_names_elsewhere(vtp, artefact, photo):
 
 
 @pytest.mark.parametrize("command", ["run", "bench", "validate"])
+def test_whatever_opens_an_artefact_takes_options_of_its_format(vtp, artefact, photo, command):
+    own = {"run": (photo,), "bench": (), "validate": ("--limit", 1)}[command]
+    asked = (command, artefact, *own, "--format", "onnx", "--option")
+    refused(vtp(*asked, "tensort=true"), "no option of onnx named 'tensort'; did you mean 'tensorrt'")
+    refused(vtp(*asked, "tensorrt=true"), "the option tensorrt is for the device cuda")
+
+
+@pytest.mark.parametrize("command", [name for name in rooms.names("pipeline") if name != "list"])
+def test_whatever_runs_takes_a_device_and_threads(command):
+    """Of the commands only those that run something have them, in the command line as in Python."""
+    python = set(inspect.signature(getattr(rooms.load("pipeline", command), command)).parameters)
+    assert ("device" in python) == ("threads" in python)
+    assert {"device", "threads", "options"} & python == {"device", "threads", "options"} & set(COMMANDS[command])
+
+
+@pytest.mark.parametrize("command", ["run", "bench", "validate"])
 def test_a_device_is_an_order(vtp, artefact, photo, tmp_path, command):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this is onnxruntime-gpu")
@@ -347,4 +369,4 @@ def test_what_a_runtime_says_of_a_session_is_passed_on(vtp, artefact, photo, mon
 
 
 def test_validate_refuses_other_weights(vtp, artefact):
-    refused(vtp("validate", artefact, "--reference", "toy"), "other weights")
+    refused(vtp("validate", artefact, "--model", "toy"), "other weights")

@@ -4,14 +4,14 @@ import pickle
 import pytest
 
 from vtp_export import errors
-from vtp_export.errors import ContractError, UnknownNameError, VtpError
+from vtp_export.errors import ContractError, OutputError, UnknownNameError, VtpError, VtpWarning
 
 CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, Exception)]
 
 
 def test_one_root_catches_all() -> None:
-    """But for what no user can mend: a file of this package that breaks the contract of its room."""
-    assert {kind for kind in CLASSES if not issubclass(kind, VtpError)} == {ContractError}
+    """But for what no user can mend, a file of this package that breaks the contract of its room, and notes."""
+    assert {kind for kind in CLASSES if not issubclass(kind, VtpError)} == {ContractError, VtpWarning}
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -39,7 +39,14 @@ def test_an_unknown_name_suggests_and_lists() -> None:
     assert str(UnknownNameError("model", "zzz", [])) == "no model named 'zzz'; choose one of: (none)"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not UnknownNameError])
+WORDS = {
+    UnknownNameError: ("pruner", "cdpruner", ["divprune", "dpp"], "dpp"),
+    OutputError: ("tokens", [1], ["a.jpg", "b.jpg"]),
+}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
 def test_errors_cross_processes(kind: type[Exception]) -> None:
-    again = pickle.loads(pickle.dumps(kind("a sentence")))
-    assert (type(again), str(again)) == (kind, "a sentence")
+    error = kind(*WORDS.get(kind, ("a sentence",)))
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))

@@ -10,7 +10,9 @@ import pytest
 
 from vtp_export import cli, terminal
 from vtp_export.errors import ArtefactError
+from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline import demo, inspect
+from vtp_export.reports.demo import DemoReport
 
 
 @pytest.fixture
@@ -135,13 +137,14 @@ def test_a_reader_that_goes_away(tmp_path):
 
 
 def test_a_failed_check_is_1_and_its_json_is_complete(vtp, monkeypatch):
-    class Failed:
+    class Failed(ValidationReport):
         passed = False
 
         def as_dict(self):
             return {"passed": False, "cosine": float("nan"), "error": np.float64("inf"), "erank": None}
 
-    report = demo.DemoReport(artefact=None, validation=Failed(), page="page", picture=None, next_command="")
+    failed = Failed(artefact="a", benchmark="b", comparisons=())
+    report = DemoReport(artefact=None, validation=failed, page="page", picture=None, next_command="")
     monkeypatch.setattr(demo, "demo", lambda out, **options: report)
     code, out, _ = vtp("demo", "--json")
     told = strict(out)
@@ -178,9 +181,10 @@ def test_quiet_is_quiet(vtp, monkeypatch):
     def run(folder, images, *, progress, **options):
         progress("running")
         progress.note("it ran")
-        return module.RunReport(folder, "onnx", "cpu", ())
+        return RunReport(folder=folder, format="onnx", device="cpu", images=())
 
     from vtp_export.pipeline import run as module
+    from vtp_export.reports.results import RunReport
 
     monkeypatch.setattr(module, "run", run)
     assert vtp("run", "a", "b", "--quiet")[2] == ""

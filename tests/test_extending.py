@@ -55,8 +55,8 @@ def needs(config):
 class Pruner(base.Pruner):
     """Far from the middle."""
 
-    def __init__(self, config, candidates, loop=True):
-        super().__init__(config, candidates, loop)
+    def __init__(self, config, candidates):
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
         rows, columns = base.grid_of(candidates, "corners")
         down, across = torch.arange(rows) * 2 - rows + 1, torch.arange(columns) * 2 - columns + 1
@@ -93,7 +93,7 @@ from torch.nn import functional as F
 from vtp_export.errors import ModelError
 from vtp_export.functional.attention import attention_received
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._checkpoint import digest, size_in_bytes
+from vtp_export.models._weights import Weights, digest, size_in_bytes
 from vtp_export.models.base import AttentionGroup, LoadedModel
 from vtp_export.spec import Candidates, ModelRecord, Preprocessing
 
@@ -145,7 +145,7 @@ def load(checkpoint, needs):
         raise ModelError(f"a model of the family 'wide' gives no {', '.join(missing)}; choose another pruner")
     with torch.device("meta"):
         module = Wide()
-    tensors = checkpoint.read({name: name for name in module.state_dict()})
+    tensors = Weights(checkpoint).read({name: name for name in module.state_dict()})
     module.load_state_dict(tensors, assign=True)
     record = ModelRecord(
         id=checkpoint.id,

@@ -35,6 +35,24 @@ def test_other_names_are_refused(name: str) -> None:
         rooms.load("benchmarks", name)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("cdpruner", "dpp"),
+        ("CDPruner", "dpp"),
+        ("AgilePruner", "adaptive"),
+        ("llava-prumerge", "prumerge"),
+        ("divprun", "divprune"),
+        ("", None),
+        ("(", None),
+    ],
+)
+def test_a_method_is_known_by_its_release_too(name: str, meant: str | None) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        rooms.load("pruners", name)
+    assert str(caught.value).partition("choose one of")[0].endswith(f"did you mean '{meant}'? " if meant else "; ")
+
+
 def test_listing_imports_nothing() -> None:
     script = (
         "import sys; from vtp_export import rooms\n"

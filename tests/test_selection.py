@@ -25,12 +25,12 @@ CASES = {fmt: 1600 if fmt == "onnx" else 480 for fmt in FROM_GRAPHS}  # of each 
 MOST_DIFFERENCES = 0.02
 
 SETTINGS = {
-    "erank": ("adaptive", 64, {"keep": 12, "reference": 20.0}),
-    "erank-not-centred": ("adaptive", 64, {"keep": 12, "reference": 20.0, "center": False}),
+    "erank": ("adaptive", 64, {"keep": 12, "average": 20.0}),
+    "erank-not-centred": ("adaptive", 64, {"keep": 12, "average": 20.0, "center": False}),
     "fastervlm": ("fastervlm", 64, {"keep": 9}),
     "entropy-adaptive-count": ("adaptive", 24, {"keep": 10, "complexity": "entropy", "count": "adaptive"}),
     "constant-keep-nearly-all": ("adaptive", 64, {"keep": N - 1, "tau": 0.25}),
-    "keep-one": ("adaptive", 64, {"keep": 1, "reference": 20.0}),
+    "keep-one": ("adaptive", 64, {"keep": 1, "average": 20.0}),
 }
 
 

@@ -4,28 +4,28 @@ import json
 
 import pytest
 
+from tests.manifests import SMALLEST
+from tests.sealing import sealed
 from vtp_export.errors import SpecError
 from vtp_export.json_records import to_json
+from vtp_export.manifests import manifest_from_json
 from vtp_export.spec import (
     CALIBRATION_SCHEMA,
     MANIFEST_SCHEMA,
-    BatchRange,
     Build,
     Candidates,
     EngineRecord,
     FileRecord,
     Layout,
-    Manifest,
     ModelRecord,
     PrecisionRecord,
-    Preprocessing,
     PrunerRecord,
     TensorSpec,
     calibration_from_json,
-    manifest_from_json,
 )
 
-MANIFEST = Manifest(
+MANIFEST = dataclasses.replace(
+    SMALLEST,
     model=ModelRecord(
         id="org/model", revision="abc", family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
     ),
@@ -36,19 +36,13 @@ MANIFEST = Manifest(
         ascending=True,
     ),
     layout=Layout(Candidates((2, 2), cls=True), (28, 28), 4, 4),
-    inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
-    outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)), TensorSpec("kept", "int64", ("b", 4))),
-    preprocessing=Preprocessing(
-        resize_shortest=8,
-        resize_exact=None,
-        resample=3,
-        crop=(8, 8),
-        rescale_factor=1 / 255,
-        mean=(0.48145466, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+    inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 28, 28)),),
+    outputs=(
+        TensorSpec("tokens", "float32", ("b", 4, 2)),
+        TensorSpec("kept", "int64", ("b", 4)),
+        TensorSpec("num_kept", "int64", ("b",)),
+        TensorSpec("erank", "float32", ("b",)),
     ),
-    precision=PrecisionRecord(),
-    batch=BatchRange(1, 1, 2),
     versions={"torch": "2"},
     builds=(
         Build(
@@ -61,7 +55,7 @@ MANIFEST = Manifest(
 
 
 def changed(*path: object, value: object = None, drop: bool = False) -> str:
-    """The manifest's JSON with one place changed."""
+    """The manifest's JSON with one place changed, and sealed again."""
     raw = json.loads(to_json(MANIFEST))
     place = raw
     for key in path[:-1]:
@@ -70,7 +64,7 @@ def changed(*path: object, value: object = None, drop: bool = False) -> str:
         del place[path[-1]]
     else:
         place[path[-1]] = value
-    return json.dumps(raw)
+    return sealed(raw)
 
 
 def test_round_trip_is_exact_and_canonical() -> None:
@@ -112,7 +106,7 @@ def test_identity_is_of_the_promise_alone() -> None:
     [
         ("", "not JSON"),
         ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 100_000, "manifest is nested more than 100 deep"),
         ("[]", "no 'schema' number"),
         ("{}", "no 'schema' number"),
         (changed("schema", value=1), "schema 1 and schema 2 is read here: made by an earlier version; export again"),
@@ -139,8 +133,13 @@ def test_identity_is_of_the_promise_alone() -> None:
         (changed("model", value=[]), r"manifest\.model is \[\]"),
         (changed("versions", "torch", value=None), r"manifest\.versions\.torch is None"),
         (changed("pruner", "settings", "tau", value=[1]), r"manifest\.pruner\.settings\.tau is \[1\]"),
-        (changed("preprocessing", "rescale_factor", value=float("nan")), "NaN is not a JSON number"),
-        (changed("preprocessing", "rescale_factor", value=float("-inf")), "-Infinity is not a JSON number"),
+        (changed("preprocessing", "rescale_factor", value=float("nan")), r"preprocessing\.rescale_factor is nan"),
+        (changed("preprocessing", "rescale_factor", value=float("-inf")), r"preprocessing\.rescale_factor is -inf"),
+        (changed("preprocessing", "rescale_factor", value=10**400), "its seal does not fit"),
+        (changed("pruner", "settings", "tau", value=float("inf")), r"pruner\.settings\.tau is inf"),
+        (changed("builds", 0, "files", "model.onnx", "bytes", value=10**400), "its seal does not fit"),
+        (changed("model", "id", value="\ud800"), r"lone surrogate\) at 'model\.id'"),
+        (to_json(MANIFEST).replace('"id":', '"id": "other", "id":'), "manifest has the key 'id' twice in one object"),
     ],
     ids=itertools.count(),
 )
@@ -164,5 +163,5 @@ def test_a_calibration_record_has_a_schema_of_its_own() -> None:
     with pytest.raises(
         SpecError, match="schema 2 and schema 1 is read here: not made by this version; calibrate again"
     ):
-        calibration_from_json(json.dumps({"schema": MANIFEST_SCHEMA}))
+        calibration_from_json(sealed({"schema": MANIFEST_SCHEMA}))
     assert CALIBRATION_SCHEMA == 1

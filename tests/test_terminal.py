@@ -3,6 +3,7 @@
 import pytest
 
 from vtp_export import terminal
+from vtp_export.reports.table import Table
 
 
 @pytest.fixture
@@ -29,5 +30,5 @@ def test_a_pipe_hears_of_new_things_and_of_long_ones(clock, capsys):
 
 
 def test_brackets_in_a_table_are_no_markup(capsys):
-    terminal.show_table("t", ("a",), [("pip install 'vtp-export[lint]'",)])
+    terminal.show([Table("t", ("a",), [("pip install 'vtp-export[lint]'",)])])
     assert "vtp-export[lint]" in capsys.readouterr().out

@@ -11,23 +11,25 @@ from vtp_export.errors import ContractError as ContractError
 from vtp_export.errors import ExportError as ExportError
 from vtp_export.errors import ImageError as ImageError
 from vtp_export.errors import ModelError as ModelError
+from vtp_export.errors import OutputError as OutputError
 from vtp_export.errors import SpecError as SpecError
 from vtp_export.errors import UnavailableError as UnavailableError
 from vtp_export.errors import UnknownNameError as UnknownNameError
 from vtp_export.errors import VtpError as VtpError
+from vtp_export.errors import VtpWarning as VtpWarning
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vtp_export.parity.verdict import ValidationReport as ValidationReport
-    from vtp_export.pipeline.build import BuildReport as BuildReport
     from vtp_export.pipeline.build import build as build
     from vtp_export.pipeline.calibrate import calibrate as calibrate
     from vtp_export.pipeline.compare import compare as compare
-    from vtp_export.pipeline.export import ExportReport as ExportReport
     from vtp_export.pipeline.export import export as export
     from vtp_export.pipeline.validate import validate as validate
     from vtp_export.precision.policy import Precision as Precision
+    from vtp_export.reports.artefact import BuildReport as BuildReport
+    from vtp_export.reports.artefact import ExportReport as ExportReport
     from vtp_export.reports.comparison import CompareReport as CompareReport
     from vtp_export.runtime.front_end import PrunedArtefact as PrunedArtefact
     from vtp_export.runtime.front_end import load as load
@@ -37,10 +39,10 @@ if TYPE_CHECKING:
     from vtp_export.spec import Manifest as Manifest
 
 _HOMES = {
-    "BuildReport": "pipeline.build",
+    "BuildReport": "reports.artefact",
     "CalibrationRecord": "spec",
     "CompareReport": "reports.comparison",
-    "ExportReport": "pipeline.export",
+    "ExportReport": "reports.artefact",
     "Kept": "runtime.output",
     "Manifest": "spec",
     "Output": "runtime.output",
@@ -60,10 +62,12 @@ _ERRORS = [
     "ExportError",
     "ImageError",
     "ModelError",
+    "OutputError",
     "SpecError",
     "UnavailableError",
     "UnknownNameError",
     "VtpError",
+    "VtpWarning",
 ]
 __all__ = ["__version__", *_ERRORS, *_HOMES]
 

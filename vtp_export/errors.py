@@ -5,15 +5,33 @@ VtpError
 │   └── UnknownNameError     no pruner, model, backend or benchmark of that name
 ├── ModelError           a checkpoint is absent, damaged or of a kind that is not supported
 ├── ImageError           an image or a pixel tensor cannot be used
+├── OutputError          a model gave numbers for an image that are not finite
 ├── ArtefactError        an artefact is absent, damaged, of another schema, or already there
 ├── UnavailableError     a library that this needs is not installed; says how to install it
 └── ExportError          a backend could not turn the graph into a file
 
 ContractError is no VtpError: a file of this package broke the contract of its room, and no user can mend that.
+VtpWarning is a note: it went well, and something may not be as it was meant.
 """
 
 import difflib
+import reprlib
 from collections.abc import Sequence
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong = 40
+
+
+def shown(value: Any) -> str:
+    """A value from elsewhere as a message shows it: printable, on one line, and short whatever it is.
+
+    Example:
+        >>> shown(list(range(1000)))
+        '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    return _SHORT.repr(value)
 
 
 class VtpError(Exception):
@@ -31,13 +49,18 @@ class UnknownNameError(SpecError):
         kind: what was looked for, for example "pruner".
         name: what the user wrote.
         choices: every name that would be right.
+        meant: which of them it must be, where that is known better than by spelling.
     """
 
-    def __init__(self, kind: str, name: str, choices: Sequence[str]) -> None:
-        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    def __init__(self, kind: str, name: str, choices: Sequence[str], meant: str | None = None) -> None:
+        near = [meant] if meant else difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        super().__init__(f"no {kind} named '{name}'; {hint}choose one of: {', '.join(choices) or '(none)'}")
-        self.kind, self.name, self.choices = kind, name, tuple(choices)
+        super().__init__(f"no {kind} named {shown(name)}; {hint}choose one of: {', '.join(choices) or '(none)'}")
+        self.kind, self.name, self.choices, self.meant = kind, name, tuple(choices), meant
+
+    def __reduce__(self) -> Any:
+        """For another process."""
+        return type(self), (self.kind, self.name, self.choices, self.meant)
 
 
 class ModelError(VtpError):
@@ -46,6 +69,34 @@ class ModelError(VtpError):
 
 class ImageError(VtpError):
     """An image or a pixel tensor cannot be used."""
+
+
+class OutputError(VtpError):
+    """A model gave numbers for an image that are not finite, so nothing of that image can be used.
+
+    Args:
+        output: the first output that is not finite.
+        images: positions in the batch, ascending, at least one.
+        names: of all images of the batch, where they are known.
+    """
+
+    def __init__(self, output: str, images: Sequence[int], names: Sequence[str] = ()) -> None:
+        told = [f"'{names[i]}'" for i in images] if names else [f"image {i} of the batch" for i in images]
+        more = f" and of {len(told) - 1} more" if len(told) > 1 else ""
+        super().__init__(
+            f"'{output}' of {told[0]}{more} is not finite (NaN or infinite), and nothing of it can be used; a narrow "
+            "precision overflows on such a picture: export with it among the range images, or in fp32; in fp32 "
+            "the weights are damaged"
+        )
+        self.output, self.images, self.names = output, tuple(images), tuple(names)
+
+    def __reduce__(self) -> Any:
+        """For another process."""
+        return type(self), (self.output, self.images, self.names)
+
+    def named(self, names: Sequence[str]) -> "OutputError":
+        """The same, with the names of the batch's images."""
+        return OutputError(self.output, self.images, names)
 
 
 class ArtefactError(VtpError):
@@ -62,3 +113,7 @@ class ExportError(VtpError):
 
 class ContractError(Exception):
     """A pruner, a model or a format of this package does not do what the contract of its room asks; says which."""
+
+
+class VtpWarning(UserWarning):
+    """A note: it went well, and something may not be as it was meant."""

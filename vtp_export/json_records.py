@@ -1,23 +1,159 @@
-"""Frozen dataclasses to JSON and back, strictly. Standard library only.
+"""JSON in and out. What others wrote is read within bounds; our own records are read strictly. Standard library only.
 
-JSON has sorted keys; an unknown, missing or ill-typed key is an error that names its place, so that a record of another
-tool or of another version is never half understood.
+Our JSON has sorted keys; an unknown, missing, repeated or ill-typed key is an error that names its place, so that a
+record of another tool or of another version is never half understood. And it is sealed: it carries a digest of all that
+it says, so that what a disk, a copy or an editor has changed is not believed. A seal is no signature.
 """
 
 import dataclasses
+import functools
+import hashlib
 import json
+import math
+import stat
 import types
 import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from vtp_export.errors import SpecError
+from vtp_export.errors import SpecError, shown
 
 Record = TypeVar("Record")
 
+SEAL = "seal"
+"""Under this key a record carries the `seal` of its other keys."""
 
-def to_json(value: Any) -> str:
-    """Canonical JSON of a dataclass: sorted keys, two spaces, a newline at the end."""
-    return json.dumps(dataclasses.asdict(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
+MAX_BYTES = 8 << 20
+"""Of a JSON file, where the caller knows no other bound: the largest configurations in use are a tenth of it."""
+
+MAX_DEPTH = 100
+"""Of lists and objects inside one another, so that whatever walks over the value may do so by recursion."""
+
+SAFE_DIGITS = 308
+"""A whole number with no more digits is within the range of float64."""
+
+
+def read_text(path: Path, what: str, limit: int = MAX_BYTES) -> str:
+    """A small text file, which may come from anywhere.
+
+    Args:
+        path: the file.
+        what: names it in messages, as in "the manifest 'a/manifest.json'".
+        limit: the most bytes to read.
+
+    Raises:
+        SpecError: absent, no regular file (a pipe or a device would never end), too large, or not UTF-8.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SpecError(f"{what} cannot be read: it is no regular file")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise SpecError(f"{what} cannot be read: it has more than {limit:,} bytes")
+        return content.decode("utf-8")
+    except OSError as error:
+        raise SpecError(f"{what} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # not UTF-8, or a path that no file system can have
+        raise SpecError(f"{what} cannot be read: {error}") from error
+
+
+def parse_json(text: str, what: str, unique: bool = False) -> Any:
+    """JSON that anybody may have written.
+
+    Whole numbers beyond the range of float64 become infinite, as `1e999` does, and `NaN` and `Infinity` are let
+    through as Python writes them: who uses a number holds it to its bounds.
+
+    Args:
+        text: the JSON.
+        what: names it in messages.
+        unique: refuse a key that stands twice in one object; otherwise the last one counts.
+
+    Raises:
+        SpecError: not JSON, nested too deep, or a text with half a character (a lone surrogate), which can be neither
+            printed nor a file's name.
+
+    Example:
+        >>> parse_json('{"size": 1' + 400 * "0" + "}", "the file")
+        {'size': inf}
+    """
+    pairs = functools.partial(_unique_keys, what) if unique else None
+    try:
+        value = json.loads(text, parse_int=_whole_number, object_pairs_hook=pairs)
+    except RecursionError as error:
+        raise SpecError(f"{what} is nested more than {MAX_DEPTH} deep") from error
+    except ValueError as error:
+        raise SpecError(f"{what} is not JSON: {error}") from error
+    _check(value, what)
+    return value
+
+
+def read_json(path: Path, what: str, limit: int = MAX_BYTES) -> Any:
+    """`parse_json` of `read_text`."""
+    return parse_json(read_text(path, what, limit), what)
+
+
+def _whole_number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= SAFE_DIGITS else float(digits)
+
+
+def _unique_keys(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise SpecError(f"{what} has the key {shown(twice)} twice in one object")
+    return value
+
+
+def _check(value: Any, what: str, path: tuple[Any, ...] = ()) -> None:
+    """Hold parsed JSON to `MAX_DEPTH` and its texts to Unicode. `path`: keys that lead to the value."""
+    if len(path) >= MAX_DEPTH:
+        raise SpecError(f"{what} is nested more than {MAX_DEPTH} deep")
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, item in items:
+        if any(isinstance(text, str) and not _is_unicode(text) for text in (key, item)):
+            place = ".".join(map(str, (*path, key)))
+            raise SpecError(f"{what} has half a character (a lone surrogate) at {shown(place)}")
+        if isinstance(item, dict | list):
+            _check(item, what, (*path, key))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def canonical(value: Any, allow_nan: bool = False) -> str:
+    """JSON with sorted keys, two spaces and a newline at the end: the same text for the same value.
+
+    Raises:
+        ValueError: it holds a number that is not finite, and these are not allowed.
+    """
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=allow_nan) + "\n"
+
+
+def seal(keys: Mapping[str, Any]) -> str:
+    """SHA-256 of what a record says, all its keys but `SEAL`; how its JSON is laid out does not matter."""
+    return hashlib.sha256(canonical(dict(keys), allow_nan=True).encode()).hexdigest()
+
+
+def to_json(record: Any) -> str:
+    """Canonical JSON of a dataclass, sealed.
+
+    Raises:
+        ValueError: it holds a number that is not finite.
+    """
+    keys = dataclasses.asdict(record)
+    return canonical({**keys, SEAL: seal(keys)})
 
 
 def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str) -> Record:
@@ -31,59 +167,70 @@ def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str
         remedy: what to do about another number.
 
     Raises:
-        SpecError: not JSON, another schema, or a key that is unknown, missing or of the wrong type.
+        SpecError: not JSON, another schema, changed since it was written, or a key that is unknown, missing, repeated
+            or of the wrong type.
     """
-    try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"the {what} is not JSON: {error}") from error
+    raw = parse_json(text, f"the {what}", unique=True)
     if not isinstance(raw, dict) or "schema" not in raw:
         raise SpecError(f"the {what} has no 'schema' number; it was not written by vtp-export")
     written = raw["schema"]
     if type(written) is not int or written != schema:
         earlier = type(written) is int and written < schema
         origin = "made by an earlier version" if earlier else "not made by this version"
-        raise SpecError(f"the {what} has schema {written!r} and schema {schema} is read here: {origin}; {remedy}")
-    record: Record = _decode(kind, raw, what)
+        raise SpecError(f"the {what} has schema {shown(written)} and schema {schema} is read here: {origin}; {remedy}")
+    written = raw.pop(SEAL, None)
+    if written != seal(raw):
+        changed = "was changed after it was written: its seal does not fit" if written else "has no seal"
+        raise SpecError(f"the {what} {changed}; take an unchanged copy, or {remedy}")
+    record: Record = decode(kind, raw, what)
     return record
 
 
-def _refuse_constant(name: str) -> Any:
-    """`NaN` and `Infinity` are Python's own addition to JSON; `to_json` never writes them."""
-    raise ValueError(f"{name} is not a JSON number")
+def decode(kind: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into `kind`, strictly.
 
+    Args:
+        kind: a dataclass, a tuple or dict of a kind, a union, a `Literal` or a plain type.
+        value: what was parsed.
+        where: names the value in messages.
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind`, strictly."""
+    Raises:
+        SpecError: a key that is unknown or missing, or a value of the wrong type.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, value, where)
     if origin is tuple and isinstance(value, list) and (... in arguments or len(value) == len(arguments)):
         kinds = [arguments[0]] * len(value) if ... in arguments else arguments
-        return tuple(_decode(kinds[i], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(decode(kinds[i], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin in (types.UnionType, typing.Union):
         for option in arguments:
             try:
-                return _decode(option, value, where)
+                return decode(option, value, where)
             except SpecError:
                 continue
     elif origin is typing.Literal and value in arguments:
         return value
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    raise SpecError(f"{where} is {value!r}, which is not {kind}")
+    elif isinstance(kind, type) and _fits(kind, value):
+        return float(value) if kind is float else value
+    raise SpecError(f"{where} is {shown(value)}, which is not {kind}")
+
+
+def _fits(kind: type, value: Any) -> bool:
+    """A whole number may stand for a float; `to_json` writes no float that is not finite."""
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
 
 
 def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise SpecError(f"{where} is {value!r}, which is not a {kind.__name__}")
+        raise SpecError(f"{where} is {shown(value)}, which is not a {kind.__name__}")
     hints = typing.get_type_hints(kind)
     if unknown := sorted(set(value) - set(hints)):
-        raise SpecError(f"{where} has the unknown key '{unknown[0]}'; expected {', '.join(sorted(hints))}")
+        raise SpecError(f"{where} has the unknown key {shown(unknown[0])}; expected {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(value)):
         raise SpecError(f"{where} lacks the key '{missing[0]}'")
-    return kind(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+    return kind(**{key: decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})

@@ -4,8 +4,10 @@ A name on the command line is a file name. Nothing is imported until it is asked
 without torch can list the pruners without paying for them.
 """
 
+import ast
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +17,7 @@ PACKAGE = Path(__file__).parent
 
 
 def names(room: str) -> list[str]:
-    """Names on offer in `room`, sorted; `base` and private files are not on offer.
+    """Names on offer in `room`, sorted: all files but `base` and those whose name begins with `_`.
 
     Example:
         >>> "adaptive" in names("pruners")
@@ -25,6 +27,25 @@ def names(room: str) -> list[str]:
     return sorted(name for name in found if name != "base" and not name.startswith("_"))
 
 
+def docstring(room: str, name: str) -> str:
+    """What a file says of itself, without importing it."""
+    return ast.get_docstring(ast.parse((PACKAGE / room / f"{name}.py").read_text(encoding="utf-8"))) or ""
+
+
+def unknown(room: str, name: str) -> UnknownNameError:
+    """What to say of a name that is not on offer.
+
+    A method may be known by the name of its release: that is nearer than any spelling.
+
+    Example:
+        >>> "did you mean 'dpp'?" in str(unknown("pruners", "CDPruner"))
+        True
+    """
+    release = re.compile(rf"/{re.escape(name)}\b", re.IGNORECASE)  # as its repository is called: owner/name
+    meant = next((one for one in names(room) if name and release.search(docstring(room, one))), None)
+    return UnknownNameError(room.removesuffix("s"), name, names(room), meant)
+
+
 def load(room: str, name: str) -> ModuleType:
     """Import `vtp_export.room.name`.
 
@@ -32,5 +53,5 @@ def load(room: str, name: str) -> ModuleType:
         UnknownNameError: no such file. The message lists the names that exist.
     """
     if name not in names(room):
-        raise UnknownNameError(room.removesuffix("s"), name, names(room))
+        raise unknown(room, name)
     return importlib.import_module(f"vtp_export.{room}.{name}")

@@ -42,6 +42,33 @@ def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "
     return kind(**{name: _parsed(f"{what} {name}", kinds[name], value) for name, value in settings.items()})
 
 
+def shared_out(
+    kinds: Mapping[str, type[Any]], settings: Mapping[str, Any], what: str = "setting"
+) -> dict[str, dict[str, Any]]:
+    """Give each of several records the settings that it has.
+
+    Args:
+        kinds: dataclasses by name.
+        settings: by field, for all of them.
+        what: one of them is called in messages.
+
+    Raises:
+        UnknownNameError: none has such a setting; names the nearest.
+
+    Example:
+        >>> import dataclasses
+        >>> kinds = {name: dataclasses.make_dataclass(name, [name, "keep"]) for name in ("step", "tau")}
+        >>> shared_out(kinds, {"tau": 1, "keep": 8})
+        {'step': {'keep': 8}, 'tau': {'tau': 1, 'keep': 8}}
+    """
+    fields = {name: {field.name for field in dataclasses.fields(kind)} for name, kind in kinds.items()}
+    known = set().union(*fields.values())
+    for key in settings:
+        if key not in known:
+            raise UnknownNameError(what, key, sorted(known))
+    return {name: {key: value for key, value in settings.items() if key in own} for name, own in fields.items()}
+
+
 def _parsed(name: str, kind: str, value: Any) -> Any:
     """Read text as the field's annotated type; pass other values through the same check."""
     text = str(value).strip()

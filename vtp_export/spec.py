@@ -1,12 +1,11 @@
 """What an artefact and a calibration say about themselves: frozen dataclasses. Standard library only."""
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
 from vtp_export.errors import SpecError
-from vtp_export.json_records import from_json, to_json
+from vtp_export.json_records import from_json, seal
 
 MANIFEST_SCHEMA = 2
 CALIBRATION_SCHEMA = 1
@@ -20,7 +19,7 @@ Saliency = Literal["cls", "received"]
 """What a model's saliency is: attention that CLS pays, or that a candidate receives where there is no CLS."""
 
 Activations = Literal["dynamic", "static"]
-"""Of int8: scales found at every run, or once on calibration images."""
+"""Of int8: scales found at every run, or once on range images."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ class Manifest:
         Every file of the artefact may carry it, because it does not depend on them.
         """
         promised = dataclasses.replace(self, builds=(), validation={})
-        return hashlib.sha256(to_json(promised).encode()).hexdigest()
+        return seal(dataclasses.asdict(promised))
 
     def formats(self) -> list[str]:
         """Formats that were built, sorted; one may have several builds, each for a machine of its own."""
@@ -282,19 +281,11 @@ class CalibrationRecord:
         return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...){narrow}"
 
 
-def manifest_from_json(text: str) -> Manifest:
-    """Read a manifest.
-
-    Raises:
-        SpecError: not JSON, another schema, or a key that is unknown, missing or of the wrong type.
-    """
-    return from_json(Manifest, text, "manifest", MANIFEST_SCHEMA, "export again")
-
-
 def calibration_from_json(text: str) -> CalibrationRecord:
     """Read a calibration record.
 
     Raises:
-        SpecError: as `manifest_from_json`.
+        SpecError: not JSON, another schema, changed since it was written, or a key that is unknown, missing, repeated
+            or of the wrong type.
     """
     return from_json(CalibrationRecord, text, "calibration record", CALIBRATION_SCHEMA, "calibrate again")

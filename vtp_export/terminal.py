@@ -5,18 +5,15 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+import rich.table
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-if TYPE_CHECKING:
-    from vtp_export.parity.verdict import ValidationReport
-
+from vtp_export.reports.table import Summary, Table
 
 SILENCE = 20.0
 """Seconds after which a line is written though nothing new has begun."""
@@ -83,11 +80,20 @@ class Listener:
             self._console.print(line, soft_wrap=True)  # above the bar
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    cells = [[_cell(value) for value in row] for row in rows]
-    for i, column in enumerate(columns):
+def show(summary: Summary) -> None:
+    """Print tables and sentences."""
+    for part in summary:
+        if isinstance(part, str):
+            print(part)
+        else:
+            _show_table(part)
+
+
+def _show_table(content: Table) -> None:
+    """Numbers are aligned to the right."""
+    table = rich.table.Table(title=content.title, title_justify="left", title_style="bold")
+    cells = content.cells()
+    for i, column in enumerate(content.columns):
         numeric = all(row[i].strip(" x%-")[:1].isdigit() or row[i] in ("", "-") for row in cells)
         table.add_column(column, justify="right" if numeric and cells else "left", overflow="fold")
     for row in cells:
@@ -98,27 +104,6 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     with console.capture() as captured:  # a console that prints itself ends the process when its reader has gone
         console.print(table)
     print(captured.get(), end="")
-
-
-def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
-    """Print names and values."""
-    show_table(title, ("", ""), [(name, value) for name, value in pairs.items()])
-
-
-def show_validation(result: "ValidationReport") -> None:
-    """Print the tables of a validation, and a sentence for every failure."""
-    from vtp_export.reports.validation import answer_rows, validation_rows
-
-    columns, rows, failures = validation_rows(result)
-    show_table("validation", columns, rows)
-    if result.answers:
-        show_table("answers", *answer_rows(result))
-        differing = [(a.name, *vars(d).values()) for a in result.answers for d in a.disagreements]
-        if differing:
-            columns = ("comparison", "image", "question", "graph", "found", "margin of the logits")
-            show_table("answers that differ", columns, differing)
-    for failure in failures:
-        say(f"failed: {failure}")
 
 
 def show_json(value: object) -> None:
@@ -152,16 +137,3 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     raise TypeError(f"JSON has nothing for a {type(value).__name__}")
-
-
-def say(sentence: str) -> None:
-    """Print a sentence."""
-    print(sentence)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -13,9 +13,10 @@ import onnxruntime
 import pytest
 import torch
 
-from vtp_export.backends import _providers, _torch, onnx, pt2, torchscript
+from vtp_export.backends import _torch, onnx, pt2, torchscript
 from vtp_export.errors import ImageError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.pipeline.export import export
+from vtp_export.runtime import providers
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.front_end import load
@@ -39,7 +40,7 @@ def gpu_wheel(monkeypatch, shared_library):
 
         available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-        monkeypatch.setattr(_providers, "library", lambda name: path)
+        monkeypatch.setattr(providers, "library", lambda name: path)
         monkeypatch.setattr(importlib.metadata, "version", version)
 
     return install
@@ -54,10 +55,10 @@ def refusal(artefact, provider):
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_wheel_without_the_provider(artefact, provider):
-    if _providers.NAMES[provider] in onnxruntime.get_available_providers():
+    if providers.NAMES[provider] in onnxruntime.get_available_providers():
         pytest.skip("this is onnxruntime-gpu")
     sentence = refusal(artefact, provider)
-    assert f"built without {_providers.NAMES[provider]}" in sentence
+    assert f"built without {providers.NAMES[provider]}" in sentence
     assert "pip install 'vtp-export[onnxruntime-gpu]'" in sentence
 
 
@@ -91,9 +92,9 @@ def test_libraries_that_came_as_python_packages_are_found(gpu_wheel, monkeypatch
     gpu_wheel("tensorrt", "libnvinfer.so.10", "libc.so.6")
     loaded = []
     found = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(_providers.importlib.util, "find_spec", lambda name: found if name == "tensorrt_libs" else None)
-    monkeypatch.setattr(_providers.ctypes, "CDLL", loaded.append)
-    assert _providers.why_unavailable("tensorrt") is None
+    monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: found if name == "tensorrt_libs" else None)
+    monkeypatch.setattr(providers.ctypes, "CDLL", loaded.append)
+    assert providers.why_unavailable("tensorrt") is None
     assert str(tmp_path / "libnvinfer.so.10") in loaded
 
 
@@ -101,7 +102,7 @@ def test_libraries_that_came_as_python_packages_are_found(gpu_wheel, monkeypatch
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_session_that_fell_back_without_a_word_is_refused(artefact, monkeypatch, tmp_path, provider):
     """The fallback is ONNX Runtime's own: a wheel for the CPU, asked for CUDA, gives a session on the CPU."""
-    if _providers.NAMES[provider] in onnxruntime.get_available_providers():
+    if providers.NAMES[provider] in onnxruntime.get_available_providers():
         pytest.skip("this is onnxruntime-gpu")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
@@ -141,29 +142,29 @@ class Placed:
 
 def test_shapes_on_the_cpu_are_told_and_not_refused():
     session = Placed(CUDA="MatMul Add Softmax MatMul", CPU="Shape Gather Shape")
-    (note,) = _providers.check(session, "cuda")
+    (note,) = providers.check(session, "cuda")
     assert note == "CUDAExecutionProvider runs 4 of 7 nodes; on the CPU: 2 Shape, 1 Gather"
-    assert _providers.check(Placed(CUDA="MatMul Add", CPU=""), "cuda") == ()
+    assert providers.check(Placed(CUDA="MatMul Add", CPU=""), "cuda") == ()
 
 
 @pytest.mark.parametrize("op", ["MatMul", "Gemm", "Conv", "FusedMatMul", "MultiHeadAttention", "MatMulInteger"])
 def test_products_on_the_cpu_are_refused(op):
     with pytest.raises(UnavailableError, match=f"CUDAExecutionProvider leaves 2 {op} to the CPU"):
-        _providers.check(Placed(CUDA="MatMul Add", CPU=f"Shape {op} {op}"), "cuda")
+        providers.check(Placed(CUDA="MatMul Add", CPU=f"Shape {op} {op}"), "cuda")
 
 
 def test_a_provider_that_runs_nothing_is_refused():
     with pytest.raises(UnavailableError, match="leaves all 2 nodes to the CPU"):
-        _providers.check(Placed(CUDA="", CPU="Add Mul"), "cuda")
+        providers.check(Placed(CUDA="", CPU="Add Mul"), "cuda")
 
 
 def test_what_tensorrt_leaves_to_cuda_is_no_fallback():
-    assert _providers.check(Placed(Tensorrt="Conv", CUDA="MatMul", CPU=""), "tensorrt") == ()
+    assert providers.check(Placed(Tensorrt="Conv", CUDA="MatMul", CPU=""), "tensorrt") == ()
 
 
 def test_an_old_runtime_that_does_not_tell_is_believed():
     session = types.SimpleNamespace(get_providers=lambda: ["CUDAExecutionProvider"])
-    assert _providers.check(session, "cuda") == ()
+    assert providers.check(session, "cuda") == ()
 
 
 def test_the_real_runtime_tells_what_runs_where(artefact):
@@ -171,20 +172,20 @@ def test_the_real_runtime_tells_what_runs_where(artefact):
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     path = str(artefact / "model.onnx")
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    counted = _providers.placement(session)
+    counted = providers.placement(session)
     assert set(counted) == {"CPUExecutionProvider"}
     # Products are there to be found, and so are shapes: `session.disable_cpu_ep_fallback` would refuse this graph.
     assert counted["CPUExecutionProvider"]["MatMul"] > 10
     assert counted["CPUExecutionProvider"]["Shape"] > 0
-    assert _providers.check(session, "cpu") == ()
+    assert providers.check(session, "cpu") == ()
 
 
 def test_tf32_is_off(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert _providers.providers("cuda", tmp_path) == [("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"})]
+    assert providers.providers("cuda", tmp_path) == [("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"})]
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
-    (name, options), behind = _providers.providers("tensorrt", tmp_path / "model.onnx")
+    (name, options), behind = providers.providers("tensorrt", tmp_path / "model.onnx")
     assert name == "TensorrtExecutionProvider"
     assert options["trt_fp16_enable"] == options["trt_int8_enable"] == "0"
     assert behind[0] == "CUDAExecutionProvider"
@@ -198,7 +199,7 @@ def test_engines_of_other_weights_are_not_met_again(tmp_path, monkeypatch):
     for weights in (b"1", b"2", b"1"):
         model.write_bytes(b"graph")
         data.write_bytes(weights)
-        folders.append(_providers._engine_cache(model))
+        folders.append(providers._engine_cache(model))
     assert folders[0] == folders[2] != folders[1]
     assert folders[0].stat().st_mode & 0o077 == 0
     assert folders[0].is_relative_to(tmp_path / "cache" / "vtp-export")
@@ -318,4 +319,4 @@ def test_devices_are_told_apart(artefact):
 
 
 def test_counters_are_told_by_size():
-    assert _providers._told(Counter(Shape=1, Gather=3)) == "3 Gather, 1 Shape"
+    assert providers._told(Counter(Shape=1, Gather=3)) == "3 Gather, 1 Shape"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.sealing import reseal
 from tests.tensorrt_api import fake_tensorrt
 from tests.tensorrt_api.fake_machine import World
 from tests.tensorrt_api.record import record
@@ -318,10 +319,7 @@ def test_a_damaged_plan_for_another_gpu_keeps_nobody_from_running(planned, world
 
 
 def test_a_plan_without_a_record_is_refused(planned):
-    manifest = json.loads((planned / "manifest.json").read_text())
-    for built in manifest["builds"]:
-        built["engine"] = None
-    (planned / "manifest.json").write_text(json.dumps(manifest))
+    reseal(planned / "manifest.json", lambda manifest: [build.update(engine=None) for build in manifest["builds"]])
     with pytest.raises(ArtefactError, match=r"model\.sm87\.plan: the manifest does not say what it was built on"):
         load(planned, "tensorrt")
 

@@ -21,8 +21,10 @@ from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.pipeline.bench import bench
 from vtp_export.pipeline.build import build
 from vtp_export.pipeline.inspect import inspect
-from vtp_export.runtime.artefact import ADDING, open_artefact, record_validation
+from vtp_export.runtime import changing
+from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
+from vtp_export.runtime.changing import ADDING, record_validation
 from vtp_export.runtime.front_end import load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -70,15 +72,15 @@ from pathlib import Path
 from tests.tensorrt_api.fake_machine import ForGood, World
 World(ForGood())
 from vtp_export.pipeline.build import build
-from vtp_export.runtime import artefact
+from vtp_export.runtime import changing
 folder, moment, force = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
-write, times = artefact.write_manifest, []
+write, times = changing.write_manifest, []
 def dying_write(*given):
     times.append(1)
     if moment == "at its end" and len(times) == 1 + force: die()
     write(*given)
-artefact.write_manifest = dying_write
+changing.write_manifest = dying_write
 def listen(text, done=0, total=0):
     if moment == "in the middle" and done: die()
 build(folder, options={"workspace_gb": 2} if force else {}, force=force, progress=listen)
@@ -133,19 +135,17 @@ def test_what_a_killed_build_left_is_removed_and_what_a_living_one_fills_is_not(
 
 
 def test_a_new_plan_is_not_said_to_be_validated(planned, world):
-    record_validation(planned, "tensorrt", {"cosine": 1.0})
-    record_validation(planned, "onnx", {"cosine": 1.0})
+    record_validation(open_artefact(planned), "tensorrt", {"cosine": 1.0})
+    record_validation(open_artefact(planned), "onnx", {"cosine": 1.0})
     build(planned, force=True)
     assert set(open_artefact(planned).manifest.validation) == {"onnx"}
 
 
 def test_an_artefact_that_cannot_be_written_is_one_sentence(bare, world, monkeypatch):
-    import tempfile
-
-    def full(**_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    monkeypatch.setattr(changing, "fresh_folder", full)
     with pytest.raises(ArtefactError, match=r"cannot write .*: No space left"):
         build(bare)
 

@@ -9,8 +9,9 @@ from PIL import Image
 
 from vtp_export.benchmarks import photos
 from vtp_export.benchmarks._folder import Folder
+from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.photos import Benchmark
-from vtp_export.errors import ImageError, SpecError, UnavailableError
+from vtp_export.errors import ImageError, SpecError, UnavailableError, VtpWarning
 
 
 def test_photos_are_many_named_sorted_and_decoded() -> None:
@@ -20,8 +21,8 @@ def test_photos_are_many_named_sorted_and_decoded() -> None:
     assert names == sorted(set(names))
     assert {"astronaut", "china"} <= set(names)
     for example in found:
-        assert min(example.image.size) >= 200
-        assert np.asarray(example.image.convert("L")).std() > 5  # a picture, not a plain field
+        assert min(example.open().size) >= 200
+        assert np.asarray(example.open().convert("L")).std() > 5  # a picture, not a plain field
 
 
 def test_limit() -> None:
@@ -69,11 +70,25 @@ def test_folder_is_sorted_recursive_and_plain(tmp_path: Path) -> None:
     assert [example.name for example in folder.examples(1)] == ["a/y.webp"]
     (tmp_path / "a" / "y.webp").write_bytes(b"")
     with pytest.raises(ImageError, match=r"y\.webp' is empty"):
-        list(folder.examples(None))
+        next(folder.examples(None)).open()
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_bare_name_is_the_benchmark_and_a_path_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("shapes", "mine"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for one in ("./shapes", "shapes/", str(tmp_path / "shapes"), Path("shapes"), "mine", Path("mine")):
+        assert [example.name for example in benchmark_of(one).examples(None)] == ["a.png"]
+    with pytest.warns(VtpWarning, match="'shapes' is taken for the benchmark of that name; the folder is './shapes'"):
+        assert not isinstance(benchmark_of("shapes"), Folder)
+    monkeypatch.chdir("/")
+    assert not isinstance(benchmark_of(Path("shapes")), Folder)
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"no images below .* expected files ending in \.bmp"):
+    with pytest.raises(ImageError, match=r"no images below '.*'; JPEG, PNG or others that Pillow reads were expected"):
         Folder(tmp_path)
     with pytest.raises(SpecError, match="no folder"):
         Folder(tmp_path / "absent")

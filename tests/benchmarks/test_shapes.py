@@ -23,8 +23,8 @@ def digest(split, number):
 def test_two_passes_are_the_same():
     first, second = list(Benchmark().examples(5)), list(Benchmark().examples(5))
     assert [e.name for e in first] == [f"scene-{i:04d}" for i in range(5)]
-    assert [(e.name, e.image.tobytes(), e.questions) for e in first] == [
-        (e.name, e.image.tobytes(), e.questions) for e in second
+    assert [(e.name, e.open().tobytes(), e.questions) for e in first] == [
+        (e.name, e.open().tobytes(), e.questions) for e in second
     ]
 
 
@@ -54,7 +54,7 @@ def test_splits_share_no_seed_no_scene_and_no_photograph():
 def test_calibration_reads_its_own_split():
     assert Benchmark().calibration().split == "calibration"
     first = next(iter(Benchmark().calibration().examples(1)))
-    assert hashlib.sha256(np.asarray(first.image).tobytes()).hexdigest() == digest("calibration", 0)
+    assert hashlib.sha256(np.asarray(first.open()).tobytes()).hexdigest() == digest("calibration", 0)
 
 
 def test_scenes_go_from_one_object_to_a_crowd():

@@ -98,17 +98,17 @@ def test_a_mixture_weighs_what_carries_its_label():
     assert one_hot(torch.tensor([[2, -1]]), 3, weight).tolist() == [[[0, 0, 1], [0, 0, 0]]]
 
 
-def test_rounds_are_counted_whether_they_loop_or_not():
+def test_rounds_are_counted():
     state = torch.tensor([1.0])
-    assert [repeat(lambda turn, now: now * 2 + turn, state, 3, loop).item() for loop in (True, False)] == [12.0, 12.0]
-    assert repeat(lambda turn, now: now + 1, state, 0, True) is state
+    assert repeat(lambda turn, now: now * 2 + turn, state, 3).item() == 12.0
+    assert repeat(lambda turn, now: now + 1, state, 0) is state
 
 
 def test_a_walk_strikes_out_neighbours_and_fills_up_by_rank():
     rank, near = torch.tensor([[0.0, 1, 2, 3]]), torch.zeros(1, 4, 4, dtype=torch.bool)
     near[0, 0, 1] = near[0, 0, 2] = True
     for budget, kept in ((1, [0]), (2, [0, 3]), (3, [0, 1, 3]), (4, [0, 1, 2, 3])):
-        found = greedy_walk(rank, near, torch.tensor([float(budget)]), 4, loop=False)
+        found = greedy_walk(rank, near, torch.tensor([float(budget)]), 4)
         assert found[0, :budget].tolist() == kept
 
 

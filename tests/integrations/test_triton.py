@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from tests.sealing import reseal, sealed
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import Serving, config
@@ -25,7 +26,7 @@ def changed(artefact, tmp_path):
     def change(name="copy", **entries):
         shutil.copytree(artefact, tmp_path / name)
         path = tmp_path / name / "manifest.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+        reseal(path, lambda manifest: manifest.update(entries))
         return tmp_path / name
 
     return change
@@ -74,7 +75,7 @@ def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
         engine = {"runtime": "10.3.0", "compute_capability": cc, "platform": "linux", "device": "x"}
         build = {"format": "tensorrt", "main": name, "files": {name: record}, "engine": engine}
         manifest["builds"].append(build)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(sealed(manifest))
     models = {model.backend: model for model in triton(folder, tmp_path / "models", name="m")}
     found = parsed((models["tensorrt"].folder / "config.pbtxt").read_text())
     assert dict(found.cc_model_filenames) == {"8.7": "model.sm87.plan", "9.0": "model.sm90.plan"}

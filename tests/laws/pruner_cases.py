@@ -25,7 +25,7 @@ MIX = {"low": 5.0, "high": 30.0}  # ends between which the images below lie
 
 # Settings beside the defaults. A file without an entry is tested at its defaults.
 VARIANTS = {
-    "adaptive": [{"reference": 20.0}, {"complexity": "entropy", "reference": 3.0, "count": "adaptive"}, {"tau": 0.25}],
+    "adaptive": [{"average": 20.0}, {"complexity": "entropy", "average": 3.0, "count": "adaptive"}, {"tau": 0.25}],
     "bat": [
         {},
         {"ratio": "adaptive", **MIX},

@@ -13,7 +13,7 @@ from vtp_export.errors import ModelError
 from vtp_export.functional.tokens import KINDS, Tokens
 from vtp_export.graphs.assembly import load_model
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.models._checkpoint import Checkpoint
+from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
 from vtp_export.pruners.base import Method
 from vtp_export.spec import Saliency
@@ -130,7 +130,7 @@ def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, token
 
 
 def test_what_a_model_cannot_give_is_refused_before_its_weights_are_read(name, asked, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "read", lambda *_: pytest.fail("weights were read"))
+    monkeypatch.setattr(Weights, "read", lambda *_: pytest.fail("weights were read"))
     for signal in ALL - asked:
         with pytest.raises(ModelError, match="choose another pruner"):
             load_model(name, {signal})

@@ -1,5 +1,6 @@
 """Nothing is read that is not needed, and what is wrong with a checkpoint is said in one sentence."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model, needs_of
-from vtp_export.models._checkpoint import INDEX, SINGLE, digest, folder_checkpoint, size_in_bytes
+from vtp_export.models._checkpoint import folder_checkpoint
+from vtp_export.models._weights import INDEX, SINGLE, Weights, digest, size_in_bytes
 
 TOWER, PROJECTOR, LANGUAGE = (f"model-0000{part}-of-00003.safetensors" for part in (1, 2, 3))
 
@@ -95,7 +97,7 @@ def test_a_damaged_shard_that_is_not_needed_does_no_harm(llava_copy):
 DAMAGE = {
     "of a text model": (
         lambda folder: edit(folder / "config.json", lambda c: c.update(model_type="bert")),
-        r"is a bert; supported: clip, clip_vision_model, llava",
+        r"is a 'bert'; supported: clip, clip_vision_model, llava",
     ),
     "of no type": (
         lambda folder: edit(folder / "config.json", lambda c: c.pop("model_type")),
@@ -107,7 +109,7 @@ DAMAGE = {
     ),
     "config.json cut off": (
         lambda folder: (folder / "config.json").write_text('{"model_type": '),
-        r"config\.json of '.*' cannot be read: ",
+        r"config\.json of '.*' is not JSON: ",
     ),
     "config.json not text": (
         lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00\x81"),
@@ -131,7 +133,7 @@ DAMAGE = {
     ),
     "index cut off": (
         lambda folder: (folder / INDEX).write_text('{"weight_map": {'),
-        r"index\.json of '.*' cannot be read: ",
+        r"index\.json of '.*' is not JSON: ",
     ),
     "index without weight_map": (
         lambda folder: edit(folder / INDEX, lambda i: i.pop("weight_map")),
@@ -197,7 +199,7 @@ DAMAGE = {
         lambda folder: edit(
             folder / "config.json", lambda c: c["vision_config"].update(model_type="siglip_vision_model")
         ),
-        r"the vision tower of '.*' is a siglip_vision_model; llava needs a clip_vision_model",
+        r"the vision tower of '.*' is 'siglip_vision_model'; llava needs a clip_vision_model",
     ),
     "unknown activation of the tower": (
         lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(hidden_act="mish")),
@@ -229,7 +231,7 @@ DAMAGE = {
     ),
     "width of the language model a text": (
         lambda folder: edit(folder / "config.json", lambda c: c["text_config"].update(hidden_size="48")),
-        r"hidden_size of the language model is '48'; a whole number from 1 is needed",
+        r"hidden_size of the language model is '48'; a whole number from 1 to 65536 is needed",
     ),
     "activation of the projector a list": (
         lambda folder: edit(folder / "config.json", lambda c: c.update(projector_hidden_act=["gelu"])),
@@ -241,7 +243,7 @@ DAMAGE = {
     ),
     "select strategy a list": (
         lambda folder: edit(folder / "config.json", lambda c: c.update(vision_feature_select_strategy=["full"])),
-        r"vision_feature_select_strategy of '.*' is '\['full'\]'; supported: default, full",
+        r"vision_feature_select_strategy of '.*' is \['full'\]; supported: default, full",
     ),
     "null for a shard": (
         lambda folder: edit(folder / INDEX, lambda i: i["weight_map"].update(extra=None)),
@@ -273,11 +275,11 @@ DAMAGE = {
     ),
     "height and width": (
         lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(image_size=[28, 28])),
-        r"image_size of the vision tower is \[28, 28\]; a whole number from 1 is needed",
+        r"image_size of the vision tower is \[28, 28\]; a whole number from 1 to 16384 is needed",
     ),
     "no heads": (
         lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(num_attention_heads=0)),
-        r"num_attention_heads of the vision tower is 0; a whole number from 1 is needed",
+        r"num_attention_heads of the vision tower is 0; a whole number from 1 to 1024 is needed",
     ),
     "unknown select strategy": (
         lambda folder: edit(folder / "config.json", lambda c: c.update(vision_feature_select_strategy="cls_patch")),
@@ -291,9 +293,9 @@ DAMAGE = {
         lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(num_attention_heads=3)),
         r"sizes do not divide: width 32 by 3 heads",
     ),
-    "patches that do not divide": (
-        lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(patch_size=5)),
-        r"sizes do not divide: .*image 28 by patch 5",
+    "patches larger than the image": (
+        lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(patch_size=29)),
+        r"patches of 29 pixels are larger than its images of 28",
     ),
 }
 
@@ -359,6 +361,17 @@ def test_a_digest_is_of_names_dtypes_shapes_and_bytes():
     assert size_in_bytes(base.values()) == 6 * 4 + 2 * 2
 
 
+@pytest.mark.parametrize("where", ["pathlib.Path.is_file", "pathlib.Path.open", "safetensors.safe_open"])
+def test_what_may_not_be_read_is_said_so(llava_copy, monkeypatch, where):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    checkpoint = folder_checkpoint(llava_copy)
+    monkeypatch.setattr(where, refuse)
+    with pytest.raises(ModelError, match=r"cannot be read: Permission denied$"):
+        checkpoint.config and Weights(checkpoint).shape("multi_modal_projector.linear_1.bias")
+
+
 def test_a_models_digest_is_of_what_was_read(single_llava, split_llava, llava_copy):
     reference = load_model(str(single_llava)).core.weights_sha256
     assert load_model(str(split_llava)).core.weights_sha256 == reference
@@ -385,18 +398,6 @@ def test_the_digest_covers_the_layer_that_only_prumerge_reads(llava_copy):
     assert after.record(needs).weights_sha256 != before.record(needs).weights_sha256
     assert after.record(needs_of("adaptive", {})) == before.record(needs_of("adaptive", {})) == unmoved.core
     assert load_model(str(llava_copy)).core == unmoved.core
-
-
-def test_preprocessing_is_found_in_either_file(llava_copy):
-    fallback = load_model(str(llava_copy)).preprocessing
-    settings = {"image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": 30}}
-    settings |= {"do_center_crop": True, "crop_size": {"height": 28, "width": 28}, "image_mean": [0.5, 0.5, 0.5]}
-    (llava_copy / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
-    nested = load_model(str(llava_copy)).preprocessing
-    (llava_copy / "preprocessor_config.json").write_text(json.dumps({**settings, "size": {"shortest_edge": 33}}))
-    outer = load_model(str(llava_copy)).preprocessing
-    assert (fallback.resize_shortest, nested.resize_shortest, outer.resize_shortest) == (28, 30, 33)
-    assert nested.mean == (0.5, 0.5, 0.5)
 
 
 def test_a_folder_has_no_revision(single_llava):

@@ -8,7 +8,7 @@ from huggingface_hub import errors
 
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model
-from vtp_export.models._checkpoint import INDEX, SINGLE
+from vtp_export.models._weights import INDEX, SINGLE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LANGUAGE = "model-00003-of-00003.safetensors"
@@ -38,7 +38,7 @@ class Hub:
 def test_the_language_models_shard_is_never_asked_for(split_llava, monkeypatch, tmp_path):
     hub = Hub(monkeypatch, split_llava, tmp_path / "models--owner--name" / "snapshots" / COMMIT)
     loaded = load_model("owner/name", revision="v1.5")
-    small = {"config.json", INDEX, "preprocessor_config.json", "processor_config.json"}
+    small = {"config.json", SINGLE, INDEX, "adapter_config.json", "preprocessor_config.json", "processor_config.json"}
     assert set(hub.names) == small | {f"model-0000{part}-of-00003.safetensors" for part in (1, 2)}
     assert LANGUAGE not in hub.names
     # The branch is asked once what commit it stands for; all else is asked of that commit, should the branch move.
@@ -49,12 +49,13 @@ def test_the_language_models_shard_is_never_asked_for(split_llava, monkeypatch, 
     assert loaded.core.weights_sha256 == load_model(str(split_llava)).core.weights_sha256
 
 
-def test_a_single_file_is_asked_for_after_the_index(single_llava, monkeypatch, tmp_path):
+def test_an_index_is_not_asked_for_where_there_is_a_single_file(single_llava, monkeypatch, tmp_path):
     hub = Hub(monkeypatch, single_llava, tmp_path / "snapshots" / COMMIT)
     assert load_model("owner/name").core.revision == COMMIT
     assert hub.asked[0] == ("owner/name", None)
     assert set(hub.asked[1:]) == {("owner/name", COMMIT)}
-    assert hub.names.index(INDEX) < hub.names.index(SINGLE)
+    assert SINGLE in hub.names
+    assert INDEX not in hub.names
 
 
 def test_a_path_that_is_no_snapshot_leaves_the_revision_as_asked(split_llava, monkeypatch, tmp_path):
@@ -75,7 +76,10 @@ ERRORS = {
         r"cannot reach the hub for 'owner/name', and config\.json is not in the local cache; "
         r"download the model first, or name a local folder",
     ),
-    "offline mode": (errors.OfflineModeIsEnabled("offline mode is enabled"), r"hub: offline mode is enabled"),
+    "offline mode": (
+        errors.OfflineModeIsEnabled("it is on"),
+        r"cannot reach the hub for 'owner/name', and config\.json is not",
+    ),
     "no such model": (
         errors.RepositoryNotFoundError("401 Client Error.\nRepository Not Found", response=RESPONSE),
         r"cannot fetch config\.json of 'owner/name' from the hub: 401 Client Error\.",
@@ -159,6 +163,41 @@ def test_a_cached_model_loads_without_a_network(offline_cache, split_llava):
 def test_a_cached_model_of_one_file_loads_without_a_network(offline_cache, single_llava):
     offline_cache(single_llava, [INDEX, "preprocessor_config.json", "processor_config.json"])
     assert load_model("owner/name").core.revision == COMMIT
+
+
+@pytest.mark.parametrize("layout", ["single_llava", "split_llava"])
+def test_a_cache_that_remembers_nothing_of_absent_files_will_do(request, offline_cache, layout):
+    """As a download of the whole repository leaves it. What was looked for in vain is told."""
+    folder = request.getfixturevalue(layout)
+    offline_cache(folder, [])
+    loaded = load_model("owner/name")
+    assert loaded.core.revision == COMMIT
+    assert loaded.core.weights_sha256 == load_model(str(folder)).core.weights_sha256
+    (note,) = loaded.notes
+    assert note.startswith(
+        "no processor_config.json or preprocessor_config.json of 'owner/name' is in the local cache, and the hub"
+    )
+
+
+def test_weights_that_were_never_downloaded_are_said_so(offline_cache, split_llava, tmp_path):
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((split_llava / "config.json").read_bytes())
+    offline_cache(folder, [])
+    with pytest.raises(
+        ModelError, match=r"has no weights: .* in the local cache, and the hub cannot be reached; download"
+    ):
+        load_model("owner/name")
+
+
+def test_pickled_weights_in_the_cache_are_called_so(offline_cache, split_llava, tmp_path):
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((split_llava / "config.json").read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(b"\x80")
+    offline_cache(folder, [])
+    with pytest.raises(ModelError, match="has pickled weights only"):
+        load_model("owner/name")
 
 
 def test_what_is_not_in_the_cache_is_named(offline_cache, tmp_path):

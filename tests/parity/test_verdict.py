@@ -96,9 +96,23 @@ def test_a_coarse_precision_is_asked_for_a_share_of_the_tokens():
     assert comparison.failures == ("mean Jaccard index of the kept sets is 0.5, below 0.9",)
 
 
-def test_a_small_erank_is_not_asked_for_a_relative_error():
+def test_a_small_erank_is_not_asked_for_the_last_digits():
     small = dataclasses.replace(RIGHT, erank=19.0)
-    assert verdict(dataclasses.replace(small, erank=18.0), small).erank_error is None
+    comparison = verdict(dataclasses.replace(small, erank=18.0), small)
+    assert comparison.erank_error is None and comparison.passed
+
+
+@pytest.mark.parametrize("wrong", [16.0, 38.0, float("nan")])
+def test_a_small_erank_may_not_be_anything(wrong):
+    small = dataclasses.replace(RIGHT, erank=19.0)
+    (failure,) = verdict(dataclasses.replace(small, erank=wrong), small).failures
+    assert failure == f"photo.png: erank is {wrong:.4g} instead of 19"
+
+
+def test_tokens_without_a_place_are_compared_one_by_one():
+    expected = changed(kept=np.array([-1, -1, 6]))
+    wrong = dataclasses.replace(expected, tokens=expected.tokens * np.array([[1], [3], [1]], np.float32))
+    assert not verdict(wrong, expected).passed
 
 
 def test_what_is_not_measured_is_not_compared():
@@ -139,7 +153,13 @@ def test_a_token_that_is_no_number_is_not_lost_among_others(place):
 
 def test_a_report_is_passed_only_if_all_are():
     right, wrong = verdict(None), verdict(token(9))
-    assert ValidationReport("a", "photos", (right,)).passed
-    assert not ValidationReport("a", "photos", (right, wrong)).passed
-    told = ValidationReport("a", "photos", (right, wrong)).as_dict()
+
+    def report(*comparisons, **others):
+        return ValidationReport(artefact="a", benchmark="photos", comparisons=comparisons, **others)
+
+    assert report(right).passed
+    assert not report(right, wrong).passed
+    assert not report(right, batches=(wrong,)).passed
+    assert not report(right, false_claims=("layout.slots is 9",)).passed
+    told = report(right, wrong).as_dict()
     assert [row["passed"] for row in json.loads(json.dumps(told))["comparisons"]] == [True, False]

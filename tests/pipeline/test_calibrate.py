@@ -1,6 +1,8 @@
 """Calibration: the numbers are right, an interrupted run goes on, a record serves only the model it was made for."""
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import torch
 
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.calibration.journal import Journal, Measured
+from vtp_export.errors import ArtefactError, ImageError, SpecError
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
 from vtp_export.json_records import to_json
 from vtp_export.pipeline import calibrate as room
@@ -33,7 +36,7 @@ def record(tmp_path_factory):
 
 def test_numbers_are_those_of_the_singular_values(record):
     model = load_model("tiny-llava")
-    scenes = [example.image for example in Benchmark("calibration").examples(LIMIT)]
+    scenes = [example.open() for example in Benchmark("calibration").examples(LIMIT)]
     with torch.inference_mode():
         tokens = model.frontend.encode(torch.from_numpy(pixel_values(scenes, model.preprocessing)), ("projected",))
     exact = [effective_rank(one.numpy(), center=True) for one in tokens.projected]
@@ -53,46 +56,93 @@ def killed_after(monkeypatch, images):
     """Make calibration die once so many images are down."""
     add = room.Journal.add
 
-    def dying(self, measured):
+    def dying(self, batch):
         if len(self.done) >= images:
             raise KeyboardInterrupt
-        add(self, measured)
+        add(self, batch)
 
     monkeypatch.setattr(room.Journal, "add", dying)
 
 
-def test_an_interrupted_run_goes_on(record, monkeypatch, tmp_path):
-    with monkeypatch.context() as patch:
-        killed_after(patch, 5)
+def interrupted(folder, images, **other):
+    """The journal of a run that was killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(patch, images)
         with pytest.raises(KeyboardInterrupt):
-            measured(tmp_path)
+            measured(folder, **other)
+    return folder / ".record.json.partial"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_record(record, monkeypatch, tmp_path):
+    journal = interrupted(tmp_path, 4)
     assert not (tmp_path / "record.json").exists()
     with pytest.raises(ArtefactError, match="add --resume"):
         measured(tmp_path)
-    journal = tmp_path / ".record.json.partial"
-    journal.write_text(journal.read_text() + '{"name": "scene-00')  # the line that the kill tore
-    with monkeypatch.context() as patch:  # killed again: the torn line must not have spoiled the next ones
-        killed_after(patch, 7)
-        with pytest.raises(KeyboardInterrupt):
-            measured(tmp_path, resume=True)
+    journal.write_text(journal.read_text() + '[{"name": "scene-00')  # the line that the kill tore
+    interrupted(tmp_path, 8, resume=True)  # killed again: the torn line must not have spoiled the next ones
     drawn = []
-    numbers = room._numbers
-    monkeypatch.setattr(room, "_numbers", lambda session, pixels: drawn.append(len(pixels)) or numbers(session, pixels))
-    resumed = measured(tmp_path, resume=True)
-    assert sum(drawn) == LIMIT - 7
-    assert resumed.data_sha256 == record[0].data_sha256
-    assert resumed.erank.mean == pytest.approx(record[0].erank.mean, rel=1e-6)  # batched otherwise
+    whole = room.complexities
+    monkeypatch.setattr(room, "complexities", lambda *given: drawn.append(len(given[1])) or whole(*given))
+    assert measured(tmp_path, resume=True) == record[0]
+    assert drawn == [LIMIT - 8]
     assert not journal.exists()
 
 
-def test_a_journal_of_other_work_is_refused(monkeypatch, tmp_path):
-    killed_after(monkeypatch, 2)
-    with pytest.raises(KeyboardInterrupt):
-        measured(tmp_path)
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
+def test_a_journal_cut_anywhere_is_resumed_to_the_same_record(record, tmp_path, share):
+    """By a full disk, for one. Where not even the head is whole there is nothing to resume, and no need to say so."""
+    journal = interrupted(tmp_path, 8)
+    text = journal.read_text()
+    journal.write_text(text[: int(share * len(text))])
+    assert measured(tmp_path, resume=share > 0.1) == record[0]
+
+
+def test_a_full_disk_is_told_and_loses_no_batch(tmp_path):
+    one = Measured(name="a", digest="0", erank=1.0, erank_uncentred=2.0, attention_entropy=3.0)
+    journal = Journal(tmp_path / "record.json", {"model": "m"}, resume=False)
+    journal.add([one])
+    with Path("/dev/full").open("w") as full:
+        file, journal._file = journal._file, full
+        with pytest.raises(ArtefactError, match=r"cannot write '.*\.record\.json\.partial': No space left on device"):
+            journal.add([one, one])
+        journal.close(finished=False)
+    file.close()
+    resumed = Journal(tmp_path / "record.json", {"model": "m"}, resume=True)
+    assert resumed.done == [one]
+    resumed.close(finished=True)
+
+
+STRANGE_LINES = [
+    "not json",
+    "{}",
+    "[7]",
+    '[{"name": "a"}]',
+    "[" * 10_000,
+    '[{"name": "\\ud800"}]',
+    "null",
+    '"' + "x" * 99_999,
+]
+
+
+@pytest.mark.parametrize("line", [*STRANGE_LINES, None], ids=range(len(STRANGE_LINES) + 1))
+def test_a_damaged_journal_is_one_sentence(tmp_path, line):
+    if line is None:
+        one = Measured(name="a", digest="0", erank=float("nan"), erank_uncentred=2.0, attention_entropy=3.0)
+        line = json.dumps([asdict(one)])
+    path = tmp_path / ".record.json.partial"
+    path.write_text('{"model": "m"}\n' + line + "\n[]\n")
+    with pytest.raises(ArtefactError, match=r"is damaged \(line 2.*\); remove it and start again$") as caught:
+        Journal(tmp_path / "record.json", {"model": "m"}, resume=True)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_journal_of_other_work_is_refused(tmp_path):
+    journal = interrupted(tmp_path, 4)
     with pytest.raises(ArtefactError, match="was begun for"):
         measured(tmp_path, resume=True, limit=3)
-    (tmp_path / ".record.json.partial").write_text("not json\n")
-    with pytest.raises(ArtefactError, match="is damaged"):
+    journal.unlink()
+    journal.symlink_to("/dev/zero")
+    with pytest.raises(ArtefactError, match=r"is damaged .* no regular file"):
         measured(tmp_path, resume=True)
 
 
@@ -108,11 +158,11 @@ def test_a_narrow_dtype_is_told(record, tmp_path):
 def test_a_record_sets_the_pruner(record):
     model = load_model("tiny-llava")
     calibrated = assemble(model, "adaptive", {"keep": 32}, record[0]).pruner
-    assert calibrated.settings["reference"] == record[0].erank.mean
-    assert "shapes" in calibrated.origins["reference"]
+    assert calibrated.settings["average"] == record[0].erank.mean
+    assert "shapes" in calibrated.origins["average"]
     entropy = assemble(model, "adaptive", {"keep": 32, "complexity": "entropy"}, record[0]).pruner
-    assert entropy.settings["reference"] == record[0].attention_entropy.mean
-    assert assemble(model, "adaptive", {"keep": 32, "reference": 7.0}, record[0]).pruner.settings["reference"] == 7.0
+    assert entropy.settings["average"] == record[0].attention_entropy.mean
+    assert assemble(model, "adaptive", {"keep": 32, "average": 7.0}, record[0]).pruner.settings["average"] == 7.0
 
 
 def test_a_record_for_other_weights_is_refused(record, small_llava, tmp_path):
@@ -127,24 +177,24 @@ def test_a_damaged_record_is_one_sentence(text, tmp_path):
     if text is not None:
         path.write_text(text)
     with pytest.raises(SpecError):
-        calibration_for(load_model("tiny-llava"), path)
+        calibration_for(load_model("tiny-llava"), path, "adaptive", {})
 
 
 def test_the_embedded_model_carries_its_own_record():
     model = load_model("tiny-llava")
-    found = calibration_for(model, None)
+    found, _ = calibration_for(model, None, "adaptive", {})
     assert found is not None
     assert found.weights_sha256 == model.core.weights_sha256
     assert found.images >= 400
     assert found.data == "shapes"
-    assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["reference"] == found.erank.mean
-    beside = json.loads((room.Path(source_of("tiny-llava")) / "calibration.json").read_text())
-    assert to_json(calibration_from_json(json.dumps(beside))).strip() == json.dumps(beside, indent=2, sort_keys=True)
+    assert assemble(model, "adaptive", {"keep": 64}, found).pruner.settings["average"] == found.erank.mean
+    beside = (room.Path(source_of("tiny-llava")) / "calibration.json").read_text()
+    assert to_json(calibration_from_json(beside)) == beside
 
 
 def test_no_images_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SpecError):
+    with pytest.raises(ImageError, match="no images below"):
         calibrate("tiny-llava", str(tmp_path / "empty"), tmp_path / "c.json")
     assert not list(tmp_path.glob("*c.json*"))
 

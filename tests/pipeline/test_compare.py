@@ -6,7 +6,7 @@ import pytest
 
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
 from vtp_export.pipeline.compare import compare
-from vtp_export.reports.comparison import comparison_rows, write_comparison
+from vtp_export.reports.comparison import comparison_table, write_comparison
 
 METHODS = ("fastervlm", "adaptive:count=adaptive", "random")
 KEEPS = (16, 64)
@@ -63,9 +63,9 @@ def test_bins_are_a_partition_by_complexity(report):
 
 
 def test_table_and_page(report, tmp_path):
-    columns, rows = comparison_rows(report)
-    assert {"method", "tokens", "accuracy", "% of full", "C_S", "erank kept", "ms"} <= set(columns)
-    assert all(len(row) == len(columns) for row in rows)
+    table = comparison_table(report)
+    assert {"method", "tokens", "accuracy", "% of full", "C_S", "erank kept", "ms"} <= set(table.columns)
+    assert all(len(row) == len(table.columns) for row in table.rows)
     page = write_comparison(report, tmp_path / "out").read_text()
     for figure in ("budget.svg", "complexity-16.svg", "complexity-64.svg"):
         assert figure in page

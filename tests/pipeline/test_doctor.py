@@ -6,12 +6,11 @@ import types
 
 import pytest
 
-from vtp_export.backends import _providers
 from vtp_export.cli import main
 from vtp_export.pipeline import doctor as room
 from vtp_export.pipeline.doctor import doctor
+from vtp_export.runtime import providers
 from vtp_export.runtime.machine import Sources
-from vtp_export.terminal import show_table
 
 ORIN = "NVIDIA Jetson AGX Orin Developer Kit\0"
 RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64"
@@ -109,7 +108,7 @@ def test_what_a_provider_is_linked_to(tmp_path, shared_library, monkeypatch):
     import onnxruntime
 
     path = shared_library("p.so", "libcublas.so.13", "libnvinfer.so.10", "libcudart.so.13", "libc.so.6")
-    monkeypatch.setattr(_providers, "library", lambda provider: path if provider == "tensorrt" else tmp_path / "none")
+    monkeypatch.setattr(providers, "library", lambda provider: path if provider == "tensorrt" else tmp_path / "none")
     available = ["TensorrtExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
     found = rows(doctor(None, sources(tmp_path, packages={"onnxruntime-gpu": "1.31.1"})))
@@ -132,9 +131,9 @@ def test_a_probe_that_fails_says_so(tmp_path, no_runtime, monkeypatch):
 
 
 def test_a_product_is_really_computed(monkeypatch):
-    assert _providers.try_out("cpu") is None
-    monkeypatch.setattr(_providers, "PRODUCT", b"no model")
-    assert "Failed to load model" in _providers.try_out("cpu")
+    assert providers.try_out("cpu") is None
+    monkeypatch.setattr(providers, "PRODUCT", b"no model")
+    assert "Failed to load model" in providers.try_out("cpu")
 
 
 def vtp(monkeypatch, capsys, *arguments):
@@ -172,8 +171,3 @@ def test_a_folder_that_is_no_artefact(tmp_path, monkeypatch, capsys):
     code, _, err = vtp(monkeypatch, capsys, "doctor", tmp_path)
     assert code == 2
     assert "is not an artefact" in err
-
-
-def test_extras_in_a_table_are_no_markup(capsys):
-    show_table("t", ("a",), [("pip install 'vtp-export[export]'",)])
-    assert "vtp-export[export]" in capsys.readouterr().out

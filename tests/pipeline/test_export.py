@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from tests.formats import FROM_GRAPHS
 from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.manifests import manifest_from_json
 from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.front_end import load
-from vtp_export.spec import Candidates, Layout, manifest_from_json
+from vtp_export.spec import Candidates, Layout
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD = "from vtp_export.cli import main; main()"
@@ -29,8 +30,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 def test_the_manifest_tells_all(artefact, small_llava):
     manifest = manifest_from_json((artefact / "manifest.json").read_text())
     assert manifest.model.id == str(small_llava)
-    assert manifest.pruner.settings["reference"] == 90.0
-    assert manifest.pruner.origins == {"reference": "ERANK_AVG_REF of the release"}
+    assert manifest.pruner.settings["average"] == 90.0
+    assert manifest.pruner.origins == {"average": "ERANK_AVG_REF of the release"}
     assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
     assert manifest.outputs[0].shape == ("b", 8, 48)
     assert manifest.formats() == ["onnx", "torchscript"]
@@ -45,8 +46,10 @@ def test_onnx_carries_the_identity(artefact):
     import onnx
 
     manifest = manifest_from_json((artefact / "manifest.json").read_text())
-    carried = {p.key: p.value for p in onnx.load(artefact / "model.onnx").metadata_props}
+    model = onnx.load(artefact / "model.onnx")
+    carried = {p.key: p.value for p in model.metadata_props}
     assert carried["vtp_export.manifest"] == manifest.identity()
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)  # no paths of this machine
 
 
 def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(small_llava, tmp_path):

@@ -1,8 +1,8 @@
 """Precision is in the graph; a bad one is caught; a coarse one is explained."""
 
 import dataclasses
-import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.formats import FROM_GRAPHS
+from tests.sealing import reseal
 from vtp_export.backends import base
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.errors import ArtefactError, ModelError, OutputError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.gates import GATES, jaccard
@@ -24,11 +25,13 @@ from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.precision import policy as module
+from vtp_export.precision.images import range_images
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.policy import Precision, _fewest, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.twins import twin_of
 from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.changing import write_manifest
 from vtp_export.spec import PrecisionRecord
 
 SHAPES = {"images": "shapes", "limit": 4}
@@ -113,21 +116,20 @@ def test_a_layer_whose_output_alone_is_too_large_is_found(small_llava, tmp_path)
     model = load_model(planted(small_llava, tmp_path / "model", {name: 2e4}))
     graph = assemble(model, "adaptive", {"keep": 8}).graph
     layer = "frontend.tower.encoder.layers.1.mlp.fc2"
-    limit = torch.finfo(torch.float16).max / module.HEADROOM
+    limit = torch.finfo(torch.float16).max / module.SAFETY_FACTOR
     assert float(graph.get_submodule(layer).weight.abs().max()) < limit
     assert layer in lower(graph, Precision(name="fp16", **SHAPES), model.preprocessing).record.float32_layers
 
 
 def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
     model = planted(small_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
-    monkeypatch.setattr(module, "HEADROOM", 1e-9)  # a scan that lets everything pass
+    monkeypatch.setattr(module, "SAFETY_FACTOR", 1e-9)  # a scan that lets everything pass
     report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
     assert report.manifest.precision.float32_layers == ()
     result = validate(tmp_path / "out", benchmark="shapes", limit=4)
     assert not result.passed
-    assert any("cosine of tokens is nan" in failure for failure in result.comparisons[1].failures)
-    assert all(difference.witness is None for difference in result.comparisons[1].differences)
-    assert open_artefact(tmp_path / "out").manifest.validation["onnx"]["cosine_min"] == "nan"
+    assert "scene-0000: 'tokens' holds a NaN or an infinity" in result.comparisons[1].failures
+    assert open_artefact(tmp_path / "out").manifest.validation["onnx"]["passed"] is False
 
 
 def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_path):
@@ -163,6 +165,51 @@ def test_the_float32_graph_is_left_as_it_was(graph, pixels):
     assert narrow.state_dict()[norm].data_ptr() == graph.state_dict()[norm].data_ptr(), "what is not narrowed is shared"
 
 
+@pytest.fixture
+def dull_then_bright(tmp_path):
+    """Sixteen dull photos, and by name after them four bright ones."""
+    for i in range(20):
+        shade = 100 if i < 16 else 255
+        Image.new("RGB", (50, 50), (shade, shade // 2, i)).save(tmp_path / f"{i:02d}.png")
+    return tmp_path
+
+
+def test_the_scan_looks_everywhere_in_the_folder_and_says_how_far(graph, model, dull_then_bright):
+    found = lower(graph, Precision(name="fp16", images=str(dull_then_bright)), model.preprocessing)
+    assert found.record.count == 16
+    assert f"measured on 16 of 20 images of {dull_then_bright}, spread over all" in found.notes[-1]
+    images = range_images(str(dull_then_bright), 16, model.preprocessing)
+    assert len([name for name in images.names if name >= "16"]) == 3
+    assert (images.count, images.total, len(set(images.names))) == (16, 20, 16)
+    whole = lower(graph, Precision(name="fp16", images=str(dull_then_bright), limit=20), model.preprocessing)
+    assert (whole.record.count, whole.notes) == (20, ())
+
+
+@pytest.mark.parametrize(("count", "names"), [(1, ["10"]), (4, ["02", "07", "12", "17"]), (99, None), (None, None)])
+def test_images_are_spread_evenly(model, dull_then_bright, count, names):
+    images = range_images(str(dull_then_bright), count, model.preprocessing)
+    every = [f"{i:02d}" for i in range(20)]
+    assert [name.removesuffix(".png") for name in images.names] == (names or every)
+
+
+@pytest.mark.parametrize("spec", [{"name": "fp16"}, {"name": "int8", "float32_blocks": 0}])
+def test_a_picture_on_which_float32_itself_overflows_is_named(small_llava, tmp_path, dull_then_bright, spec):
+    model = load_model(planted(small_llava, tmp_path / "m", {f"{TOWER}.1.mlp.fc2.weight": 1e38}))
+    graph = assemble(model, "adaptive", {"keep": 8}).graph
+    with pytest.raises(OutputError, match=r"'tokens' of '00\.png' and of 3 more is not finite"):
+        lower(graph, Precision(images=str(dull_then_bright), **spec), model.preprocessing)
+
+
+def test_a_layer_that_is_not_finite_is_named_whatever_comes_after(graph, pixels, monkeypatch):
+    layer = graph.get_submodule("frontend.tower.encoder.layers.0.mlp.fc1")
+    with monkeypatch.context() as patched:
+        patched.setattr(layer, "forward", lambda x: torch.nn.functional.linear(x, layer.weight, layer.bias) * 1e39)
+        after = graph.get_submodule("frontend.tower.encoder.layers.0.mlp.fc2")
+        patched.setattr(after, "forward", lambda x: torch.zeros(*x.shape[:-1], after.out_features))
+        with pytest.raises(ModelError, match=r"layers\.0\.mlp\.fc1 reads or returns numbers that are not finite"):
+            measured(graph, [pixels.numpy()])
+
+
 # --- int8 -----------------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +225,22 @@ def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
     assert 1e-3 < compared.values.relative_error < 0.2
 
 
-def test_static_int8_refuses_other_calibration_images(graph, model, tmp_path):
+def test_images_are_run_where_it_was_asked_for(graph, model, monkeypatch):
+    """The device goes to every session; ranges come back to the CPU, where the graph is narrowed."""
+    devices = []
+
+    class Session(EagerSession):
+        def __init__(self, graph, device):
+            devices.append(device)
+            super().__init__(graph)
+
+    monkeypatch.setattr(module, "EagerSession", Session)
+    spec = Precision(name="int8", activations="static", float32_blocks=0, images="shapes", limit=4)
+    lower(graph, spec, model.preprocessing, "cuda")
+    assert devices == ["cuda"] * 3  # ranges, what float32 keeps, what int8 keeps
+
+
+def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
@@ -208,6 +270,38 @@ def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
     whole, step = quantised(weight)
     assert (whole.T * step[:, None] - weight).abs().amax() <= step.max() / 2 * 1.0001
     assert whole.abs().amax(0).tolist() == [127] * 5
+
+
+PLANS = {
+    "fp16": (
+        Precision(name="fp16", **SHAPES),
+        {"float32_layers": ("frontend.tower.encoder.layers.0.mlp.fc1",)},
+        r"onnx holds \d+ weights in float16, and by the manifest it would hold \d+ weights in float16",
+    ),
+    "int8": (
+        Precision(name="int8", float32_blocks=1, **SHAPES),
+        {"float32_layers": ()},
+        r"onnx holds \d+ weights in int8",
+    ),
+    "fp32": (
+        Precision(),
+        {"name": "bf16"},
+        r"onnx holds all weights in float32, and by the manifest it would hold \d+ weights in bfloat16",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_that_is_not_that_of_the_file_fails(small_llava, tmp_path, monkeypatch, name):
+    precision, lie, words = PLANS[name]
+    folder = tmp_path / "out"
+    export(str(small_llava), folder, keep=8, precision=precision)
+    assert not validate(folder, benchmark="shapes", limit=1).false_claims
+    manifest = open_artefact(folder).manifest
+    write_manifest(folder, dataclasses.replace(manifest, precision=dataclasses.replace(manifest.precision, **lie)))
+    monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)
+    (claim,) = validate(folder, benchmark="shapes", limit=1).false_claims
+    assert re.match(f"precision: {words}", claim), claim
 
 
 # --- explanations ---------------------------------------------------------------------------------------------------
@@ -241,11 +335,13 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_p
     folder = tmp_path / "out"
     exported(small_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
     other = export(str(small_llava), tmp_path / "other", pruner="random", keep=8)
-    manifest = json.loads((folder / "manifest.json").read_text())
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
-    manifest["builds"] = [dataclasses.asdict(build) for build in other.manifest.builds]
-    manifest["outputs"] = manifest["outputs"][:3]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    def forge(manifest):
+        manifest["builds"] = [dataclasses.asdict(build) for build in other.manifest.builds]
+        manifest["outputs"] = manifest["outputs"][:3]
+
+    reseal(folder / "manifest.json", forge)
     with pytest.raises(ArtefactError, match=r"model\.onnx was made for another manifest"):
         validate(folder, benchmark="shapes", limit=4)
     monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)  # as if it had been forged
@@ -278,6 +374,7 @@ def test_gates_grow_with_the_noise():
 
 
 @pytest.mark.parametrize(("precision", "formats", "message"), [
+    ({"name": "fp16", "limit": 0}, ("onnx",), "0 range images were asked for; at least 1 is needed"),
     ({"name": "fp8"}, ("onnx",), "precision is 'fp8'; it must be one of: fp32, fp16, bf16, int8"),
     ({"name": "fp16", "activations": "static"}, ("onnx",), "are settings of int8, and the precision is fp16"),
     ({"name": "int8", "activations": "none"}, ("onnx",), "activations is 'none'; it must be one of: dynamic, static"),

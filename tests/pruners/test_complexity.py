@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from vtp_export import rooms
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.assembly import source_of
 from vtp_export.pruners._complexity import KINDS, SIGNALS, calibrated, complexity_of
 from vtp_export.reference import erank as reference
 from vtp_export.reference.base import Signals
+from vtp_export.settings import from_settings
 from vtp_export.spec import Candidates, calibration_from_json
 
 
@@ -57,3 +59,30 @@ def test_a_record_is_read_by_kind():
     assert calibrated("erank", record) == record.erank
     assert calibrated("erank", record, center=False) == record.erank_uncentred != record.erank
     assert calibrated("entropy", record) == calibrated("entropy", record, center=False) == record.attention_entropy
+
+
+IDLE = [
+    ("adaptive", {"average": 0.5}, True),
+    ("adaptive", {"average": 1e9}, True),
+    ("adaptive", {"average": 0.5, "count": "adaptive"}, True),
+    ("adaptive", {"average": 60, "count": "adaptive", "tau": 0.1}, False),
+    ("adaptive", {"complexity": "entropy", "step": 1}, True),
+    ("adaptive", {"complexity": "entropy"}, False),
+    ("adaptive", {"tau": 0.1}, False),
+    ("adaptive", {}, False),
+    ("vispruner", {"ratio": "adaptive", "low": 200, "high": 300}, True),
+    ("bat", {"ratio": "inverse", "low": 1, "high": 2}, True),
+    ("fastervlm_divprune", {"ratio": "adaptive", "most": 0.5, "least": 0.5}, True),
+    ("vispruner", {"ratio": "adaptive"}, False),
+    ("bat", {}, False),
+    ("fastervlm", {}, False),
+]
+
+
+@pytest.mark.parametrize(("pruner", "settings", "told"), IDLE)
+def test_settings_with_which_the_measure_decides_nothing_are_told(pruner, settings, told):
+    config = from_settings(rooms.load("pruners", pruner).Config, settings)
+    sentence = config.idle(Candidates((24, 24)))
+    assert (sentence is not None) is told
+    if told:
+        assert "decides nothing with these settings: images of" in sentence

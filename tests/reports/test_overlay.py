@@ -56,6 +56,16 @@ def test_patches_lie_where_the_model_saw_them(
         assert lit_cells(picture, box) == ([position] if inside else [])
 
 
+def test_what_is_no_whole_patch_was_not_seen() -> None:
+    """A tower of 31 pixels and patches of 7 reads 28 of them, from the left and the top."""
+    layout = dataclasses.replace(GRID, image_size=(31, 31))
+    photo, covered = Image.new("RGB", (620, 620), RED), 28 / 31
+    for position in range(16):
+        picture = overlay(photo, np.array([position]), layout, clip_preprocessing(31))
+        assert lit_cells(picture, (0, 0, covered, covered)) == [position]
+        assert max(picture.getpixel((615, 300))) < min(200, max(picture.getpixel((2, 2 if position else 559))))
+
+
 def test_what_was_kept_is_untouched_and_the_rest_grows_darker() -> None:
     photo = Image.new("RGB", (800, 400), RED)
     pixels = np.asarray(overlay(photo, np.array([5]), GRID, PREP)).astype(int)

@@ -15,30 +15,17 @@ from pathlib import Path
 import pytest
 
 import vtp_export
+from tests.manifests import SMALLEST
+from tests.sealing import reseal, sealed
 from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
-from vtp_export.runtime import artefact, replacing
-from vtp_export.runtime.artefact import (
-    Artefact,
-    add_build,
-    open_artefact,
-    record_files,
-    record_validation,
-    write_manifest,
-    writing,
-)
+from vtp_export.runtime import artefact, locks, replacing
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.changing import add_build, record_files, record_validation, write_manifest, writing
 from vtp_export.spec import (
-    BatchRange,
     Build,
-    Candidates,
     FileRecord,
-    Layout,
     Manifest,
-    ModelRecord,
-    PrecisionRecord,
-    Preprocessing,
-    PrunerRecord,
-    TensorSpec,
 )
 
 IMPORTABLE = {**os.environ, "PYTHONPATH": str(Path(vtp_export.__file__).parents[1])}
@@ -51,28 +38,7 @@ def of(fmt: str, main: str, **sizes: int) -> Build:
 
 
 def manifest(*builds: Build) -> Manifest:
-    return Manifest(
-        model=ModelRecord(
-            id="tiny", revision=None, family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
-        ),
-        pruner=PrunerRecord("none", {"keep": 4}, {}, ascending=True),
-        layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
-        inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 8, 8)),),
-        outputs=(TensorSpec("tokens", "float32", ("b", 4, 2)),),
-        preprocessing=Preprocessing(
-            resize_shortest=8,
-            resize_exact=None,
-            resample=3,
-            crop=(8, 8),
-            rescale_factor=1 / 255,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
-        precision=PrecisionRecord(),
-        batch=BatchRange(1, 1, 2),
-        versions={"vtp_export": "0"},
-        builds=builds,
-    )
+    return dataclasses.replace(SMALLEST, builds=builds)
 
 
 def fill(folder: Path, marker: bytes = b"weights") -> None:
@@ -129,8 +95,7 @@ def test_round_trip(made: Artefact) -> None:
 
 
 def test_a_main_file_that_is_not_there_is_refused(made: Artefact) -> None:
-    text = (made.folder / "manifest.json").read_text()
-    (made.folder / "manifest.json").write_text(text.replace('"main": "model.ts"', '"main": "model.t"'))
+    reseal(made.folder / "manifest.json", lambda keys: keys["builds"][1].update(main="model.t"))
     with pytest.raises(ArtefactError, match=r"torchscript opens 'model\.t', which is not among its files: model\.ts"):
         open_artefact(made.folder)
 
@@ -188,17 +153,17 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ArtefactError, match="is not JSON"):
         open_artefact(tmp_path)
-    path.write_text(json.dumps(json.loads(to_json(manifest())) | {"schema": 99}))
+    path.write_text(sealed(json.loads(to_json(manifest())) | {"schema": 99}))
     with pytest.raises(
         ArtefactError, match="schema 99 and schema 2 is read here: not made by this version; export again"
     ):
         open_artefact(tmp_path)
-    path.write_text(json.dumps(json.loads(to_json(manifest())) | {"schema": 1}))
+    path.write_text(sealed(json.loads(to_json(manifest())) | {"schema": 1}))
     with pytest.raises(
         ArtefactError, match="schema 1 and schema 2 is read here: made by an earlier version; export ag"
     ):
         open_artefact(tmp_path)
-    path.write_text(json.dumps(json.loads(to_json(manifest())) | {"colour": "red"}))
+    path.write_text(sealed(json.loads(to_json(manifest())) | {"colour": "red"}))
     with pytest.raises(ArtefactError, match="unknown key 'colour'"):
         open_artefact(tmp_path)
     path.unlink()
@@ -224,10 +189,11 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
     (folder / "model.onnx").symlink_to(tmp_path / "secret")
     (folder / "model.ts").symlink_to("sub/model.ts")
     (folder / "manifest.json").write_text(to_json(manifest(of("onnx", "model.ts", **{"sub/model.ts": 1}))))
-    open_artefact(folder)
+    with pytest.raises(ArtefactError, match="is damaged"):  # it was followed, and read
+        open_artefact(folder).verify()
     (folder / "manifest.json").write_text(to_json(manifest(of("onnx", "model.onnx"))))
     with pytest.raises(ArtefactError, match="leads out of the artefact"):
-        open_artefact(folder)
+        open_artefact(folder).verify()
 
 
 def test_record_files_refuses_outsiders(tmp_path: Path) -> None:
@@ -244,22 +210,22 @@ def test_record_files_refuses_outsiders(tmp_path: Path) -> None:
 
 
 def test_validation_is_recorded_per_format(made: Artefact) -> None:
-    record_validation(made.folder, "onnx", {"cosine": 0.5, "ok": True})
-    record_validation(made.folder, "torchscript", {"images": 3})
-    record_validation(made.folder, "onnx", {"cosine": 1.0})
+    record_validation(made, "onnx", {"cosine": 0.5, "ok": True})
+    record_validation(made, "torchscript", {"images": 3})
+    record_validation(made, "onnx", {"cosine": 1.0})
     again = open_artefact(made.folder)
     assert again.manifest.validation == {"onnx": {"cosine": 1.0}, "torchscript": {"images": 3}}
     assert again.manifest.identity() == made.manifest.identity()
     again.verify()
     with pytest.raises(ArtefactError, match="no format 'tensorrt'"):
-        record_validation(made.folder, "tensorrt", {})
+        record_validation(made, "tensorrt", {})
     with pytest.raises(ArtefactError, match="what JSON cannot hold"):
-        record_validation(made.folder, "onnx", {"cosine": float("nan")})
+        record_validation(made, "onnx", {"cosine": float("nan")})
     assert open_artefact(made.folder).manifest.validation["onnx"] == {"cosine": 1.0}
 
 
 def test_validations_at_once_lose_nothing(made: Artefact) -> None:
-    other = threading.Thread(target=record_validation, args=(made.folder, "onnx", {"n": 1}))
+    other = threading.Thread(target=record_validation, args=(made, "onnx", {"n": 1}))
     with replacing.locked(made.folder):
         other.start()
         other.join(0.2)
@@ -274,7 +240,7 @@ def test_a_reader_of_the_old_manifest_keeps_it_whole(made: Artefact) -> None:
     path = made.folder / "manifest.json"
     before = path.read_text()
     with path.open() as reader:
-        record_validation(made.folder, "onnx", {"n": 1})
+        record_validation(made, "onnx", {"n": 1})
         assert reader.read() == before
     assert path.read_text() != before
 
@@ -287,7 +253,7 @@ def test_failed_manifest_leaves_the_old_one(made: Artefact, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ArtefactError, match=r"No space left on device \([\d.]+ [GM]B are free"):
-        record_validation(made.folder, "onnx", {})
+        record_validation(made, "onnx", {})
     assert (made.folder / "manifest.json").read_bytes() == before
     assert not list(made.folder.glob(".manifest*"))
 
@@ -302,11 +268,11 @@ def written(place: Path, fmt: str, *names: str, content: bytes = b"new") -> Buil
 
 
 def test_a_build_is_added_and_replaced(made: Artefact) -> None:
-    record_validation(made.folder, "onnx", {"cosine": 1.0})
-    first = add_build(made.folder, lambda place: written(place, "tensorrt", "model.a.plan", "model.a.json"))
-    add_build(made.folder, lambda place: written(place, "tensorrt", "model.b.plan"))
-    record_validation(made.folder, "tensorrt", {"cosine": 1.0})
-    again = add_build(made.folder, lambda place: written(place, "tensorrt", "model.a.plan", content=b"newer"))
+    record_validation(made, "onnx", {"cosine": 1.0})
+    first = add_build(made, lambda place: written(place, "tensorrt", "model.a.plan", "model.a.json"))
+    add_build(made, lambda place: written(place, "tensorrt", "model.b.plan"))
+    record_validation(open_artefact(made.folder), "tensorrt", {"cosine": 1.0})
+    again = add_build(made, lambda place: written(place, "tensorrt", "model.a.plan", content=b"newer"))
     opened = open_artefact(made.folder)
     opened.verify()
     assert {build.main: build for build in opened.builds("tensorrt")}["model.a.plan"] == again != first
@@ -317,7 +283,7 @@ def test_a_build_is_added_and_replaced(made: Artefact) -> None:
 
 def test_a_build_does_not_replace_a_file_of_another_format(made: Artefact) -> None:
     with pytest.raises(ArtefactError, match=r"tensorrt would replace 'model\.ts', which belongs to torchscript"):
-        add_build(made.folder, lambda place: written(place, "tensorrt", "model.a.plan", "model.ts"))
+        add_build(made, lambda place: written(place, "tensorrt", "model.a.plan", "model.ts"))
     made.verify()
     assert (made.folder / "model.ts").read_bytes() == b"script"
     assert open_artefact(made.folder).manifest == made.manifest
@@ -330,7 +296,7 @@ def test_a_build_that_fails_leaves_the_artefact_alone(made: Artefact) -> None:
 
     before = sorted(made.folder.iterdir())
     with pytest.raises(KeyboardInterrupt):
-        add_build(made.folder, fail)
+        add_build(made, fail)
     assert sorted(made.folder.iterdir()) == before
 
 
@@ -456,7 +422,7 @@ def test_without_exchange_a_failure_brings_the_old_back(made: Artefact, monkeypa
 WRITER = """
 import sys, time
 from pathlib import Path
-from vtp_export.runtime.artefact import writing
+from vtp_export.runtime.changing import writing
 with writing(Path(sys.argv[1]), force=True) as folder:
     (folder / "model.onnx").write_bytes(bytes(1000))
     print(folder, flush=True)
@@ -495,18 +461,27 @@ def test_killed_writer_is_swept_and_a_living_one_is_not(tmp_path: Path) -> None:
     assert left_beside(out) == []
 
 
-def test_folder_without_a_lock_is_swept_when_old(tmp_path: Path) -> None:
+def test_what_nobody_holds_is_swept_where_there_are_locks(tmp_path: Path) -> None:
     out = tmp_path / "art"
-    young, old = tmp_path / ".art.partial-1", tmp_path / ".art.partial-2"
-    foreign = tmp_path / ".arts.partial-3"
-    for folder in (young, old, foreign):
+    ours, foreign = tmp_path / ".art.partial-1", tmp_path / ".arts.partial-3"
+    for folder in (ours, foreign):
         folder.mkdir()
-    long_ago = time.time() - 2 * replacing.LOCKLESS_SECONDS
-    os.utime(old, (long_ago, long_ago))
-    os.utime(foreign, (long_ago, long_ago))
     with writing(out, force=False) as folder:
         fill(folder)
-    assert left_beside(out) == [".art.partial-1", ".arts.partial-3"]
+    assert left_beside(out) == [".arts.partial-3"]
+
+
+def test_without_locks_only_what_is_old_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "take", lambda *_, **__: None)
+    out = tmp_path / "art"
+    young, old = tmp_path / ".art.partial-1", tmp_path / ".art.partial-2"
+    for folder in (young, old):
+        folder.mkdir()
+    long_ago = time.time() - 2 * locks.LOCKLESS_SECONDS
+    os.utime(old, (long_ago, long_ago))
+    with writing(out, force=False) as folder:
+        fill(folder)
+    assert left_beside(out) == [".art.partial-1"]
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
@@ -515,7 +490,7 @@ import sys
 from pathlib import Path
 from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
-from vtp_export.runtime.artefact import writing
+from vtp_export.runtime.changing import writing
 try:
     with writing(Path(sys.argv[1]), force=False) as folder:
         (folder / "model.onnx").write_bytes(bytes(1_000_000))

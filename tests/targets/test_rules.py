@@ -8,7 +8,8 @@ from onnx import TensorProto as T
 from onnx import helper as h
 
 from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
-from vtp_export.pipeline.lint import grouped, lint
+from vtp_export.pipeline.lint import lint
+from vtp_export.reports.lint import grouped
 from vtp_export.targets import table
 from vtp_export.targets.rules import RULES
 
@@ -168,6 +169,13 @@ PLANTED = {
         node("MatMul", ["b16", "b16"]),
         node("Identity", ["b16"]),
         [tensor("b16", T.BFLOAT16, (3, 3))],
+        [],
+    ),
+    "missing-kernels": (
+        "onnxruntime-1.18",
+        node("Trilu", ["flag"]),
+        node("Trilu", ["x"]),
+        [tensor("flag", T.BOOL, (3, 3))],
         [],
     ),
     # These bind wherever a target lists operators.

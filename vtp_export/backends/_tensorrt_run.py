@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from vtp_export.backends._tensorrt_build import logger
-from vtp_export.backends.base import refuse_other_identity, refuse_other_outputs
+from vtp_export.backends.base import refuse_other_batches, refuse_other_identity, refuse_other_tensors
 from vtp_export.errors import ArtefactError, ImageError, UnavailableError
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.cuda import Buffer, Graph, Stream, device
 from vtp_export.runtime.dlpack import CUDA, DeviceArray, borrowed
 from vtp_export.runtime.session import Arrays, Session
-from vtp_export.spec import Build
+from vtp_export.spec import Build, TensorSpec
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -66,7 +66,9 @@ class TensorrtSession(Session):
             raise ArtefactError(f"TensorRT refuses {build.main}: {self._log.last() or 'it gave no reason'}")
         refuse_other_identity(engine.name, brief, build)
         self._names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        refuse_other_outputs(self._names, brief, build)
+        refuse_other_tensors([_spec(trt, engine, name, brief) for name in self._names], brief, build)
+        low, _, high = engine.get_tensor_profile_shape(brief.inputs[0].name, 0)
+        refuse_other_batches(low[0], high[0], brief, build)
         self._engine, self._lock = engine, threading.Lock()
         self._number, self._stream = device(), Stream()
         self._buffers: list[Buffer] = []
@@ -147,6 +149,14 @@ class TensorrtSession(Session):
             self._stream.wait()
         return results
 
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        found = {name: np.empty(results[name].shape, results[name].dtype) for name in self._measures}
+        with self._lock:
+            for name, array in found.items():
+                self._stream.download(results[name].pointer, array)
+            self._stream.wait()
+        return found
+
     @contextmanager
     def _views(self, arrays: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         with ExitStack() as stack:
@@ -191,3 +201,12 @@ class TensorrtSession(Session):
     def _enqueue(self, context: Any) -> None:
         if not context.execute_async_v3(self._stream.handle):
             raise ArtefactError(f"TensorRT could not run the plan: {self._log.last() or 'it gave no reason'}")
+
+
+def _spec(trt: Any, engine: Any, name: str, brief: Brief) -> TensorSpec:
+    """What an engine says of a tensor. It tells the shapes of outputs to a context only, and runs are held to them."""
+    if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+        shape = ("any", *engine.get_tensor_profile_shape(name, 0)[2][1:])
+    else:
+        shape = next((spec.shape for spec in brief.outputs if spec.name == name), ())
+    return TensorSpec(name, np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name, shape)

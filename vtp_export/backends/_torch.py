@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from vtp_export.errors import ImageError, UnavailableError
 from vtp_export.runtime.brief import Brief
-from vtp_export.runtime.session import Arrays, Session
+from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ def missing_torch() -> str | None:
     return None
 
 
-def prepare(device: str, threads: int | None) -> None:
+def prepare(device: str) -> None:
     """Set torch up for a session.
 
     Args:
         device: "cpu" or "cuda".
-        threads: see `Backend.open`.
 
     Raises:
-        UnavailableError: torch, or a device of the kind that was asked for, is not there.
+        UnavailableError: torch, or a device of the kind that was asked for, is not there; or this process was forked
+            from one in which torch has computed.
     """
     if reason := missing_torch():
         raise UnavailableError(reason)
     from vtp_export.functional import devices
 
-    devices.prepare(device, threads)
+    devices.prepare(device)
 
 
 def example_inputs(brief: Brief, batch: int) -> "tuple[Tensor, ...]":
@@ -67,12 +67,37 @@ def ensure_room(graph: "nn.Module", folder: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, needed + needed // 50 + 8 * 2**20)
 
 
-class TorchSession(Session):
-    """Run a callable of tensors on a device as a session."""
+def narrow_weights(tensors: "Iterable[Tensor]") -> dict[str, int]:
+    """See `Session.narrow_weights`."""
+    counts: dict[str, int] = {}
+    for tensor in tensors:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if tensor.dim() > 1 and dtype in NARROW:
+            counts[dtype] = counts.get(dtype, 0) + tensor.numel()
+    return counts
 
-    def __init__(self, call: Callable[..., Any], outputs: tuple[TensorSpec, ...], device: str) -> None:
+
+class TorchSession(Session):
+    """Run a callable of tensors on a device as a session.
+
+    Args:
+        call: tensors in, tensors out.
+        outputs: what it returns.
+        device: "cpu" or "cuda".
+        threads: of torch while this session runs, and only then; None for those that torch has.
+    """
+
+    def __init__(
+        self, call: Callable[..., Any], outputs: tuple[TensorSpec, ...], device: str, threads: int | None = None
+    ) -> None:
         super().__init__(outputs, device)
         self._call: Callable[..., Any] | None = call
+        self._threads = threads
+
+    def narrow_weights(self) -> dict[str, int] | None:
+        """Those of the module's parameters and buffers."""
+        state: Callable[[], Mapping[str, Any]] | None = getattr(self._call, "state_dict", None)
+        return None if state is None else narrow_weights(state().values())
 
     def _close(self) -> None:
         self._call = None
@@ -92,15 +117,23 @@ class TorchSession(Session):
         for name, tensor in zip(arrays, tensors, strict=True):
             if tensor.device.type != self.device:
                 raise ImageError(f"'{name}' is on {tensor.device.type} and this session runs on {self.device}")
+            if tensor.dtype != torch.float32:
+                raise ImageError(f"'{name}' is {str(tensor.dtype).removeprefix('torch.')}; it must be float32")
         results = {name: result.clone() for name, result in self._results(tensors).items()}
         if self.device == "cuda":
             torch.cuda.synchronize()
         return results
 
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        floats = {name: result for name, result in results.items() if result.is_floating_point()}
+        return {name: result.abs().reshape(len(result), -1).amax(1).cpu().numpy() for name, result in floats.items()}
+
     def _results(self, tensors: "list[Tensor]") -> "dict[str, Tensor]":
         import torch
 
+        from vtp_export.functional.devices import computing
+
         call = self._call
         assert call is not None
-        with torch.inference_mode():
+        with computing(self._threads), torch.inference_mode():
             return self.named(call(*tensors))

@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
 
 def exported_program(graph: "nn.Module", brief: Brief) -> "ExportedProgram":
-    """Capture the graph with a dynamic batch axis.
+    """Capture the graph with a dynamic batch axis, its rounds as loops or written out, as the brief says.
 
     Raises:
         ExportError: torch.export cannot follow the graph.
     """
     import torch
 
+    from vtp_export.functional.loop import unrolled
+
     lowest, highest = brief.batch.min, brief.batch.max
     # A batch fixed at one number is a constant of the graph, and needs no dynamic axis.
     axis = {0: torch.export.Dim("batch", min=lowest, max=highest)} if highest > lowest else None
     size = min(max(lowest, 2), highest)  # 2 rather than 1, which torch.export would take for a constant
     try:
-        with torch_warnings_contained(), torch.no_grad():
+        with torch_warnings_contained(), torch.no_grad(), contextlib.nullcontext() if brief.loops else unrolled():
             return torch.export.export(
                 graph, example_inputs(brief, size), dynamic_shapes=tuple(axis for _ in brief.inputs), strict=False
             )

@@ -17,6 +17,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     table: dict[Callable[..., Any], Callable[..., Any]] = {
         torch.ops.aten.scaled_dot_product_attention.default: attention,
         torch.ops.aten.clamp.default: clamp,
+        torch.ops.aten.clamp.Tensor: clamp,
         torch.ops.aten.gelu.default: gelu,
         torch.ops.aten.floor_divide.default: floor_divide,
     }
@@ -49,16 +50,17 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """Between two numbers, whole ones by comparison.
-
-    TensorRT takes no whole numbers in Clip, and the exporter's own optimiser makes a Clip of any Max and Min.
-    """
-    bounds = [None if bound is None else op.CastLike(op.Constant(value_float=float(bound)), x) for bound in (min, max)]
+    """Between two numbers, or tensors without axes. TensorRT takes no whole numbers in Clip."""
+    low, high = (None if bound is None else _scalar(bound, x) for bound in (min, max))
     if x.dtype not in WHOLE:
-        return op.Clip(x, *bounds)
-    for outside, bound in zip((op.Less, op.Greater), bounds, strict=True):
-        x = x if bound is None else op.Where(outside(x, bound), bound, x)
-    return x
+        return op.Clip(x, low, high)
+    x = x if low is None else op.Max(x, low)
+    return x if high is None else op.Min(x, high)
+
+
+def _scalar(bound: Any, like: Any) -> Any:
+    assert not getattr(bound, "shape", ())
+    return op.CastLike(bound if hasattr(bound, "dtype") else op.Constant(value_float=float(bound)), like)
 
 
 def floor_divide(x: Any, divisor: Any) -> Any:

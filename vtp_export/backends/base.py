@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Literal
 
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.progress import Progress
-from vtp_export.runtime.artefact import record_files
 from vtp_export.runtime.brief import Brief
+from vtp_export.runtime.changing import record_files
 from vtp_export.runtime.session import Session
 from vtp_export.settings import check
-from vtp_export.spec import Build, EngineRecord
+from vtp_export.spec import BatchRange, Build, EngineRecord, TensorSpec
 
 IDENTITY = "vtp_export.manifest"
 """Under this name a main file carries the identity of its manifest, where the format has a place for names."""
@@ -114,12 +114,13 @@ class Backend(ABC):
             build: one of this format, that is not `unfit`.
             brief: what was promised.
             device: one of `devices`. It is an order: where it cannot run, opening fails and never falls back.
-            threads: CPU threads of one run, or None for the runtime's own choice.
+            threads: CPU threads of one run, or None for as many as the process may use.
             options: an `Options`.
 
         Raises:
             UnavailableError: the runtime is not installed, or cannot run on the device.
-            ArtefactError: the runtime refuses the file, or the file is of another manifest.
+            ArtefactError: the runtime refuses the file, or the file is of another manifest, or has other inputs or
+                outputs than were promised.
         """
 
     @property
@@ -144,16 +145,52 @@ class Backend(ABC):
         return asked or self.devices[0]
 
 
-def refuse_other_outputs(found: Collection[str], brief: Brief, build: Build) -> None:
-    """See that a file returns what was promised.
+def refuse_other_tensors(present: Collection[TensorSpec], brief: Brief, build: Build) -> None:
+    """See that a file takes and returns what was promised, as far as its runtime tells before a run.
+
+    Args:
+        present: what the file has, inputs and outputs. An axis that is told by a text may have any length.
+        brief: what was promised.
+        build: of the file.
 
     Raises:
-        ArtefactError: an output is missing.
+        ArtefactError: an input or output is missing, or has another dtype or shape.
     """
-    if absent := [spec.name for spec in brief.outputs if spec.name not in found]:
+    known = {spec.name: spec for spec in present}
+    promised = (*brief.inputs, *brief.outputs)
+    if absent := [spec.name for spec in promised if spec.name not in known]:
         raise ArtefactError(
-            f"{build.main} returns {', '.join(found)}, and the manifest promises {', '.join(absent)} too; export again"
+            f"{build.main} has {', '.join(known)}, and the manifest promises {', '.join(absent)} too; export again"
         )
+    for spec in promised:
+        other = known[spec.name]
+        if other.dtype != spec.dtype or not _may_be(other.shape, spec.shape, brief.batch):
+            raise ArtefactError(
+                f"{build.main} has '{spec.name}' as {other.dtype} {list(other.shape)}, and the manifest promises "
+                f"{spec.dtype} {list(spec.shape)} for batches of {brief.batch.min} to {brief.batch.max}; export again"
+            )
+
+
+def refuse_other_batches(low: float, high: float, brief: Brief, build: Build) -> None:
+    """See that a file takes the batches that were promised.
+
+    Raises:
+        ArtefactError: it takes no smaller ones than `low`, or no larger ones than `high`, and such were promised.
+    """
+    batch = brief.batch
+    if not low <= batch.min <= batch.max <= high:
+        raise ArtefactError(
+            f"{build.main} takes batches of {low} to {high}, and the manifest promises {batch.min} to {batch.max}; "
+            "export again"
+        )
+
+
+def _may_be(shape: tuple[int | str, ...], promised: tuple[int | str, ...], batch: BatchRange) -> bool:
+    fixed = batch.min if batch.min == batch.max else None
+    lengths = [fixed if axis == "b" else axis for axis in promised]
+    return len(shape) == len(promised) and all(
+        isinstance(axis, str) or axis == length for axis, length in zip(shape, lengths, strict=True)
+    )
 
 
 def refuse_other_identity(found: str | None, brief: Brief, build: Build) -> None:

@@ -3,7 +3,9 @@
 Standard operators of opset 20 and IR 10 only, no fused operators of one vendor: the runtimes fuse when they load.
 """
 
+import dataclasses
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export.backends import base
-from vtp_export.backends._providers import check, providers, why_unavailable
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
-from vtp_export.runtime.session import Arrays, Session
+from vtp_export.runtime.machine import cores
+from vtp_export.runtime.providers import check, providers, why_unavailable
+from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 OPSET = 20
 IR_VERSION = 10  # runtimes of 2024 and before refuse a higher one
+DTYPES = {"float": "float32", "double": "float64"}
+"""NumPy's names of what ONNX Runtime calls otherwise."""
+
 EXTERNAL_ABOVE = 256 * 2**20
 """Weights above this many bytes go to a file of their own: protobuf ends at 2 GB, and a mapped file loads lazily."""
 
@@ -61,9 +67,10 @@ class Backend(base.Backend):
         """Export with the dynamo exporter."""
         import torch
 
+        from vtp_export.backends._simplified import simplify
         from vtp_export.backends._translations import translations
 
-        program = exported_program(source, brief)
+        program = exported_program(source, dataclasses.replace(brief, loops=True))  # unrolled later, in less time
         names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
         try:
             with torch_warnings_contained():
@@ -75,11 +82,13 @@ class Backend(base.Backend):
                     input_names=names[0],
                     output_names=names[1],
                     verbose=False,
+                    optimize=False,
                 )
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
         assert onnx_program is not None
         model = onnx_program.model
+        simplify(model, brief.loops)
         model.ir_version = IR_VERSION
         model.metadata_props[base.IDENTITY] = brief.identity
         external = sum(tensor.nbytes for tensor in source.state_dict().values()) > EXTERNAL_ABOVE
@@ -102,8 +111,8 @@ class Backend(base.Backend):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if threads is not None:
-            settings.intra_op_num_threads = threads
+        # Untold how many, ONNX Runtime pins its threads to CPUs of its own choice, and some the process may not use.
+        settings.intra_op_num_threads = threads or cores()
         path = folder / build.main
         chosen = providers(provider, path)
         try:
@@ -114,16 +123,46 @@ class Backend(base.Backend):
                 raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
             raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {provider}: {told}") from error
         base.refuse_other_identity(session.get_modelmeta().custom_metadata_map.get(base.IDENTITY), brief, build)
-        base.refuse_other_outputs([output.name for output in session.get_outputs()], brief, build)
-        return OnnxSession(session, brief.outputs, device, check(session, provider))
+        base.refuse_other_tensors(
+            [_spec(node) for node in (*session.get_inputs(), *session.get_outputs())], brief, build
+        )
+        return OnnxSession(session, path, brief.outputs, device, check(session, provider))
+
+
+def _spec(node: Any) -> TensorSpec:
+    """What ONNX Runtime says of an input or output."""
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(axis if isinstance(axis, int) else "any" for axis in node.shape)
+    return TensorSpec(node.name, DTYPES.get(dtype, dtype), shape)
 
 
 class OnnxSession(Session):
-    """An ONNX Runtime session."""
+    """An ONNX Runtime session.
 
-    def __init__(self, session: Any, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...]) -> None:
+    Args:
+        session: of the library.
+        path: of the file.
+        outputs, device, notes: see `Session`.
+    """
+
+    def __init__(
+        self, session: Any, path: Path, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...]
+    ) -> None:
         super().__init__(outputs, device, notes)
-        self._session = session
+        self._session, self._path = session, path
+
+    def narrow_weights(self) -> dict[str, int] | None:
+        """Those of the file's initializers, where the onnx library can read them."""
+        if importlib.util.find_spec("onnx") is None:
+            return None
+        import onnx
+
+        counts: dict[str, int] = {}
+        for tensor in onnx.load(self._path, load_external_data=False).graph.initializer:
+            dtype = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            if len(tensor.dims) > 1 and dtype in NARROW:
+                counts[dtype] = counts.get(dtype, 0) + math.prod(tensor.dims)
+        return counts
 
     def _close(self) -> None:
         self._session = None
@@ -141,11 +180,20 @@ class OnnxSession(Session):
 
         if not hasattr(OrtValue, "from_dlpack"):
             raise UnavailableError("this onnxruntime has no DLPack; install a newer one, or use run")
-        values = {name: OrtValue.from_dlpack(array) for name, array in arrays.items()}
+        try:
+            values = {name: OrtValue.from_dlpack(array) for name, array in arrays.items()}
+        except (RuntimeError, BufferError, TypeError, ValueError) as error:
+            told = str(error).strip().partition("\n")[0]
+            raise ImageError(f"ONNX Runtime cannot read the tensor where it is, make it contiguous: {told}") from error
         for name, value in values.items():
             if value.device_name() != self.device:
                 raise ImageError(f"'{name}' is on {value.device_name()} and this session runs on {self.device}")
+            if value.data_type() != "tensor(float)":
+                raise ImageError(f"'{name}' is a {value.data_type()}; it must be float32")
         return self.named(self._bound(values).get_outputs())
+
+    def _magnitudes(self, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: results[name].numpy() for name in (results if self.device == "cpu" else self._measures)}
 
     def _bound(self, values: "Mapping[str, OrtValue]") -> Any:
         """A binding that has run: its outputs are new memory on the device. One for each run: threads share nothing."""

@@ -1,7 +1,7 @@
 """`.pt2`: the file of `torch.export`, for `torch.export.load` and for ahead-of-time compilation."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch, prepare
@@ -10,10 +10,11 @@ from vtp_export.errors import ArtefactError
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
-from vtp_export.spec import Build
+from vtp_export.spec import Build, TensorSpec
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
 
 
 class Backend(base.Backend):
@@ -43,7 +44,7 @@ class Backend(base.Backend):
         self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.FormatOptions
     ) -> Session:
         """Load onto the CPU or a CUDA device."""
-        prepare(device, threads)
+        prepare(device)
         import torch
         from torch.export.passes import move_to_device_pass
 
@@ -54,6 +55,24 @@ class Backend(base.Backend):
         except Exception as error:  # of several modules, BadZipFile among them; none documented
             raise ArtefactError(f"torch.export refuses {build.main}: {str(error).splitlines()[0]}") from error
         base.refuse_other_identity(written[base.IDENTITY], brief, build)
+        tensors, batch = _tensors(program, brief)
+        base.refuse_other_tensors(tensors, brief, build)
+        if not isinstance(batch, int):
+            limits = program.range_constraints[batch.node.expr]
+            base.refuse_other_batches(int(limits.lower), int(limits.upper), brief, build)
         if device != "cpu":
             program = move_to_device_pass(program, device)
-        return TorchSession(program.module(), brief.outputs, device)
+        return TorchSession(program.module(), brief.outputs, device, threads)
+
+
+def _tensors(program: "ExportedProgram", brief: Brief) -> tuple[list[TensorSpec], Any]:
+    """Inputs and outputs, which have a place and no name; and the first input's batch, a number or a symbol."""
+    nodes = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
+    signature = program.graph_signature
+    tensors = []
+    for names, specs in ((signature.user_inputs, brief.inputs), (signature.user_outputs, brief.outputs)):
+        for name, spec in zip(names, specs, strict=False):
+            value = nodes[str(name)]
+            shape = tuple(axis if isinstance(axis, int) else "any" for axis in value.shape)
+            tensors.append(TensorSpec(spec.name, str(value.dtype).removeprefix("torch."), shape))
+    return tensors, nodes[str(signature.user_inputs[0])].shape[0]

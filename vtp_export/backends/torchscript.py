@@ -52,7 +52,7 @@ class Backend(base.Backend):
         self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: base.FormatOptions
     ) -> Session:
         """Load onto the CPU or a CUDA device."""
-        prepare(device, threads)
+        prepare(device)
         import torch
 
         written: dict[str, Any] = {base.IDENTITY: b""}  # torch.jit reads it as bytes
@@ -62,9 +62,19 @@ class Backend(base.Backend):
         except (RuntimeError, ValueError) as error:
             raise ArtefactError(f"torch.jit refuses {build.main}: {str(error).splitlines()[0]}") from error
         base.refuse_other_identity(written[base.IDENTITY].decode(), brief, build)
+        _refuse_other_count(module, brief, build)
         if device != "cpu":
             move_constants(module, device)
-        return TorchSession(module.eval(), brief.outputs, device)
+        return TorchSession(module.eval(), brief.outputs, device, threads)
+
+
+def _refuse_other_count(module: "torch.jit.ScriptModule", brief: Brief, build: Build) -> None:
+    """A trace returns a tuple, and tells neither names nor shapes; see that as many come as promised."""
+    returned: Any = next(iter(module.graph.outputs())).type()
+    count = len(returned.elements())
+    if count != len(brief.outputs):
+        names = ", ".join(spec.name for spec in brief.outputs)
+        raise ArtefactError(f"{build.main} has {count} outputs, and the manifest promises {names}; export again")
 
 
 def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:

@@ -6,6 +6,7 @@ from vtp_export import rooms
 from vtp_export.benchmarks._folder import Folder
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
+from vtp_export.runtime.images import note
 
 
 def examples_of(name: str | Path, limit: int | None) -> list[Example]:
@@ -24,19 +25,24 @@ def examples_of(name: str | Path, limit: int | None) -> list[Example]:
 def benchmark_of(name: str | Path) -> Benchmark:
     """The data set itself, to be read one picture at a time.
 
+    A bare name is that of a benchmark, whatever folder there is; a `Path`, and a text with a slash, is a folder.
+
     Raises:
         UnknownNameError: neither a benchmark nor a folder.
         UnavailableError: the benchmark's data are not installed.
         SpecError: a folder without images.
     """
+    known = str(name) in rooms.names("benchmarks")
     if Path(name).is_dir():
-        return Folder(Path(name))
+        if isinstance(name, Path) or not known:
+            return Folder(Path(name))
+        note(f"'{name}' is taken for the benchmark of that name; the folder is './{name}'")
     name = str(name)
-    if name not in rooms.names("benchmarks") and ("/" in name or "." in name):
+    if not known and ("/" in name or "." in name):
         raise SpecError(
             f"no folder '{name}'; name a folder of images or one of: {', '.join(rooms.names('benchmarks'))}"
         )
-    if name not in rooms.names("benchmarks"):
+    if not known:
         raise UnknownNameError("benchmark", name, rooms.names("benchmarks"))
     benchmark: Benchmark = rooms.load("benchmarks", name).Benchmark()
     if reason := benchmark.missing():

@@ -114,7 +114,7 @@ def background_photos(held_out: bool) -> tuple[Pixels, ...]:
     found = []
     for i, example in enumerate(Photos().examples(None)):
         if (i % 3 == 0) == held_out:
-            photo = example.image.convert("RGB")
+            photo = example.open().convert("RGB")
             scale = 192 / min(photo.size)
             shrunk = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BOX)
             found.append(np.asarray(shrunk, dtype=np.float32))

@@ -1,7 +1,7 @@
 """The contract of a data set: pictures in a fixed order, with questions where it has any."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -27,10 +27,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture, the name that reports show for it (unique in a data set), and what to ask about it."""
+    """One picture, the name that reports show for it (unique in a data set), and what to ask about it.
+
+    open: decodes the picture, every time it is called: a list of examples holds none.
+    """
 
     name: str
-    image: PIL.Image.Image
+    open: Callable[[], PIL.Image.Image]
     questions: tuple[Question, ...] = ()
 
 
@@ -56,14 +59,13 @@ class Benchmark(Protocol):
     """A data set. Two passes over `examples` give the same pictures in the same order."""
 
     def examples(self, limit: int | None) -> Iterator[Example]:
-        """Yield the pictures, decoded one at a time.
+        """Yield the pictures, none of them decoded yet.
 
         Args:
             limit: stop after so many, at least 1; None yields all.
 
         Raises:
             SpecError: the limit is below 1.
-            ImageError: a picture cannot be read.
         """
         ...
 
@@ -75,6 +77,16 @@ class Benchmark(Protocol):
         """The pictures to calibrate on: others than those that are tested on, where the data set is split."""
         return self
 
+    def spread(self, count: int | None) -> tuple[list[Example], int]:
+        """Pictures from everywhere in the data set, whose first ones may be of one kind, and how many it holds.
+
+        Args:
+            count: how many, at least 1; None, or more than there are, for all.
+        """
+        every = list(self.examples(None))
+        some = min(count or len(every), len(every))
+        return [every[(2 * i + 1) * len(every) // (2 * some)] for i in range(some)], len(every)
+
     def is_right(self, answered: Answered) -> bool:
         """Whether an answer is right. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
@@ -82,18 +94,6 @@ class Benchmark(Protocol):
     def score(self, asked: Sequence[Answered]) -> dict[str, float]:
         """Metrics by name, the main one first. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Runs of `size` items, the last one perhaps shorter; no more than one run is held at a time.
-
-    Example:
-        >>> list(batched("abcde", 2))
-        [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    rest = iter(items)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
 
 
 def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:

@@ -5,11 +5,12 @@ Neither library is imported: importing scikit-learn takes a second, and `skimage
 
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from vtp_export.benchmarks import base
 from vtp_export.errors import UnavailableError
-from vtp_export.runtime.preprocess import read_image
+from vtp_export.runtime.images import read_image
 
 # Photographs of scenes and textures, some grey. Left out: drawings, masks, test charts, scanned text, the
 # second half of the stereo pair. Some versions of the libraries carry fewer of them; those are skipped.
@@ -57,7 +58,7 @@ class Benchmark(base.Benchmark):
         if reason := self.missing():
             raise UnavailableError(reason)
         for path in base.limited(_paths(), limit):
-            yield base.Example(path.stem, read_image(path))
+            yield base.Example(path.stem, partial(read_image, path))
 
     def missing(self) -> str | None:
         """Why there are no photographs here, or None."""

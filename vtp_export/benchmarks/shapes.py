@@ -5,8 +5,10 @@ of the images really varies. The test split shares no seed and no background pho
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
+from PIL import Image
 
 from vtp_export.benchmarks import base
 from vtp_export.benchmarks._metrics import accuracy_by_kind, chair, is_right, pope_f1
@@ -48,7 +50,9 @@ class Benchmark(base.Benchmark):
             raise UnavailableError(reason)
         for number in base.limited(range(IMAGES if limit is None else limit), limit):
             scene, generator = scene_of(self.split, number)
-            yield base.Example(f"scene-{number:04d}", scene.image, questions_of(scene, generator))
+            yield base.Example(
+                f"scene-{number:04d}", partial(Image.fromarray, scene.pixels), questions_of(scene, generator)
+            )
 
     def missing(self) -> str | None:
         """Why the background photographs are not here, or None."""
@@ -57,6 +61,11 @@ class Benchmark(base.Benchmark):
     def calibration(self) -> "Benchmark":
         """The split that is neither trained nor tested on."""
         return Benchmark("calibration")
+
+    def spread(self, count: int | None) -> tuple[list[base.Example], int]:
+        """See `base.Benchmark`; scenes are drawn one as likely as another, and as many as are asked for."""
+        drawn = list(self.examples(count))
+        return drawn, len(drawn)
 
     def is_right(self, answered: base.Answered) -> bool:
         """Whether an answer is right."""

@@ -1,11 +1,18 @@
-"""Work that can be interrupted: one JSON line a picture, in a file beside the record that is being made."""
+"""Work that can be interrupted: one JSON line a batch, in a file beside the record that is being made."""
 
+import contextlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vtp_export.errors import ArtefactError
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.json_records import decode, parse_json, read_text
+
+MAX_BYTES = 1 << 30
+"""Of a journal: five million pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,9 @@ class Measured:
 class Journal:
     """Lines that survive a kill.
 
+    A line that was cut short, by a kill or a full disk, is dropped, and with it the whole batch: resumed work sees the
+    same batches as work that was never interrupted, and so gives the same numbers to the last digit.
+
     Args:
         out: where the record will be; the journal is `.NAME.partial` beside it.
         head: what must be the same when the work is taken up again.
@@ -36,40 +46,55 @@ class Journal:
         self.path = out.with_name(f".{out.name}.partial")
         self.done: list[Measured] = []
         try:
-            if self.path.exists():
-                self._take_up(head, resume)
-            else:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not (self.path.exists() and self._taken_up(head, resume)):
                 self.path.write_text(json.dumps(head) + "\n", encoding="utf-8")
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
-            raise ArtefactError(f"cannot write '{self.path}': {error.strerror or error}") from error
+            raise self._unwritable(error) from error
 
-    def _take_up(self, head: dict[str, Any], resume: bool) -> None:
-        if not resume:
-            raise ArtefactError(
-                f"an interrupted calibration is there ('{self.path}'): add --resume to go on, or remove that file"
-            )
-        whole, _, torn = self.path.read_text(encoding="utf-8").rpartition("\n")
-        first, *rest = whole.split("\n")
+    def _taken_up(self, head: dict[str, Any], resume: bool) -> bool:
+        """Whether there is anything to go on from; not where even the head was cut short."""
         try:
-            found = json.loads(first)
-            self.done = [Measured(**json.loads(line)) for line in rest]
-        except (ValueError, TypeError) as error:
+            whole, end, torn = read_text(self.path, f"'{self.path}'", MAX_BYTES).rpartition("\n")
+            if not end:
+                return False
+            if not resume:
+                raise ArtefactError(
+                    f"an interrupted calibration is there ('{self.path}'): add --resume to go on, or remove that file"
+                )
+            first, *rest = (parse_json(line, f"line {number}") for number, line in enumerate(whole.split("\n"), 1))
+            self.done = [one for number, line in enumerate(rest, 2) for one in decode(_BATCH, line, f"line {number}")]
+        except SpecError as error:
             raise ArtefactError(f"'{self.path}' is damaged ({error}); remove it and start again") from error
-        if found != head:
-            raise ArtefactError(f"'{self.path}' was begun for {found}, not for {head}; remove it and start again")
-        if torn:  # a line cut short by the kill
-            self.path.write_text(whole + "\n", encoding="utf-8")
+        if first != head:
+            raise ArtefactError(f"'{self.path}' was begun for {first}, not for {head}; remove it and start again")
+        if torn:
+            os.truncate(self.path, len(f"{whole}\n".encode()))
+        return True
 
-    def add(self, measured: Measured) -> None:
-        """Put one picture down, at once."""
-        self._file.write(json.dumps(asdict(measured)) + "\n")
-        self._file.flush()
-        self.done.append(measured)
+    def add(self, batch: Sequence[Measured]) -> None:
+        """Put what a batch gave down, at once.
+
+        Raises:
+            ArtefactError: it cannot be written.
+        """
+        try:
+            self._file.write(json.dumps([asdict(measured) for measured in batch]) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.done += batch
 
     def close(self, finished: bool) -> None:
         """Stop; the file goes when the record has been written."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what is left in the buffer has been told of by `add`
+            self._file.close()
         if finished:
             self.path.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> ArtefactError:
+        return ArtefactError(f"cannot write '{self.path}': {error.strerror or error}")
+
+
+_BATCH = tuple[Measured, ...]

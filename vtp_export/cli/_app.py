@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vtp_export import __version__, rooms
-from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.errors import SpecError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +30,7 @@ def name_option(room: str, *flags: str, words: str) -> Any:
 
     def checked(text: str) -> str:
         if text not in names:
-            raise UnknownNameError(room.removesuffix("s"), text, names)
+            raise rooms.unknown(room, text)
         return text
 
     return typer.Option(
@@ -106,7 +106,9 @@ Dtype = Annotated[
     Literal["float32", "float16", "bfloat16"],
     typer.Option(help="What PyTorch computes with; selection and measures are float32 at least."),
 ]
-Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads; default: the runtime's choice.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", help="CPU threads; default: one for each CPU that the process may use.")
+]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the format. Repeatable.")
 ]

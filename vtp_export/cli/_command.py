@@ -1,15 +1,22 @@
 """What every command has: --json, -q and -v, one way to print, and one way to end well."""
 
+import contextlib
 import functools
 import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from vtp_export.errors import VtpWarning
+
+if TYPE_CHECKING:
+    from vtp_export.reports.table import Summary
+    from vtp_export.terminal import Listener
 
 SCHEMA = 1
 """Of what `--json` prints; it grows when a key changes its meaning or goes."""
@@ -36,13 +43,32 @@ class Result:
     """What a command returns.
 
     data: what `--json` prints besides the schema number and the command's name.
-    show: prints the same for people.
+    summary: the same for people.
     passed: whether the check that was asked for succeeded; False makes the exit code 1.
     """
 
     data: Mapping[str, object]
-    show: Callable[[], None]
+    summary: "Summary"
     passed: bool = True
+
+
+@contextlib.contextmanager
+def _notes(progress: "Listener") -> Iterator[None]:
+    """What the package warns of is a note, told once each; the filters of other warnings stay."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VtpWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, VtpWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                progress.note(str(message))
+
+        warnings.showwarning = tell
+        yield
 
 
 def command(function: Callable[..., Result]) -> Callable[..., None]:
@@ -64,13 +90,13 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
 
         if verbose:
             warnings.simplefilter("default")
-        with terminal.Listener(quiet=quiet, verbose=verbose) as progress:
+        with terminal.Listener(quiet=quiet, verbose=verbose) as progress, _notes(progress):
             result = function(progress, **options)
         try:
             if json:
                 terminal.show_json({"schema": SCHEMA, "command": run.__name__.removesuffix("_"), **result.data})
             else:
-                result.show()
+                terminal.show(result.summary)
             sys.stdout.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end

@@ -12,11 +12,13 @@ from vtp_export.cli._app import (
     Formats,
     Limit,
     Model,
+    Options,
     Report,
     Revision,
     Threads,
     TorchDevice,
     name_option,
+    settings_of,
     several_of,
 )
 from vtp_export.cli._command import Result
@@ -33,7 +35,7 @@ def validate(
         str, typer.Option(help="A name (vtp-export list benchmarks) or a folder of images.")
     ] = "photos",
     limit: Limit = None,
-    reference: Annotated[
+    model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model, if it has moved since the export.")
     ] = None,
     answers: Annotated[
@@ -42,7 +44,8 @@ def validate(
     report: Report = None,
     device: Device = None,
     threads: Threads = None,
-    reference_device: Annotated[
+    options: Options = None,
+    eager_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs the graph, in float32, and the language model.")
     ] = "cpu",
     dtype: Annotated[
@@ -51,12 +54,14 @@ def validate(
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
-    Two comparisons: the PyTorch graph against the method as its paper writes it (float64), and every format against the
-    PyTorch graph. With --answers, a third: whether the language model says the same. Exit code 1 if one fails.
+    First the pixels, against the model's own files and Transformers' image processor, and what the manifest says of the
+    model. Then the PyTorch graph against the method as its paper writes it (float64), every format against the PyTorch
+    graph, and against itself in batches of other sizes. With --answers: whether the language model says the same. Exit
+    code 1 if anything fails.
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.validate import validate as run_validate
-    from vtp_export.reports.page import PAGE
+    from vtp_export.reports.page import page_in
+    from vtp_export.reports.validation import validation_summary
 
     result = run_validate(
         folder,
@@ -67,19 +72,14 @@ def validate(
         report=report,
         device=device,
         threads=threads,
-        reference=reference,
-        reference_device=reference_device,
+        options=settings_of(options, "--option"),
+        model=model,
+        eager_device=eager_device,
         dtype=dtype,
         progress=progress,
     )
-    page = None if report is None else report / PAGE
-
-    def show() -> None:
-        terminal.show_validation(result)
-        if page is not None:
-            terminal.say(f"report: {page}")
-
-    return Result({**result.as_dict(), "report": page}, show, result.passed)
+    page = page_in(report)
+    return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
 
 
 def compare(
@@ -112,10 +112,9 @@ def compare(
     Example:
         vtp-export compare tiny-llava --keep 32 --keep 64 --set complexity=erank --set complexity=entropy
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.compare import compare as run_compare
-    from vtp_export.reports.comparison import comparison_rows
-    from vtp_export.reports.page import PAGE
+    from vtp_export.reports.comparison import comparison_summary
+    from vtp_export.reports.page import page_in
 
     result = run_compare(
         model,
@@ -132,13 +131,5 @@ def compare(
         threads=threads,
         progress=progress,
     )
-    page = None if report is None else report / PAGE
-
-    def show() -> None:
-        columns, rows = comparison_rows(result)
-        terminal.show_table(f"{model} on {benchmark}, {result.images} images", columns, rows)
-        terminal.say(f"erank and attention entropy of the images correlate with {result.correlation:.2f}")
-        if page is not None:
-            terminal.say(f"report: {page}")
-
-    return Result({**vars(result), "report": page}, show)
+    page = page_in(report)
+    return Result({**vars(result), "report": page}, comparison_summary(result, page))

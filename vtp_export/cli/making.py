@@ -26,8 +26,6 @@ from vtp_export.errors import SpecError
 from vtp_export.spec import Activations, PrecisionName
 
 if TYPE_CHECKING:
-    from vtp_export.pipeline.export import ExportReport
-    from vtp_export.spec import CalibrationRecord
     from vtp_export.terminal import Listener
 
 
@@ -50,17 +48,20 @@ def export(
     precision: Annotated[
         PrecisionName, typer.Option(help="What the graph computes with; selection stays in float32.")
     ] = "fp32",
-    calibration_images: Annotated[
+    range_images: Annotated[
         str,
         typer.Option(
             metavar="PATH|NAME",
             help="fp16 and int8: images that show how large numbers get. A folder, or a benchmark's calibration split.",
         ),
     ] = "photos",
+    range_count: Annotated[
+        int, typer.Option(metavar="N", min=1, help="fp16 and int8: how many of these images, spread over all of them.")
+    ] = 16,
     activations: Annotated[
         Activations | None,
         typer.Option(
-            help="int8: scales found at run time (ONNX Runtime, CPU), or on the calibration images (Q/DQ, TensorRT)."
+            help="int8: scales found at run time (ONNX Runtime, CPU), or on the range images (Q/DQ, TensorRT)."
         ),
     ] = None,
     float32_blocks: Annotated[
@@ -70,6 +71,8 @@ def export(
         ),
     ] = None,
     options: Options = None,
+    device: TorchDevice = "cpu",
+    threads: Threads = None,
     revision: Revision = None,
     force: Force = False,
 ) -> Result:
@@ -80,10 +83,11 @@ def export(
 
         vtp-export export ./my-llava --keep 128 --set complexity=entropy -f onnx -f torchscript --out llava128
 
-        vtp-export export ./my-llava --precision int8 --calibration-images ./photos --out llava-int8
+        vtp-export export ./my-llava --precision int8 --range-images ./photos --out llava-int8
     """
     from vtp_export.pipeline.export import export as run_export
     from vtp_export.precision.policy import Precision
+    from vtp_export.reports.artefact import export_summary
 
     report = run_export(
         model,
@@ -94,28 +98,24 @@ def export(
         formats=formats or ("onnx",),
         batch=_batch(batch),
         precision=Precision(
-            name=precision, activations=activations, images=calibration_images, float32_blocks=float32_blocks
+            name=precision,
+            activations=activations,
+            images=range_images,
+            limit=range_count,
+            float32_blocks=float32_blocks,
         ),
         calibration=calibration,
         loop_free=loop_free,
         options=settings_of(options, "--option"),
+        device=device,
+        threads=threads,
         revision=revision,
         force=force,
         progress=progress,
     )
     for note in report.notes:
         progress.note(note)
-    return Result(vars(report), lambda: _show_export(report))
-
-
-def _show_export(report: "ExportReport") -> None:
-    from vtp_export import terminal
-
-    rows = [(b.format, f"{report.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in report.manifest.builds]
-    terminal.show_table(f"{report.folder}", ("format", "seconds", "MB"), rows)
-    layout = report.manifest.layout
-    terminal.say(f"keeps {layout.budget} of {layout.candidates.n} visual tokens with {report.manifest.pruner.name}")
-    terminal.say(f"next: vtp-export validate {report.folder}")
+    return Result(vars(report), export_summary(report))
 
 
 def _batch(text: str) -> tuple[int, int, int]:
@@ -145,16 +145,11 @@ def build(
 
         vtp-export build llava64 --format tensorrt --option workspace_gb=2
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.build import build as run_build
+    from vtp_export.reports.artefact import build_summary
 
     report = run_build(folder, format=fmt, options=settings_of(options, "--option"), force=force, progress=progress)
-    built, engine = report.build, report.build.engine
-    sentence = f"{built.main}: {built.size / 1e6:.1f} MB in {report.seconds:.0f} s"
-    if engine is not None:
-        gpu = f"compute capability {engine.compute_capability}, " if engine.compute_capability else ""
-        sentence += f", for {built.format} {engine.runtime}, {gpu}{engine.device}, {engine.platform}"
-    return Result(vars(report), lambda: terminal.say(f"{sentence}\nnext: vtp-export bench {folder}"))
+    return Result(vars(report), build_summary(report))
 
 
 def calibrate(
@@ -179,6 +174,7 @@ def calibrate(
         vtp-export export llava-hf/llava-1.5-7b-hf --calibration llava.json --out llava64
     """
     from vtp_export.pipeline.calibrate import calibrate as run_calibrate
+    from vtp_export.reports.calibration import calibration_summary
 
     record = run_calibrate(
         model,
@@ -192,17 +188,4 @@ def calibrate(
         threads=threads,
         progress=progress,
     )
-    return Result({"record": record}, lambda: _show_calibration(record, model, out))
-
-
-def _show_calibration(record: "CalibrationRecord", model: str, out: Path) -> None:
-    from vtp_export import terminal
-
-    measured = {"erank": record.erank, "attention entropy": record.attention_entropy}
-    rows = [
-        (name, d.mean, d.std, d.min, d.quantiles["0.25"], d.quantiles["0.5"], d.quantiles["0.75"], d.max)
-        for name, d in measured.items()
-    ]
-    columns = ("", "mean", "std", "min", "25 %", "median", "75 %", "max")
-    terminal.show_table(f"{record.images} images of {record.data}", columns, rows)
-    terminal.say(f"wrote {out}\nnext: vtp-export export {model} --calibration {out} --out DIR")
+    return Result({"record": record}, calibration_summary(record, model, out))

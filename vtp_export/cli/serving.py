@@ -30,15 +30,10 @@ def triton(
     Example:
         vtp-export triton llava64 --out models && tritonserver --model-repository models
     """
-    from vtp_export import terminal
     from vtp_export.pipeline.triton import triton as run_triton
+    from vtp_export.reports.serving import triton_summary
 
     models = run_triton(folder, out, name=name, cpu=cpu, queue_delay_us=queue_delay, force=force, progress=progress)
     for note in dict.fromkeys(note for model in models for note in model.notes):
         progress.note(note)
-
-    def show() -> None:
-        terminal.show_table(str(out), ("model", "folder", "backend"), [(m.name, m.folder, m.backend) for m in models])
-        terminal.say(f"next: tritonserver --model-repository {out}")
-
-    return Result({"models": models}, show)
+    return Result({"models": models}, triton_summary(out, models))

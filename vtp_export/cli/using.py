@@ -22,35 +22,33 @@ def demo(
     threads: Threads = None,
 ) -> Result:
     """The main job on the embedded model, end to end: export, validate, draw."""
-    from vtp_export import terminal
     from vtp_export.pipeline.demo import demo as run_demo
+    from vtp_export.reports.demo import demo_summary
 
     report = run_demo(out, device=device, dtype=dtype, threads=threads, progress=progress)
-
-    def show() -> None:
-        terminal.show_validation(report.validation)
-        terminal.say(f"\nreport:  {report.page}\npicture: {report.picture}\n\nnext:    {report.next_command}")
-
     data = {**report.validation.as_dict(), "report": report.page, "picture": report.picture}
-    return Result(data, show, report.validation.passed)
+    return Result(data, demo_summary(report), report.validation.passed)
 
 
 def run(
     progress: "Listener",
     folder: Folder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, and folders of them.")],
     fmt: Annotated[str | None, name_option("backends", "--format", "-f", words="Default: the best that runs.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all outputs to this .npz file.")] = None,
     overlay: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each photo here, kept patches lit, the rest dimmed.")
     ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out, and list, images that cannot be used.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
 ) -> Result:
     """Run images through an artefact. Needs no torch for ONNX."""
-    from vtp_export import terminal
     from vtp_export.pipeline.run import run as run_images
+    from vtp_export.reports.results import run_summary
 
     report = run_images(
         folder,
@@ -58,15 +56,13 @@ def run(
         format=fmt,
         out=out,
         overlays=overlay,
+        skip_bad=skip_bad,
         device=device,
         threads=threads,
         options=settings_of(options, "--option"),
         progress=progress,
     )
-    columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
-    rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
-    title = f"{folder}, {report.format} on {report.device}"
-    return Result(vars(report), lambda: terminal.show_table(title, columns, rows))
+    return Result(vars(report), run_summary(report))
 
 
 def bench(
@@ -79,10 +75,11 @@ def bench(
     device: Device = None,
     dtype: Dtype = "float32",
     threads: Threads = None,
+    options: Options = None,
 ) -> Result:
     """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
-    from vtp_export import terminal
     from vtp_export.pipeline.bench import bench as run_bench
+    from vtp_export.reports.results import timing_summary
 
     timings = run_bench(
         folders,
@@ -93,8 +90,7 @@ def bench(
         device=device,
         dtype=dtype,
         threads=threads,
+        options=settings_of(options, "--option"),
         progress=progress,
     )
-    columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first")
-    rows = [tuple(vars(timing).values()) for timing in timings]
-    return Result({"timings": timings}, lambda: terminal.show_table("latency of one call", columns, rows))
+    return Result({"timings": timings}, timing_summary(timings))

@@ -1,5 +1,10 @@
 """Where torch computes: a device that is asked for is there, and computes what float32 means."""
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
@@ -13,13 +18,19 @@ def prepare(device: str, threads: int | None = None) -> None:
 
     Args:
         device: one of `DEVICES`. It is an order: where it is not there, this fails.
-        threads: CPU threads of one operation, or None for torch's own choice.
+        threads: CPU threads of one operation, from now on and in the whole process; None leaves them as they are.
 
     Raises:
         UnknownNameError: there is no such device.
         SpecError: less than one thread.
-        UnavailableError: the machine, or this torch, has none of that kind.
+        UnavailableError: the machine, or this torch, has none of that kind; or torch would hang, because this process
+            was forked from one in which it has computed with several threads.
     """
+    if _process.hangs:
+        raise UnavailableError(
+            "torch has computed in the process that this one was forked from, and would hang: its threads are gone; "
+            "fork before that, or start processes with multiprocessing's spawn (docs/serving.md)"
+        )
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
     if threads is not None:
@@ -32,6 +43,47 @@ def prepare(device: str, threads: int | None = None) -> None:
         # 10 bits of mantissa are too few for effective rank and distances, and torch allows them in convolutions.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+
+
+class _Process:
+    """What torch has done in this process: its threads do not survive a fork, and it waits for them for ever."""
+
+    def __init__(self) -> None:
+        self.computed = self.hangs = False
+        self.lock, self.runs, self.usual = threading.Lock(), 0, 1
+
+    def forked(self) -> None:
+        """Called in the child."""
+        self.hangs = self.computed
+        self.lock, self.runs = threading.Lock(), 0
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.forked)
+
+
+@contextmanager
+def computing(threads: int | None = None) -> Iterator[None]:
+    """Around whatever torch computes.
+
+    Args:
+        threads: CPU threads of one operation inside the block; afterwards there are as many as before. None leaves them
+            as they are.
+    """
+    if threads is not None:
+        with _process.lock:  # runs may overlap: the last one to end must not bring back what another had set
+            _process.usual = torch.get_num_threads() if _process.runs == 0 else _process.usual
+            _process.runs += 1
+        torch.set_num_threads(threads)
+    _process.computed = _process.computed or torch.get_num_threads() > 1
+    try:
+        yield
+    finally:
+        if threads is not None:
+            with _process.lock:
+                _process.runs -= 1
+                torch.set_num_threads(_process.usual)
 
 
 def dtype_of(name: str) -> torch.dtype:

@@ -30,14 +30,13 @@ def rows_of(matrix: Tensor) -> Rows:
     return lambda pick: matrix.gather(1, pick[:, None, None].expand(-1, 1, width)).squeeze(1)
 
 
-def farthest_first(first: Tensor, distances: Rows, k: int, loop: bool) -> Tensor:
+def farthest_first(first: Tensor, distances: Rows, k: int) -> Tensor:
     """From `first` on, the candidate farthest from all chosen ones: the max-min recursion, O(n) a round.
 
     Args:
         first: (b,) int64, the first choice.
         distances: from one position per image to its distances to all candidates, (b, n), none negative.
         k: how many to choose, `first` among them.
-        loop: see `repeat`.
 
     Returns:
         (b, n) bool, k True in each row.
@@ -50,10 +49,10 @@ def farthest_first(first: Tensor, distances: Rows, k: int, loop: bool) -> Tensor
         pick = best(nearest)
         return torch.where(place == pick[:, None], TAKEN, torch.minimum(nearest, distances(pick)))
 
-    return (repeat(step, nearest, k - 1, loop) if k > 1 else nearest) == TAKEN
+    return (repeat(step, nearest, k - 1) if k > 1 else nearest) == TAKEN
 
 
-def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float, loop: bool) -> Tensor:
+def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float) -> Tensor:
     """The candidate that raises the determinant of the chosen submatrix most, k times (greedy MAP of a DPP).
 
     For the matrix W kernel W with a diagonal W. What a candidate multiplies the determinant by is W_i^2 times
@@ -66,7 +65,6 @@ def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float
         k: how many to choose.
         floor: a residual up to this counts as explained: such candidates come last, by position, and change
             nothing. Without it duplicates divide by a residual of 0.
-        loop: see `repeat`.
 
     Returns:
         (b, n) bool, k True in each row.
@@ -90,4 +88,4 @@ def largest_determinant(kernel: Tensor, log_weight: Tensor, k: int, floor: float
 
     residual = diagonal(kernel)[:, None]
     state = torch.cat([residual, torch.zeros_like(residual).expand(-1, k, -1)], dim=1)
-    return repeat(step, state, k, loop)[:, 0] < 0
+    return repeat(step, state, k)[:, 0] < 0

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vtp_export.functional.ranking import best
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import earlier, static_size
 
 
 def one_hot(index: Tensor, size: int, like: Tensor) -> Tensor:
@@ -34,8 +34,7 @@ def rank_within(scores: Tensor, same: Tensor) -> Tensor:
     """
     n = static_size(scores, -1)
     mine, other = scores[:, :, None], scores[:, None, :]
-    earlier = torch.ones(n, n, dtype=torch.bool, device=scores.device).tril(-1)
-    before = ((other > mine) | ((other == mine) & earlier)) & same
+    before = ((other > mine) | ((other == mine) & earlier(n, scores))) & same
     return before.to(scores.dtype).sum(-1)
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from vtp_export.functional.sizes import earlier
+
 
 def descending_rank(scores: Tensor) -> Tensor:
     """Rank of each score in descending order, 0 for the largest.
@@ -20,10 +22,9 @@ def descending_rank(scores: Tensor) -> Tensor:
         >>> descending_rank(torch.tensor([[1.0, 3.0, 3.0]])).tolist()
         [[2.0, 0.0, 1.0]]
     """
-    n = scores.shape[-1]
+    n = scores.shape[-1]  # no `static_size`: rounds of a loop call this, where no warning can be silenced
     mine, other = scores[:, :, None], scores[:, None, :]
-    earlier = torch.ones(n, n, dtype=torch.bool, device=scores.device).tril(-1)  # [i, j]: j < i
-    before = (other > mine) | ((other == mine) & earlier)
+    before = (other > mine) | ((other == mine) & earlier(n, scores))
     return before.to(scores.dtype).sum(-1)
 
 

@@ -66,6 +66,20 @@ def identity(n: int, like: Tensor) -> Tensor:
     return (place[:, None] == place).to(like.dtype)
 
 
+def earlier(n: int, like: Tensor) -> Tensor:
+    """(n, n) bool on the device of `like`, True at [i, j] where j < i.
+
+    A comparison of positions. Not a triangle of ones: ONNX Runtime before 1.19 has no Trilu of booleans.
+
+    Example:
+        >>> import torch
+        >>> earlier(2, torch.zeros(1)).tolist()
+        [[False, False], [True, False]]
+    """
+    place = torch.arange(n, device=like.device)
+    return place[:, None] > place
+
+
 def diagonal(matrix: Tensor) -> Tensor:
     """Of (b, n, n): (b, n).
 

@@ -7,7 +7,7 @@ from vtp_export.functional.loop import repeat
 from vtp_export.functional.ranking import positions
 
 
-def greedy_walk(rank: Tensor, near: Tensor, budget: Tensor, k: int, loop: bool) -> Tensor:
+def greedy_walk(rank: Tensor, near: Tensor, budget: Tensor, k: int) -> Tensor:
     """Walk down the ranks, keeping a candidate and striking out those near it; backfill by rank.
 
     k rounds of "take the first that is alive, else the first that was struck out". Equal to the walk of
@@ -18,7 +18,6 @@ def greedy_walk(rank: Tensor, near: Tensor, budget: Tensor, k: int, loop: bool) 
         near: (b, n, n) bool, near[:, i, j]: keeping i strikes out j.
         budget: (b,) float, how many to keep, in [1, k]; the rounds past it change nothing.
         k: number of rounds.
-        loop: see `repeat`.
 
     Returns:
         (b, k) int64 kept positions, ascending; slots past the budget hold arbitrary unkept positions.
@@ -36,5 +35,5 @@ def greedy_walk(rank: Tensor, near: Tensor, budget: Tensor, k: int, loop: bool) 
         after = torch.where(place == pick[:, None], 0.0, struck)
         return torch.where((turn < budget)[:, None], after, priority)
 
-    priority = repeat(step, 3 * n - rank, k, loop)
+    priority = repeat(step, 3 * n - rank, k)
     return positions(priority == 0, k)

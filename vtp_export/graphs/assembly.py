@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
-from vtp_export.errors import ModelError, SpecError
+from vtp_export.errors import ModelError, SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.json_records import read_text
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
 from vtp_export.spec import CalibrationRecord, Layout, ModelRecord, PrunerRecord, calibration_from_json
@@ -34,36 +35,58 @@ class Assembly:
     notes: tuple[str, ...]
 
 
-def load_model(name: str, needs: Collection[str] = (), revision: str | None = None) -> LoadedModel:
+def load_model(model: str | Path, needs: Collection[str] = (), revision: str | None = None) -> LoadedModel:
     """Load a front end by embedded name, local folder or hub id.
 
     Args:
-        name: which.
+        model: which; a `Path`, and a text with a slash, is a folder before it is anything else.
         needs: signals that it must be able to give; see `needs_of`.
         revision: commit, branch or tag on the hub.
 
     Raises:
-        ModelError: none of the three, or not loadable.
+        ModelError: none of the three, or not loadable; or a revision of what has none.
     """
+    name = name_of(model)
     if name in _drawn_models():
+        _refuse_revision(name, revision)
         drawn: LoadedModel = rooms.load("models", name).load(None, needs)
         return drawn
     checkpoint = _checkpoint(name, revision)
     family = checkpoint.config.get("model_type")
     families = [family for family in rooms.names("models") if family not in _drawn_models()]
     if family not in families:
-        raise ModelError(f"'{name}' is a {family or 'model without a model_type'}; supported: {', '.join(families)}")
+        kind = "model without a model_type" if family in (None, "") else shown(family)
+        raise ModelError(f"'{name}' is a {kind}; supported: {', '.join(families)}")
     loaded: LoadedModel = rooms.load("models", family).load(checkpoint, needs)
     return loaded
 
 
-def _checkpoint(name: str, revision: str | None) -> "Checkpoint":
-    from vtp_export.models._checkpoint import folder_checkpoint, hub_checkpoint
+def name_of(model: str | Path) -> str:
+    """How a model is written so that it stays what it is: a `Path` without a slash gets one.
 
-    if (WEIGHTS / name / "config.json").is_file():
-        return dataclasses.replace(folder_checkpoint(WEIGHTS / name), id=name)
-    if Path(name).is_dir():
-        return folder_checkpoint(Path(name))
+    Example:
+        >>> name_of(Path("tiny-llava")), name_of("tiny-llava")
+        ('./tiny-llava', 'tiny-llava')
+
+    Raises:
+        ModelError: a name that is no Unicode text, as a file's may be; no manifest could hold it.
+    """
+    name = f"./{model}" if isinstance(model, Path) and len(model.parts) == 1 else str(model)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(f"the name {shown(name)} is no UTF-8 text; rename the folder") from error
+    return name
+
+
+def _checkpoint(name: str, revision: str | None) -> "Checkpoint":
+    from vtp_export.models._checkpoint import folder_checkpoint
+    from vtp_export.models._hub import hub_checkpoint
+
+    folder = Path(source_of(name))
+    if folder.is_dir():
+        _refuse_revision(name, revision)
+        return folder_checkpoint(folder, name)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and all(name.split("/")):
         return hub_checkpoint(name, revision)
     raise ModelError(
@@ -71,9 +94,15 @@ def _checkpoint(name: str, revision: str | None) -> "Checkpoint":
     )
 
 
-def source_of(name: str) -> str:
+def _refuse_revision(name: str, revision: str | None) -> None:
+    if revision is not None:
+        raise ModelError(f"'{name}' is no model of the hub and has no revision '{revision}'; leave --revision out")
+
+
+def source_of(model: str | Path) -> str:
     """What Transformers is to load for a model of that name: the folder of an embedded one, else the name itself."""
-    return str(WEIGHTS / name) if (WEIGHTS / name / "config.json").is_file() else name
+    name = name_of(model)
+    return str(WEIGHTS / name) if name in embedded_models() and name not in _drawn_models() else name
 
 
 def embedded_models() -> list[str]:
@@ -87,27 +116,51 @@ def _drawn_models() -> list[str]:
     return [name for name in rooms.names("models") if "\nEMBEDDED = True\n" in (folder / f"{name}.py").read_text()]
 
 
-def calibration_for(model: LoadedModel, path: Path | None) -> CalibrationRecord | None:
-    """The record named, or the one that lies beside an embedded or local model's weights, or None.
+def calibration_for(
+    model: LoadedModel, path: Path | None, pruner: str, settings: Mapping[str, Any]
+) -> tuple[CalibrationRecord | None, tuple[str, ...]]:
+    """The record that was named, or the one that lies beside an embedded or local model's weights.
+
+    Args:
+        model: whose images were measured.
+        path: of a record that was named; None looks beside the weights, but only for a pruner that reads one.
+        pruner: who is to read it.
+        settings: of the pruner.
+
+    Returns:
+        The record, or None, and notes for the user: a file of that name which another program wrote is passed over.
 
     Raises:
-        SpecError: it cannot be read, or was made for other weights.
+        SpecError: the record that was named cannot be read, or it was made for other weights.
     """
-    beside = Path(source_of(model.core.id)) / CALIBRATION
-    if path is None and not beside.is_file():
-        return None
-    path = path or beside
-    try:
-        record = calibration_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"the calibration record '{path}' cannot be read: {error}") from error
+    if path is None:
+        room = rooms.load("pruners", pruner)
+        beside = None if model.folder is None else model.folder / CALIBRATION
+        if beside is None or not beside.is_file() or not from_settings(room.Config, settings).calibrated:
+            return None, ()
+        try:
+            record = _read_calibration(beside)
+        except SpecError as error:
+            return None, (f"{error}; it is passed over, and published numbers are used instead",)
+        path = beside
+    else:
+        record = _read_calibration(path)
     if record.weights_sha256 != model.core.weights_sha256:
         raise SpecError(
             f"the calibration record '{path}' was made for {record.model_id} (weights SHA-256 "
             f"{record.weights_sha256[:12]}...), not for '{model.core.id}' ({model.core.weights_sha256[:12]}...); "
             "make one with 'vtp-export calibrate'"
         )
-    return record
+    return record, ()
+
+
+def _read_calibration(path: Path) -> CalibrationRecord:
+    """Errors name the file."""
+    text = read_text(path, f"the calibration record '{path}'")
+    try:
+        return calibration_from_json(text)
+    except SpecError as error:
+        raise SpecError(f"the calibration record '{path}' cannot be used: {error}") from error
 
 
 def needs_of(pruner: str, settings: Mapping[str, Any]) -> frozenset[str]:
@@ -139,12 +192,14 @@ def assemble(
     candidates = model.frontend.candidates
     room = rooms.load("pruners", pruner)
     config = from_settings(room.Config, settings)
-    notes = []
+    notes = list(model.notes)
     if config.budget is not None and config.budget >= candidates.n:
         notes.append(f"keep is {config.budget} and the model has {candidates.n} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
     config, origins = config.resolved(calibration)
+    if idle := config.idle(candidates, calibration):
+        notes.append(idle)
     graph = PrunedFrontend(model.frontend, room.Pruner(config, candidates))
     graph.requires_grad_(False).eval()
     method = graph.pruner.method

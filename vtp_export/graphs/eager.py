@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from vtp_export.backends._torch import TorchSession
-from vtp_export.functional.devices import prepare
+from vtp_export.functional.devices import computing, prepare
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.runtime.output import Kept, Output
+from vtp_export.runtime.session import refuse_not_finite
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class EagerSession(TorchSession):
         """Run on (b, 3, h, w) float32 pixels."""
         return Output.of(self.run({"pixel_values": pixels}))
 
+    @computing()
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, needs: Collection[str] | None = None) -> Tokens:
         """The first half: (b, 3, h, w) float32 pixels to signals.
@@ -58,11 +60,18 @@ class EagerSession(TorchSession):
         images = torch.from_numpy(pixels).to(self.device, self._dtype)
         return self.graph.frontend.encode(images, self.graph.pruner.method.needs if needs is None else needs)
 
+    @computing()
     @torch.inference_mode()
     def finish(self, tokens: Tokens) -> Output:
-        """The second half: prune, project and lay out what `encode` gave."""
+        """The second half: prune, project and lay out what `encode` gave.
+
+        Raises:
+            OutputError: an output is not finite.
+        """
         results = self._promised(self.graph.finish(tokens, self.graph.pruner(tokens)))
-        return Output.of({name: result.cpu().numpy() for name, result in self.named(results).items()})
+        arrays = {name: result.cpu().numpy() for name, result in self.named(results).items()}
+        refuse_not_finite(arrays)
+        return Output.of(arrays)
 
     @torch.inference_mode()
     def mixed(self, tokens: Tokens, kept: np.ndarray, mix: np.ndarray) -> np.ndarray:

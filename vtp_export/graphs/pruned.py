@@ -56,10 +56,6 @@ class PrunedFrontend(nn.Module):
             *(TensorSpec(name, "float32", ("b",)) for name in method.measures),
         )
 
-    def unrolled(self) -> "PrunedFrontend":
-        """The same graph, on the same weights, without a loop operator."""
-        return PrunedFrontend(self.frontend, self.pruner.unrolled(), self.tokens_dtype).requires_grad_(False).eval()
-
     def encode(self, pixel_values: Tensor) -> Tokens:
         """(b, 3, h, w) to the signals that the pruner reads."""
         return self.frontend.encode(pixel_values, self.pruner.method.needs)

@@ -1,4 +1,4 @@
-"""Splice pruned visual tokens into a Transformers language model, and decode greedily.
+"""A checkpoint as Transformers has it: its image processor, and its language model, which reads pruned visual tokens.
 
 The tokens may come from the eager graph or from any artefact. They stand where the image stood in the prompt, at
 consecutive positions, as LLaVA and every pre-LLM pruner for it do. The prompt up to and with the image is run once an
@@ -7,10 +7,13 @@ image; all its questions share that cache.
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
@@ -19,6 +22,45 @@ from vtp_export.functional.devices import dtype_of, prepare
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
+
+
+@dataclass(frozen=True)
+class ImageProcessor:
+    """A checkpoint's own image processor, as Transformers chooses its class, on Pillow.
+
+    name: of the class.
+    """
+
+    name: str
+    processor: Any
+
+    def __call__(self, image: Image) -> np.ndarray:
+        """Values (3, h, w) float32 of one picture."""
+        pixels: np.ndarray = np.asarray(self.processor(images=[image], return_tensors="np")["pixel_values"][0])
+        return pixels
+
+
+def image_processor(source: str, revision: str | None = None) -> ImageProcessor | str:
+    """The image processor of a checkpoint, or why there is none: the class that Transformers has for it, no other.
+
+    Args:
+        source: folder or hub id.
+        revision: commit, branch or tag on the hub.
+    """
+    if not Path(source).is_dir() and "/" not in source:
+        return f"'{source}' is no checkpoint of Transformers"
+    try:
+        import transformers
+    except ImportError:
+        return "transformers is not installed"
+    at = {} if revision is None else {"revision": revision}
+    try:
+        with _quiet(transformers):
+            loader: Any = transformers.AutoImageProcessor
+            processor = loader.from_pretrained(source, backend="pil", trust_remote_code=False, **at)
+    except Exception as error:  # no such file, a class of torchvision or of the checkpoint's own code, strange settings
+        return f"it has none for '{source}' ({str(error).strip().splitlines()[0]})"
+    return ImageProcessor(type(processor).__name__, processor)
 
 
 class Answerer:

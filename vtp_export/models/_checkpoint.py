@@ -1,66 +1,56 @@
-"""Read single tensors out of a Hugging Face checkpoint: a local folder or a hub id, sharded or not, safetensors only.
+"""The files of a Hugging Face checkpoint, a local folder or a hub id, and which of them says what.
 
-Nothing is read that is not asked for: the index says which shard holds a tensor, tensors are mapped from the file,
-and from the hub only the shards that hold a wanted tensor are fetched.
+Where several files could say the same, the one counts that Transformers reads.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from vtp_export.errors import ModelError, SpecError, shown
+from vtp_export.json_records import MAX_BYTES, read_json
 
-from vtp_export.errors import ModelError, UnavailableError
-
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.ckpt", "consolidated.00.pth")
+CONFIG = "config.json"
+PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
+ADAPTER = "adapter_config.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A checkpoint whose files are fetched one by one.
 
     id: what the user named.
     revision: commit on the hub, or None for a local folder.
     fetch: file name to its local path, or None when the checkpoint has no such file.
+    folder: where it lies, or None for the hub.
+    unasked: files that the cache does not have while the hub cannot be asked; taken for absent.
     """
 
     id: str
     revision: str | None
     fetch: Callable[[str], Path | None] = field(repr=False)
+    folder: Path | None = None
+    unasked: set[str] = field(default_factory=set)
 
-    def section(self, name: str) -> dict[str, Any]:
-        """An object inside `config.json`, empty when it has none.
-
-        Raises:
-            ModelError: there but not an object.
-        """
-        value = self.config.get(name)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise ModelError(f"{name} in the config.json of '{self.id}' is {value!r}; an object is needed")
-        return value
-
-    def json(self, name: str) -> dict[str, Any] | None:
+    def json(self, name: str, limit: int = MAX_BYTES) -> dict[str, Any] | None:
         """A JSON file of the checkpoint, or None when it has none.
 
+        Args:
+            name: of the file.
+            limit: its most bytes.
+
         Raises:
-            ModelError: there but not a JSON object.
+            ModelError: there but not a JSON object, or beyond the bounds of `json_records`.
         """
         path = self.fetch(name)
         if path is None:
             return None
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{name} of '{self.id}' cannot be read: {error}") from error
+            value = read_json(path, f"{name} of '{self.id}'", limit)
+        except SpecError as error:
+            raise ModelError(str(error)) from error
         if not isinstance(value, dict):
             raise ModelError(f"{name} of '{self.id}' is not a JSON object")
         return value
@@ -70,156 +60,69 @@ class Checkpoint:
         """`config.json`.
 
         Raises:
-            ModelError: there is none.
+            ModelError: there is none, or it is that of the original LLaVA code.
         """
-        config = self.json("config.json")
+        config = self.json(CONFIG)
         if config is None:
+            if self.fetch(ADAPTER) is not None:
+                raise ModelError(f"'{self.id}' is an adapter (LoRA) and no whole model; {MERGE}")
             raise ModelError(f"'{self.id}' has no config.json; a Hugging Face model folder or hub id is needed")
+        if "vision_config" not in config and any(key.startswith("mm_") for key in config):
+            raise ModelError(original_layout(self.id))
         return config
 
-    @cached_property
-    def shards(self) -> Mapping[str, str]:
-        """Tensor name to the file that holds it.
+    def section(self, name: str) -> dict[str, Any] | None:
+        """An object inside `config.json`, or None when it has none.
 
         Raises:
-            ModelError: no safetensors here, or an index that makes no sense.
+            ModelError: there but not an object.
         """
-        index = self.json(INDEX)
-        if index is not None:
-            shards = index.get("weight_map")
-            if not isinstance(shards, dict) or not shards:
-                raise ModelError(f"{INDEX} of '{self.id}' has no weight_map")
-            for tensor, shard in shards.items():
-                # Only names of files in the folder itself: an index must not lead the reader elsewhere on the disk.
-                if not isinstance(shard, str) or Path(shard).name != shard:
-                    raise ModelError(f"{INDEX} of '{self.id}' puts '{tensor}' into {shard!r}, which is no file name")
-            return shards
-        path = self.fetch(SINGLE)
-        if path is not None:
-            with _opened(path, SINGLE) as file:
-                return dict.fromkeys(file.keys(), SINGLE)
-        if any(self.fetch(name) is not None for name in PICKLES):
-            raise ModelError(
-                f"'{self.id}' has pickled weights only, which can run code when loaded; "
-                f"convert it to safetensors (save_pretrained writes {SINGLE})"
-            )
-        raise ModelError(f"'{self.id}' has no weights: neither {SINGLE} nor {INDEX}")
+        value = self.config.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise ModelError(f"{name} in the config.json of '{self.id}' is {shown(value)}; an object is needed")
+        return value
 
-    def prefix(self, ending: str, what: str) -> str:
-        """What stands before `ending` in the one tensor name that ends with it.
+    def image_processor(self) -> tuple[dict[str, Any], str] | None:
+        """Settings of the image processor, and the file that they stand in; None when there are none.
 
         Raises:
-            ModelError: none does. `what` names the part for the message.
+            ModelError: there but not a JSON object.
         """
-        found = sorted({name.removesuffix(ending) for name in self.shards if name.endswith(ending)}, key=len)
-        if not found:
-            raise ModelError(f"'{self.id}' has no {what}: no tensor is named '...{ending}'")
-        return found[0]
-
-    def read(self, wanted: Mapping[str, str]) -> dict[str, Tensor]:
-        """Tensors, mapped from their files.
-
-        Args:
-            wanted: name in the checkpoint to the name the result should have.
-
-        Raises:
-            ModelError: a tensor or a shard is missing, truncated or damaged.
-        """
-        if missing := sorted(set(wanted) - set(self.shards)):
-            raise ModelError(f"'{self.id}' lacks the tensor '{missing[0]}' ({len(missing)} missing in all)")
-        result = {}
-        for shard in sorted({self.shards[name] for name in wanted}):
-            path = self.fetch(shard)
-            if path is None:
-                raise ModelError(f"'{self.id}' lacks the shard {shard}, which its index names; fetch it again")
-            with _opened(path, shard) as file:
-                held = set(file.keys())
-                for name in (name for name in wanted if self.shards[name] == shard):
-                    if name not in held:
-                        raise ModelError(
-                            f"shard {shard} of '{self.id}' lacks the tensor '{name}' that its index promises"
-                        )
-                    result[wanted[name]] = file.get_tensor(name)
-        return result
+        nested = (self.json(PROCESSOR) or {}).get("image_processor")
+        if nested is not None:
+            if not isinstance(nested, dict):
+                raise ModelError(
+                    f"image_processor in {PROCESSOR} of '{self.id}' is {shown(nested)}; an object is needed"
+                )
+            return nested, PROCESSOR
+        settings = self.json(IMAGE_PROCESSOR)
+        return None if settings is None else (settings, IMAGE_PROCESSOR)
 
 
-class _opened:
-    """`safetensors.safe_open` with its errors told in our words."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            self._file = safe_open(str(path), framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{name} is truncated or damaged ({error}); fetch it again") from error
-
-    def __enter__(self) -> Any:
-        return self._file.__enter__()
-
-    def __exit__(self, *exc: Any) -> None:
-        self._file.__exit__(*exc)
+MERGE = "merge it into its base model first (merge_and_unload, then save_pretrained)"
 
 
-def folder_checkpoint(folder: Path) -> Checkpoint:
-    """A checkpoint on disk."""
+def original_layout(model_id: str) -> str:
+    """What to say of a checkpoint that the original LLaVA code wrote."""
+    return (
+        f"'{model_id}' has the layout of the original LLaVA code (mm_projector, and a vision tower of its own "
+        "repository); name the checkpoint that was converted for Transformers, as llava-hf/llava-1.5-7b-hf"
+    )
+
+
+def folder_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
+    """A checkpoint on disk.
+
+    Args:
+        folder: where.
+        name: what the user calls it; None for its path.
+    """
 
     def fetch(name: str) -> Path | None:
         path = folder / name
-        return path if path.is_file() else None
-
-    return Checkpoint(str(folder), None, fetch)
-
-
-def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
-    """A checkpoint on the Hugging Face hub; files come through its cache.
-
-    Raises:
-        UnavailableError: huggingface_hub is not installed.
-        ModelError: no such model, or the hub cannot be reached.
-    """
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise UnavailableError("a hub id needs huggingface_hub: pip install 'vtp-export[export]'") from error
-
-    def fetch(name: str, revision: str | None) -> Path | None:
         try:
-            if name in PICKLES:  # asked for only to be refused: no reason to fetch gigabytes
-                return Path(name) if huggingface_hub.file_exists(model_id, name, revision=revision) else None
-            return Path(huggingface_hub.hf_hub_download(model_id, name, revision=revision))
-        except LocalEntryNotFoundError as error:
-            cached = huggingface_hub.try_to_load_from_cache(model_id, name, revision=revision)
-            if cached is huggingface_hub._CACHED_NO_EXIST:
-                return None  # out of reach, but the cache remembers that the hub has no such file
-            raise ModelError(
-                f"cannot reach the hub for '{model_id}', and {name} is not in the local cache; "
-                "download the model first, or name a local folder"
-            ) from error
-        except EntryNotFoundError:
-            return None
-        except Exception as error:  # the client also lets through errors of the HTTP and transfer libraries below it
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"cannot fetch {name} of '{model_id}' from the hub: {reason}") from error
+            return path if path.is_file() else None
+        except OSError as error:
+            raise ModelError(f"{shown(name)} of '{folder}' cannot be read: {error.strerror or error}") from error
 
-    config = fetch("config.json", revision)
-    # The cache path ends in snapshots/COMMIT/config.json. Everything else is asked for by that commit: a branch may
-    # move between two requests, and the commit is what makes the export reproducible.
-    commit = config.parent.name if config is not None and config.parent.parent.name == "snapshots" else revision
-    return Checkpoint(model_id, commit, lambda name: fetch(name, commit))
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
-
-
-def size_in_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of all tensors together, in the dtype they have."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return Checkpoint(id=name or str(folder), revision=None, fetch=fetch, folder=folder)

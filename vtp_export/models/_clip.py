@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vtp_export.errors import ModelError
+from vtp_export.errors import ModelError, shown
 from vtp_export.functional.attention import attention_received, cls_attention
 from vtp_export.functional.precision import at_least_float32
 
@@ -33,15 +33,28 @@ class ClipConfig:
     num_channels: int = 3
 
 
-# What Hugging Face's CLIPVisionConfig assumes for a key that config.json leaves out.
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
     "image_size": 224,
     "patch_size": 32,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "num_channels": 3,
 }
+"""What Hugging Face's CLIPVisionConfig assumes for a key that config.json leaves out."""
+
+LARGEST = {
+    "hidden_size": 1 << 16,
+    "intermediate_size": 1 << 18,
+    "num_hidden_layers": 1 << 10,
+    "num_attention_heads": 1 << 10,
+    "image_size": 1 << 14,
+    "patch_size": 1 << 14,
+}
+"""Tens of times what any tower has; a number beyond is a mistake, and nothing is built to find out."""
 
 
 def clip_config(raw: dict[str, Any]) -> ClipConfig:
@@ -52,22 +65,36 @@ def clip_config(raw: dict[str, Any]) -> ClipConfig:
     """
     known = ClipConfig.__dataclass_fields__
     config = ClipConfig(**{**DEFAULTS, **{key: value for key, value in raw.items() if key in known}})
-    for name in DEFAULTS:
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise ModelError(f"{name} of the vision tower is {value!r}; a whole number from 1 is needed")
+    for name, largest in LARGEST.items():
+        whole_number(f"{name} of the vision tower", getattr(config, name), largest)
     if config.num_channels != 3:
-        raise ModelError(f"the vision tower reads {config.num_channels} channels; only RGB towers (3) are supported")
-    if config.hidden_size % config.num_attention_heads or config.image_size % config.patch_size:
+        channels = shown(config.num_channels)
+        raise ModelError(f"the vision tower reads {channels} channels; only RGB towers (3) are supported")
+    if config.hidden_size % config.num_attention_heads:
         raise ModelError(
-            f"the vision tower's sizes do not divide: width {config.hidden_size} by "
-            f"{config.num_attention_heads} heads, image {config.image_size} by patch {config.patch_size}"
+            f"the vision tower's sizes do not divide: width {config.hidden_size} by {config.num_attention_heads} heads"
+        )
+    if config.patch_size > config.image_size:
+        raise ModelError(
+            f"the vision tower's patches of {config.patch_size} pixels are larger than its images of "
+            f"{config.image_size}"
         )
     eps = config.layer_norm_eps
     if type(eps) not in (int, float) or not 0 <= eps < 1:
-        raise ModelError(f"layer_norm_eps of the vision tower is {eps!r}; a number from 0 to 1 is needed")
+        raise ModelError(f"layer_norm_eps of the vision tower is {shown(eps)}; a number from 0 to 1 is needed")
     activation(config.hidden_act)
     return config
+
+
+def whole_number(what: str, value: Any, largest: int) -> int:
+    """Hold a number of a `config.json` to its bounds before anything is built of that size.
+
+    Raises:
+        ModelError: it is none, or not from 1 to `largest`.
+    """
+    if type(value) is not int or not 1 <= value <= largest:
+        raise ModelError(f"{what} is {shown(value)}; a whole number from 1 to {largest} is needed")
+    return value
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -83,7 +110,7 @@ def activation(name: str) -> Any:
     """
     known = {"quick_gelu": quick_gelu, "gelu": F.gelu, "relu": F.relu, "silu": F.silu}
     if not isinstance(name, str) or name not in known:
-        raise ModelError(f"activation '{name}' is not supported; supported: {', '.join(known)}")
+        raise ModelError(f"activation {shown(name)} is not supported; supported: {', '.join(known)}")
     return known[name]
 
 
@@ -97,7 +124,7 @@ def read_layers(feature_layers: Sequence[int], total: int) -> list[int]:
     states = [layer + total + 1 if layer < 0 else layer for layer in feature_layers] if whole else []
     if not states or not all(0 < state <= total for state in states):
         raise ModelError(
-            f"vision_feature_layer {list(feature_layers)} does not name outputs of a tower of {total} layers; "
+            f"vision_feature_layer {shown(list(feature_layers))} does not name outputs of a tower of {total} layers; "
             f"use -1 to -{total}, or 1 to {total}"
         )
     return states
@@ -108,7 +135,7 @@ class ClipEmbeddings(nn.Module):
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
-        n_patches = (config.image_size // config.patch_size) ** 2
+        n_patches = (config.image_size // config.patch_size) ** 2  # what is left over at the right and bottom is unseen
         self.class_embedding = nn.Parameter(torch.empty(config.hidden_size))
         self.patch_embedding = nn.Conv2d(3, config.hidden_size, config.patch_size, config.patch_size, bias=False)
         self.position_embedding = nn.Embedding(n_patches + 1, config.hidden_size)

@@ -1,47 +1,62 @@
 """Fill a front end from a checkpoint."""
 
+import dataclasses
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from vtp_export.errors import ModelError
-from vtp_export.models._checkpoint import Checkpoint, digest, size_in_bytes
+from vtp_export.errors import ModelError, SpecError
+from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
 from vtp_export.models._clip import FOLLOWING
 from vtp_export.models._frontend import ClipFrontend
+from vtp_export.models._weights import Weights, digest, size_in_bytes
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing, preprocessing_from_config
 from vtp_export.spec import ModelRecord, Preprocessing
 
-TOWER_MARK = "embeddings.class_embedding"
-PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
+TOWER, PROJECTOR = "CLIP vision tower", "two-layer multi-modal projector"
+MARKS = {TOWER: "embeddings.class_embedding", PROJECTOR: "multi_modal_projector.linear_1.weight"}
+"""How the name of a tensor ends that every one of them has."""
+
+PROCESSORS = {"llava": "LlavaImageProcessor", "clip": "CLIPImageProcessor", "clip_vision_model": "CLIPImageProcessor"}
+"""By model_type: the image processor that Transformers takes where no file names one."""
+
 EXTRA = "tower.following."
 """Where the weights stand that only some signals take."""
 
-PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+def projector_width(weights: Weights) -> int:
+    """Channels of the projector's output, from the shape of its last layer.
+
+    Raises:
+        ModelError: there is no such projector.
+    """
+    before = weights.prefixes(MARKS)[PROJECTOR]
+    return weights.shape(f"{before}multi_modal_projector.linear_2.weight")[0]
 
 
-def filled(frontend: ClipFrontend, checkpoint: Checkpoint, family: str) -> LoadedModel:
+def filled(frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, family: str) -> LoadedModel:
     """Read exactly the tensors that the (empty) front end has, as float32, and put them in place.
 
     Raises:
-        ModelError: a tensor is missing, is quantised or has another shape than the config says.
+        ModelError: a tensor is missing, is quantised, not finite or has another shape than the config says.
     """
-    tower = checkpoint.prefix(TOWER_MARK, "CLIP vision tower")
-    following = f"{tower}encoder.layers.{max(frontend.tower.states)}."
-    prefixes = {EXTRA: following, "tower.": tower}
+    parts = dict(MARKS) if frontend.projector is not None else {TOWER: MARKS[TOWER]}
+    before = weights.prefixes(parts)
+    following = f"{before[TOWER]}encoder.layers.{max(frontend.tower.states)}."
+    prefixes = {EXTRA: following, "tower.": before[TOWER]}
     if frontend.projector is not None:
-        before = checkpoint.prefix(PROJECTOR_MARK, "two-layer multi-modal projector")
-        prefixes["projector."] = before + "multi_modal_projector."
+        prefixes["projector."] = before[PROJECTOR] + "multi_modal_projector."
     wanted = {}
     for name in frontend.state_dict():
         part = next(part for part in prefixes if name.startswith(part))
         wanted[prefixes[part] + name.removeprefix(part)] = name
-    tensors = checkpoint.read(wanted)
-    _check_tensors(frontend.state_dict(), tensors, checkpoint.id)
+    tensors = weights.read(wanted)
+    _check_shapes(frontend.state_dict(), tensors, checkpoint.id)
     frontend.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    preprocessing = _preprocessing(checkpoint, frontend.tower.config.image_size)
-    return loaded(frontend, tensors, preprocessing, (checkpoint.id, checkpoint.revision, family))
+    preprocessing, notes = _preprocessing(checkpoint, frontend.tower.config.image_size, family)
+    model = loaded(frontend, tensors, preprocessing, (checkpoint.id, checkpoint.revision, family))
+    return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
 def loaded(
@@ -80,25 +95,28 @@ def loaded(
     )
 
 
-def _check_tensors(expected: Mapping[str, Tensor], tensors: dict[str, Tensor], model_id: str) -> None:
+def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], model_id: str) -> None:
     for name, like in expected.items():
         if tensors[name].shape != like.shape:
             raise ModelError(
                 f"tensor {name} of '{model_id}' has shape {list(tensors[name].shape)}, "
                 f"but its config.json asks for {list(like.shape)}"
             )
-        # Quantised weights may have the right shape, and mean nothing without their scales.
-        if tensors[name].dtype not in PLAIN:
-            kind = str(tensors[name].dtype).removeprefix("torch.")
-            raise ModelError(
-                f"tensor {name} of '{model_id}' is {kind}: quantised weights are not supported; "
-                "name the checkpoint in float32, float16 or bfloat16"
-            )
 
 
-def _preprocessing(checkpoint: Checkpoint, image_size: int) -> Preprocessing:
-    """From whichever file the checkpoint keeps it in; CLIP's own constants when it keeps none."""
-    config = checkpoint.json("preprocessor_config.json")
-    if config is None:
-        config = (checkpoint.json("processor_config.json") or {}).get("image_processor")
-    return clip_preprocessing(image_size) if config is None else preprocessing_from_config(config, image_size)
+def _preprocessing(checkpoint: Checkpoint, image_size: int, family: str) -> tuple[Preprocessing, tuple[str, ...]]:
+    """From whichever file the checkpoint keeps it in; CLIP's own constants, and a note, when it keeps none."""
+    settings = checkpoint.image_processor()
+    if settings is None:
+        files = f"{PROCESSOR} or {IMAGE_PROCESSOR}"
+        lack = f"no {files} of '{checkpoint.id}' is in the local cache, and the hub cannot be reached"
+        if not checkpoint.unasked & {PROCESSOR, IMAGE_PROCESSOR}:
+            lack = f"'{checkpoint.id}' has no {files}"
+        note = f"{lack}: images are prepared as for OpenAI's CLIP, at {image_size} pixels"
+        return clip_preprocessing(image_size), (note,)
+    config, file = settings
+    named = checkpoint.config.get("image_processor_type")
+    try:
+        return preprocessing_from_config(config, image_size, named or PROCESSORS[family]), ()
+    except SpecError as error:
+        raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error

@@ -12,6 +12,7 @@ give is refused (`ModelError`, "... choose another pruner") before a tensor is r
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ class LoadedModel:
     core: which weights, of those that are read whatever is needed; what calibrations are made of.
     extra: which weights, of all that were read, where signals were asked for that take more; else None.
     beyond: the signals that take more than the core.
+    folder: where its files lie; None for a model of the hub, or one that has no files.
+    notes: sentences that the user should read.
     """
 
     module: nn.Module
@@ -85,6 +88,8 @@ class LoadedModel:
     core: ModelRecord
     extra: ModelRecord | None = None
     beyond: frozenset[str] = frozenset()
+    folder: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def frontend(self) -> Frontend:

@@ -6,11 +6,11 @@ LLaVA's convention is followed: output of the last but one layer, CLS dropped, n
 from collections.abc import Collection
 from typing import Any
 
-from vtp_export.errors import ModelError
 from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models._clip import clip_config, read_layers
 from vtp_export.models._frontend import empty_frontend
 from vtp_export.models._loading import filled
+from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
 
 
@@ -23,10 +23,8 @@ def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str, needs: 
     """Load the tower that a `vision_config` describes.
 
     Raises:
-        ModelError: it is no object, or describes no CLIP tower.
+        ModelError: it describes no CLIP tower.
     """
-    if not isinstance(raw, dict):
-        raise ModelError(f"vision_config in the config.json of '{checkpoint.id}' is {raw!r}; an object is needed")
     config = clip_config(raw)
     states = read_layers([-2], config.num_hidden_layers)
-    return filled(empty_frontend(config, states, False, None, needs), checkpoint, family)
+    return filled(empty_frontend(config, states, False, None, needs), checkpoint, Weights(checkpoint), family)

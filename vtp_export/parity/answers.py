@@ -15,7 +15,7 @@ import numpy as np
 from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.output import Run
+from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
 
@@ -96,6 +96,16 @@ def ask(model: LanguageModel, example: Example, tokens: np.ndarray) -> list[Repl
     ]
 
 
+def refuse_silent(examples: Sequence[Example]) -> None:
+    """See that something is asked, before anything is loaded.
+
+    Raises:
+        SpecError: there are no questions.
+    """
+    if not any(example.questions for example in examples):
+        raise SpecError("this benchmark asks no questions; use one that does, for example shapes")
+
+
 def answers_of(
     model: LanguageModel,
     examples: Sequence[Example],
@@ -106,14 +116,15 @@ def answers_of(
     """Ask every question of every example, one image at a time.
 
     Raises:
-        SpecError: there are no questions.
+        SpecError: see `refuse_silent`.
     """
-    if not any(example.questions for example in examples):
-        raise SpecError("this benchmark asks no questions; use one that does, for example shapes")
+    refuse_silent(examples)
     replies = []
     for done, example in enumerate(examples):
         progress("answering", done, len(examples))
-        replies += ask(model, example, run(pixel_values([example.image], preprocessing))[0].tokens)
+        with naming([example.name]):
+            tokens = run(pixel_values(example.open(), preprocessing))[0].tokens
+        replies += ask(model, example, tokens)
     return replies
 
 

@@ -17,7 +17,7 @@ from vtp_export import rooms
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.parity.noise import deviation, signals_of
-from vtp_export.parity.tally import Pair, Tally, alike, matched
+from vtp_export.parity.tally import Pair, Tally, alike, matched, unexplained
 from vtp_export.parity.witness import Select, Witness, beside, witness
 from vtp_export.reference.base import Outcome, Settings, Signals
 from vtp_export.runtime.output import Kept
@@ -73,7 +73,26 @@ class Judge:
         explain = self._explanation(tally, case, result, outcome.complexity)
         tally.add(case.image, expected, result, explain, pair)
 
-    def hold_format(self, tally: Tally, case: Case, found: Kept, near: Callable[[], Tokens] | None = None) -> None:
+    def measure_decides(self, case: Case) -> bool:
+        """Whether half or twice the complexity that the method measures would lead to other tokens."""
+        outcome = case.outcome
+        if outcome.complexity is None:
+            return False
+        signals = self.signals(case.seen.tokens)
+        for factor in (0.5, 2.0):
+            moved = dataclasses.replace(signals, complexity=factor * outcome.complexity)
+            if not np.array_equal(self.select(moved, self.settings).kept, outcome.kept):
+                return True
+        return False
+
+    def hold_format(
+        self,
+        tally: Tally,
+        case: Case,
+        found: Kept,
+        near: Callable[[], Tokens] | None = None,
+        search: bool = True,
+    ) -> None:
         """Hold what a format made of an image against the graph.
 
         Args:
@@ -81,8 +100,11 @@ class Judge:
             case: the image.
             found: the format's result.
             near: gives the signals of the image in the artefact's precision, from where the way to `found` is short.
+            search: whether rounding could explain a difference at all.
         """
-        if self.chaotic:
+        if not search:
+            explain: Explain = unexplained
+        elif self.chaotic:
             explain = self._straying(tally, case, found)
         else:
             explain = self._explanation(tally, case, found, found.complexity, near)

@@ -1,6 +1,6 @@
 """One comparison in the making: results are held against others, and in the end a verdict comes out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,9 @@ from vtp_export.runtime.output import Kept
 
 LEAST_ERANK = 20.0
 """Below it a relative error of the effective rank says little."""
+
+SMALL_ERANK = 0.1
+"""What may be wrong with such a rank nevertheless, as a share of it; four times the gate, where that is more."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Pair:
 
 
 def matched(expected: Kept, found: Kept, mixed: bool = False) -> Pair:
-    """The tokens of the positions that both kept."""
+    """The tokens of the positions that both kept; of the same selection all, those that stand for no place too."""
+    if np.array_equal(expected.kept, found.kept):
+        return Pair(expected.tokens, found.tokens, mixed)
     _, ours, theirs = np.intersect1d(expected.kept, found.kept, return_indices=True)
     return Pair(expected.tokens[ours], found.tokens[theirs], mixed)
 
@@ -56,9 +61,16 @@ class Tally:
     identical: int = 0
     overlaps: list[float] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    breaches: list[str] = field(default_factory=list)
     pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     erank: list[float] = field(default_factory=list)
     entropy: list[float] = field(default_factory=list)
+
+    def breach(self, image: str, sentences: Iterable[str]) -> bool:
+        """Note what in an image's result is wrong whatever it is held against; tells whether there was anything."""
+        before = len(self.breaches)
+        self.breaches += [f"{image}: {sentence}" for sentence in sentences]
+        return len(self.breaches) > before
 
     def add(
         self,
@@ -91,10 +103,17 @@ class Tally:
             self.differences.append(Difference(image, *only, explain()))
         if len(pair.expected) == len(pair.found):
             self.pairs.append((pair.expected[same], pair.found[same]))
-        if found.erank is not None and expected.erank is not None and expected.erank >= LEAST_ERANK:
-            self.erank.append(abs(found.erank - expected.erank) / expected.erank)
+        if found.erank is not None and expected.erank is not None:
+            self._add_erank(image, expected.erank, found.erank)
         if found.attention_entropy is not None and expected.attention_entropy is not None:
             self.entropy.append(abs(found.attention_entropy - expected.attention_entropy))
+
+    def _add_erank(self, image: str, expected: float, found: float) -> None:
+        error = abs(found - expected) / expected
+        if expected >= LEAST_ERANK:
+            self.erank.append(error)
+        elif not error <= max(SMALL_ERANK, 4 * self.gates.erank):
+            self.breach(image, [f"erank is {found:.4g} instead of {expected:.4g}"])
 
     def done(self) -> Comparison:
         """The finished comparison."""
@@ -105,6 +124,7 @@ class Tally:
             jaccard_mean=float(np.mean(self.overlaps)) if self.overlaps else 1.0,
             noise=self.noise,
             differences=tuple(self.differences),
+            breaches=tuple(self.breaches),
             values=values_of(self.pairs),
             erank_error=_largest(self.erank),
             attention_entropy_error=_largest(self.entropy),

@@ -1,20 +1,25 @@
-"""Everything that one validation compares: the graph with the reference, and formats with the graph."""
+"""Everything that one validation compares: the graph with the reference, formats with the graph and with themselves."""
 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from vtp_export.errors import OutputError
+from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
+from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
-from vtp_export.parity.judge import judge_of
+from vtp_export.parity.judge import Case, judge_of
 from vtp_export.parity.noise import arithmetic_noise, tower_noise
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
-from vtp_export.runtime.output import Output
-from vtp_export.spec import PrunerRecord
+from vtp_export.runtime.images import batched
+from vtp_export.runtime.output import Kept, Output
+from vtp_export.spec import Layout, PrecisionRecord, PrunerRecord
 
 NAMES = ("graph against reference", " against graph")
 CHAOTIC_NAMES = (
@@ -23,6 +28,11 @@ CHAOTIC_NAMES = (
 )
 """What is compared. The user should read that a chaotic method is not judged token by token."""
 
+EAGER = 4
+"""Images that the graph sees at once."""
+
+BATCHES = " in batches of other sizes against itself"
+
 
 class Trial:
     """The comparisons of one artefact, while the images go by.
@@ -30,31 +40,73 @@ class Trial:
     Args:
         eager: the graph in float32.
         pruner: as the manifest records it.
+        layout: of the model itself.
         precision: of the artefact.
         twin: the graph in that precision, where it is not float32.
-        pixels: (b, 3, h, w) a few images to measure the rounding noise on.
+        pixels: (b, 3, h, w) a few images, to measure the rounding noise on and to repeat in batches of other sizes; the
+            first of those that are judged.
     """
 
     def __init__(
         self,
+        *,
         eager: EagerSession,
         pruner: PrunerRecord,
-        precision: str,
+        layout: Layout,
+        precision: PrecisionRecord,
         twin: EagerSession | None,
         pixels: np.ndarray,
     ) -> None:
-        self._judge, self._eager, self._twin = judge_of(eager, pruner), eager, twin
+        self._judge, self._eager, self._twin, self._layout = judge_of(eager, pruner), eager, twin, layout
         tokens = eager.encode(pixels)
         first = eager.seen(tokens)
-        self._known = dict(zip(map(_digest, pixels), first, strict=True))
-        self._gates = GATES[precision]
+        self.pixels = pixels
+        self._few = [_digest(image) for image in pixels]
+        self._known = dict(zip(self._few, first, strict=True))
+        self._cases: dict[bytes, Case] = {}
+        self._itself: dict[tuple[str, bytes], Kept] = {}
         self._noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
+        self._precision, self._gates = precision, GATES[precision.name]
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         if self._judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
             self._gates = dataclasses.replace(self._gates, jaccard=0.0)
-        self._against_graph = names[1] if twin is None else f"{names[1]} in fp32, as {precision}"
+        self._name = names[1] if twin is None else f"{names[1]} in fp32, as {precision.name}"
         self._reference = Tally(name=names[0], noise=arithmetic_noise(tokens))
         self._formats: dict[str, Tally] = {}
+        self._batches: dict[str, Tally] = {}
+        self._asked, self._decides = 0, False
+
+    @property
+    def graph(self) -> PrunedFrontend:
+        """The graph in the artefact's precision."""
+        return (self._twin or self._eager).graph
+
+    def _against_graph(self, name: str) -> Tally:
+        return self._formats.setdefault(name, Tally(name=name + self._name, noise=self._noise, gates=self._gates))
+
+    def _against_itself(self, name: str) -> Tally:
+        gates = self._gates
+        if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
+            gates = dataclasses.replace(gates, jaccard=0.0)
+        return self._batches.setdefault(name, Tally(name=name + BATCHES, noise=self._noise, gates=gates))
+
+    def fail(self, name: str, error: OutputError, images: Sequence[str], repeated: bool = False) -> None:
+        """Note that a format's numbers are not finite: nothing of that batch can be compared.
+
+        Args:
+            name: of the format, as reports show it.
+            error: what came out of the run.
+            images: names of the images of the batch.
+            repeated: whether it was one for `repeat`.
+        """
+        tally = self._against_itself(name) if repeated else self._against_graph(name)
+        for i in error.images:
+            tally.breach(images[i], [f"'{error.output}' holds a NaN or an infinity"])
+
+    @property
+    def sound(self) -> bool:
+        """Whether no result so far breaks the contract."""
+        return not any(tally.breaches for tally in (self._reference, *self._formats.values(), *self._batches.values()))
 
     def add(self, images: Sequence[str], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
         """Judge a batch.
@@ -64,28 +116,80 @@ class Trial:
             pixels: (b, 3, h, w).
             outputs: of each format that is judged, by the name that reports show.
         """
-        for name in outputs:
-            tally = Tally(name=name + self._against_graph, noise=self._noise, gates=self._gates)
-            self._formats.setdefault(name, tally)
-        twin = self._twin  # runs only for an image whose tokens differ
-        narrow = None if twin is None else functools.cache(lambda: twin.signals(pixels))
+        near = self._signals_in_precision(pixels)
         for i, (image, seen) in enumerate(zip(images, self._see(pixels), strict=True)):
+            if self._reference.breach(image, not_finite(seen.result)):
+                continue  # there is nothing to hold anything against
             case = self._judge.case(image, seen)
             self._judge.hold_graph(self._reference, case)
+            if not self._decides:  # one image is enough
+                self._asked, self._decides = self._asked + 1, self._judge.measure_decides(case)
+            if (digest := _digest(pixels[i])) in self._known:
+                self._cases[digest] = case
             for name, output in outputs.items():
-                near = None if narrow is None else lambda i=i: narrow()[i]
-                self._judge.hold_format(self._formats[name], case, output[i], near)
+                if digest in self._known:
+                    self._itself[name, digest] = output[i]
+                self._hold(self._against_graph(name), case, output, i, near and functools.partial(near, i))
+
+    def repeat(self, rows: Sequence[int], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
+        """Judge a batch that is made of the first few images, each against what the same format made of it before.
+
+        Args:
+            rows: which images they are.
+            pixels: (len(rows), 3, h, w).
+            outputs: as in `add`.
+        """
+        near = self._signals_in_precision(pixels)
+        for place, row in enumerate(rows):
+            digest = self._few[row]
+            if digest not in self._cases:
+                self._cases[digest] = self._judge.case(f"image {row + 1}, mirrored", self._known[digest])
+            for name, output in outputs.items():
+                before = self._itself.setdefault((name, digest), output[place])
+                case = self._cases[digest]
+                image = f"{case.image} as image {place + 1} of a batch of {len(rows)}"
+                itself = Case(image, Seen(case.seen.tokens, before), case.outcome)
+                self._hold(self._against_itself(name), itself, output, place, near and functools.partial(near, place))
+
+    def _hold(self, tally: Tally, case: Case, output: Output, view: int, near: Callable[[], Tokens] | None) -> None:
+        method = self._eager.graph.pruner.method
+        broken = tally.breach(case.image, breaches(output, view, self._layout, method.ascending, method.merges))
+        # What breaks the contract is no rounding: no witness is looked for.
+        self._judge.hold_format(tally, case, output[view], near, search=not broken)
+
+    def _signals_in_precision(self, pixels: np.ndarray) -> Callable[[int], Tokens] | None:
+        """The signals of an image of a batch in the artefact's precision, asked for only where tokens differ."""
+        if (twin := self._twin) is None:
+            return None
+        signals = functools.cache(lambda: twin.signals(pixels))
+        return lambda i: signals()[i]
 
     def _see(self, pixels: np.ndarray) -> list[Seen]:
         """The images whose noise was measured have been through the graph already, and a tower takes its time."""
         digests = [_digest(image) for image in pixels]
-        if all(digest in self._known for digest in digests):
-            return [self._known[digest] for digest in digests]
-        return self._eager.see(pixels)
+        fresh = [i for i, digest in enumerate(digests) if digest not in self._known]
+        seen: dict[int, Seen] = {}
+        for few in batched(fresh, EAGER):
+            seen.update(zip(few, self._eager.see(pixels[few]), strict=True))
+        return [seen[i] if i in seen else self._known[digest] for i, digest in enumerate(digests)]
+
+    def notes(self) -> Iterator[str]:
+        """What the user should know although nothing failed."""
+        measures = self._eager.graph.pruner.method.measures
+        if measures and self._asked and not self._decides:
+            yield (
+                f"{measures[0]} decides nothing on these {self._asked} images: with half and with twice of it the same "
+                "tokens are kept, so their sameness proves nothing about it; look at the settings it is measured by"
+            )
 
     def done(self) -> Iterator[Comparison]:
         """The graph against the reference first, then each format against the graph."""
         for tally in (self._reference, *self._formats.values()):
+            yield tally.done()
+
+    def batches(self) -> Iterator[Comparison]:
+        """Each format in batches of other sizes against itself."""
+        for tally in self._batches.values():
             yield tally.done()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.gates import GATES, Gates
+from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
 
 
@@ -40,6 +41,7 @@ class Values:
 class Comparison:
     """One thing held against another: which tokens, their values, the measured numbers; judged in that order.
 
+    breaches: sentences for results that are wrong whatever they are held against, see `contract.py`.
     erank_error: largest relative error where erank >= 20; attention_entropy_error: largest absolute error, in nats.
     None where there was nothing to compare.
     """
@@ -54,11 +56,13 @@ class Comparison:
     erank_error: float | None
     attention_entropy_error: float | None
     gates: Gates = GATES["fp32"]
+    breaches: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[str, ...]:
         """One sentence for each gate that is not met."""
-        found = [
+        found = [*self.breaches]
+        found += [
             f"{d.image}: keeps other tokens and no rounding within the noise explains it"
             for d in self.differences
             if d.witness is None
@@ -90,30 +94,57 @@ def _too_high(what: str, value: float | None, limit: float) -> list[str]:
     return [] if value is None or value <= limit else [f"{what} is {value:.6g}, above {limit:g}"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValidationReport:
-    """All comparisons of one run: the graph against the reference first, then each format against the graph."""
+    """All comparisons of one run, in the order in which they are judged.
+
+    pixels: the manifest's preprocessing against the model's own.
+    false_claims: sentences for what the manifest says of the model and the model does not.
+    comparisons: the graph against the reference first, then each format against the graph.
+    batches: each format in batches of other sizes against itself; none where only one size is allowed.
+    notes: what the user should know although nothing failed.
+    """
 
     artefact: str
     benchmark: str
+    pixels: tuple[PixelComparison, ...] = ()
+    false_claims: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...]
+    batches: tuple[Comparison, ...] = ()
     answers: tuple[AnswerComparison, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether all comparisons passed."""
-        return all(c.passed for c in self.comparisons) and all(a.passed for a in self.answers)
+        """Whether all comparisons passed, and the manifest says nothing false."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why this does not pass: a sentence each, in the order of the fields."""
+        rest: tuple[Comparison | AnswerComparison, ...] = (*self.comparisons, *self.batches, *self.answers)
+        return (
+            *(f"{one.name}: {failure}" for one in self.pixels for failure in one.failures),
+            *(f"manifest: {claim}" for claim in self.false_claims),
+            *(f"{one.name}: {failure}" for one in rest for failure in one.failures),
+        )
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        rows = [{**dataclasses.asdict(c), "passed": c.passed, "failures": c.failures} for c in self.comparisons]
-        told = [{**dataclasses.asdict(a), "passed": a.passed, "failures": a.failures} for a in self.answers]
+
+        def rows(judged: Sequence[PixelComparison | Comparison | AnswerComparison]) -> list[dict[str, object]]:
+            return [{**dataclasses.asdict(one), "passed": one.passed, "failures": one.failures} for one in judged]
+
         return {
             "artefact": self.artefact,
             "benchmark": self.benchmark,
             "passed": self.passed,
-            "comparisons": rows,
-            "answers": told,
+            "pixels": rows(self.pixels),
+            "false_claims": self.false_claims,
+            "comparisons": rows(self.comparisons),
+            "batches": rows(self.batches),
+            "answers": rows(self.answers),
+            "notes": self.notes,
         }
 
 

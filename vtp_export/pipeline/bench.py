@@ -2,31 +2,20 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.results import Timing
 from vtp_export.runtime.artefact import open_artefact
-from vtp_export.runtime.front_end import load, obstacle
+from vtp_export.runtime.front_end import load, obstacle, options_of
 from vtp_export.runtime.output import Run
 
 WARM_UP = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Milliseconds of one call without preprocessing; `ratio` is the median over that of the first row of the batch."""
-
-    name: str
-    batch: int
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    ratio: float
 
 
 Contenders = dict[str, Run]
@@ -42,6 +31,7 @@ def bench(
     device: str | None = None,
     dtype: str = "float32",
     threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> list[Timing]:
     """Time every contender at every batch size; copies to a device and back are part of the time.
@@ -54,7 +44,8 @@ def bench(
         against: a model whose eager, unpruned front end is timed beside them, on the same device.
         device: see `load`.
         dtype: of the eager front end.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
+        options: of the formats, see `load`; each is given to the formats that have it.
         progress: hears of every step.
 
     Raises:
@@ -66,14 +57,15 @@ def bench(
         sizes: set[tuple[int, int]] = set()
         contenders: Contenders = {}
         on = "" if device in (None, "cpu") else f" on {device}"
-        for folder in folders:
-            for fmt in formats or _runnable(folder, device):
-                progress(f"opening {folder} ({fmt})")
-                session = stack.enter_context(load(folder, fmt, device=device, threads=threads))
-                for note in session.notes:
-                    progress(note)
-                contenders[f"{folder} {fmt}{on}"] = session.run
-                sizes.add(session.manifest.layout.image_size)
+        chosen = [(folder, fmt) for folder in folders for fmt in formats or _runnable(folder, device)]
+        own = options_of([fmt for _, fmt in chosen], options)
+        for folder, fmt in chosen:
+            progress(f"opening {folder} ({fmt})")
+            session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
+            for note in session.notes:
+                progress(note)
+            contenders[f"{folder} {fmt}{on}"] = session.run
+            sizes.add(session.manifest.layout.image_size)
         if against is not None:
             progress(f"loading {against}")
             call, size = _eager(str(against), device or "cpu", dtype, threads)

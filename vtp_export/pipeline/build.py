@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,15 @@ from vtp_export import rooms
 from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.artefact import add_build, open_artefact
+from vtp_export.reports.artefact import BuildReport
+from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
+from vtp_export.runtime.changing import add_build
 from vtp_export.settings import from_settings
 from vtp_export.spec import Build
 
 FORMAT = "tensorrt"
 """What is built where no format is named."""
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What was built, and how long it took."""
-
-    build: Build
-    seconds: float
 
 
 def buildable() -> list[str]:
@@ -51,7 +44,8 @@ def build(
 
     Raises:
         SpecError: the format is made from the model itself, or an option is none of its options.
-        ArtefactError: no artefact, nothing in it to build from, damaged, or built for this machine already.
+        ArtefactError: no artefact, nothing in it to build from, damaged, built for this machine already, or replaced
+            meanwhile.
         UnavailableError: the format's libraries, or its device, are not here.
         ExportError: the format cannot be built; relays its compiler's words.
     """
@@ -75,4 +69,4 @@ def build(
         progress("writing")
         return built
 
-    return BuildReport(add_build(artefact.folder, make), time.perf_counter() - began)
+    return BuildReport(artefact.folder, add_build(artefact, make, source), time.perf_counter() - began)

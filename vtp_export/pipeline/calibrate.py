@@ -3,24 +3,24 @@
 import hashlib
 from pathlib import Path
 
-import numpy as np
-
 from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Benchmark, batched
+from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.complexity import SIGNALS, complexities
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.json_records import to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._complexity import SIGNALS, complexity_of
+from vtp_export.runtime.images import batched, note
+from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
-from vtp_export.runtime.writing import write_atomically
+from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
 from vtp_export.spec import CalibrationRecord, Preprocessing
 
 BATCH = 4
@@ -45,7 +45,7 @@ def calibrate(
         model: folder, hub id or embedded name.
         images: a folder, or a benchmark, whose calibration split is read.
         out: the record to write (JSON).
-        limit: number of images, or None for all.
+        limit: number of images, spread over all that there are, or None for all.
         revision: commit, branch or tag on the hub.
         resume: go on where an earlier run was interrupted.
         device: where torch runs the model: "cpu" or "cuda".
@@ -58,11 +58,12 @@ def calibrate(
     """
     prepare(device, threads)
     out, data = Path(out), str(images)
-    benchmark = benchmark_of(data).calibration()
+    refuse_unwritable_file(out)
+    benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")
-    loaded = loaded_in(load_model(str(model), SIGNALS, revision), dtype)
-    if out.is_dir():
-        raise ArtefactError(f"'{out}' is a folder; name the file to write")
+    loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
+    for sentence in loaded.notes:
+        note(sentence)
     session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
     journal = Journal(out, head, resume)
@@ -87,25 +88,20 @@ def _measure(
     progress: Progress,
 ) -> None:
     known = {measured.name for measured in journal.done}
-    fresh = (example for example in benchmark.examples(limit) if example.name not in known)
+    examples, _ = benchmark.spread(limit)
+    fresh = [example for example in examples if example.name not in known]
     for batch in batched(fresh, BATCH):
-        progress("measuring", len(journal.done), limit or 0)
-        pixels = pixel_values([example.image for example in batch], preprocessing)
-        numbers = _numbers(session, pixels)
-        for example, picture, values in zip(batch, pixels, numbers, strict=True):
-            digest = hashlib.sha256(picture.tobytes()).hexdigest()
-            journal.add(Measured(name=example.name, digest=digest, **values))
-
-
-def _numbers(session: EagerSession, pixels: np.ndarray) -> list[dict[str, float]]:
-    """What is measured of each image, by name, by the code that an artefact runs."""
-    tokens = session.encode(pixels, SIGNALS)
-    columns = {
-        "erank": complexity_of("erank", tokens, True),
-        "erank_uncentred": complexity_of("erank", tokens, False),
-        "attention_entropy": complexity_of("entropy", tokens),
-    }
-    return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(pixels))]
+        progress("measuring", len(journal.done), len(examples))
+        pixels = pixel_values((example.open() for example in batch), preprocessing)
+        with naming([example.name for example in batch]):
+            numbers = complexities(session, pixels)
+        digests = (hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels)
+        journal.add(
+            [
+                Measured(name=example.name, digest=digest, **vars(values))
+                for example, digest, values in zip(batch, digests, numbers, strict=True)
+            ]
+        )
 
 
 def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str) -> CalibrationRecord:
@@ -114,8 +110,6 @@ def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str)
     measured = sorted(measured, key=lambda one: one.name)
     total = hashlib.sha256("".join(f"{one.name} {one.digest}\n" for one in measured).encode())
     eranks, entropies = [one.erank for one in measured], [one.attention_entropy for one in measured]
-    if not np.isfinite([*eranks, *entropies]).all():
-        raise SpecError(f"the model's features on '{data}' are not finite; its weights cannot be right")
     return CalibrationRecord(
         model_id=model.core.id,
         weights_sha256=model.core.weights_sha256,

@@ -11,21 +11,23 @@ import numpy as np
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
 from vtp_export.errors import SpecError
-from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
+from vtp_export.graphs.complexity import SIGNALS, Complexity, complexities, entropy_among
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import LanguageModel, ask
+from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
-from vtp_export.pruners._complexity import SIGNALS, complexity_of
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, Row, write_comparison
+from vtp_export.runtime.images import note
+from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.writing import refuse_unwritable
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
@@ -87,28 +89,31 @@ def compare(
     keeps = (keep,) if isinstance(keep, int) else tuple(keep)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
+    if report is not None:
+        refuse_unwritable(Path(report))
     prepare(device, threads)
     data = benchmark_of(benchmark)
+    examples = list(data.examples(limit))
+    refuse_silent(examples)
     progress("loading the model")
     wanted = _wanted(pruners, settings or {}, keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
-    loaded = loaded_in(load_model(str(model), needs, revision), dtype)
+    loaded = loaded_in(load_model(model, needs, revision), dtype)
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
-    examples = list(data.examples(limit))
-    if not any(example.questions for example in examples):
-        raise SpecError(f"the benchmark {benchmark} asks no questions; use one that does, for example shapes")
-    answerer = Answerer(source_of(str(model)), revision, device=device, dtype=dtype)
-    complexity: list[tuple[float, float]] = []
+    answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
+    complexity: list[Complexity] = []
     for done, example in enumerate(examples):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image], loaded.preprocessing)
-        complexity.append(_complexity(contenders[0].session, pixels))
+        pixels = pixel_values(example.open(), loaded.preprocessing)
         encoded: dict[frozenset[str], Tokens] = {}
-        for contender in contenders:
-            _ask(contender, example, pixels, answerer, encoded)
+        with naming([example.name]):
+            complexity += complexities(contenders[0].session, pixels)
+            for contender in contenders:
+                _ask(contender, example, pixels, answerer, encoded)
     _time(contenders, examples, loaded, progress)
-    result = _report((str(model), str(benchmark)), data, examples, contenders, np.array(complexity))
+    measured = np.array([(one.erank, one.attention_entropy) for one in complexity])
+    result = _report((str(model), str(benchmark)), data, examples, contenders, measured)
     if report is not None:
         write_comparison(result, Path(report))
     return result
@@ -127,20 +132,17 @@ def _wanted(
 def _contenders(
     model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: Path | None
 ) -> list[_Contender]:
-    record, contenders = calibration_for(model, calibration), []
+    contenders = []
     device = next(model.module.parameters()).device.type
     for label, pruner, settings in wanted:
+        record, remarks = calibration_for(model, calibration, pruner, settings)
         assembly = assemble(model, pruner, settings, record)
+        for sentence in (*remarks, *assembly.notes):
+            note(sentence)
         session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots
         contenders.append(_Contender(name=label, budget=budget, session=session))
     return contenders
-
-
-def _complexity(session: EagerSession, pixels: np.ndarray) -> tuple[float, float]:
-    """Effective rank and attention entropy of the whole image."""
-    tokens = session.encode(pixels, SIGNALS)
-    return float(complexity_of("erank", tokens)[0]), float(complexity_of("entropy", tokens)[0])
 
 
 def _ask(
@@ -159,9 +161,7 @@ def _ask(
     contender.asked += [reply.answered for reply in ask(model, example, result.tokens)]
     contender.kept.append(result.num_kept)
     contender.erank.append(effective_rank(result.tokens, center=False))
-    saliency = encoded[needs].saliency
-    assert saliency is not None
-    contender.entropy.append(float(attention_entropy(saliency[:, result.kept[result.kept >= 0]])[0]))
+    contender.entropy.append(entropy_among(encoded[needs], result.kept))
 
 
 def _time(
@@ -169,7 +169,7 @@ def _time(
 ) -> None:
     for done, example in enumerate(examples[: TIMED + 1]):
         progress("timing", done, TIMED + 1)
-        pixels = pixel_values([example.image], model.preprocessing)
+        pixels = pixel_values(example.open(), model.preprocessing)
         for contender in contenders:
             began = time.perf_counter()
             contender.session(pixels)

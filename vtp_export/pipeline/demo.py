@@ -1,6 +1,5 @@
 """`vtp-export demo`: the main job on the embedded model, from export to answers and pictures."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,10 @@ import numpy as np
 from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
-from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.demo import DemoReport
 from vtp_export.reports.overlay import contact_sheet, overlay
 from vtp_export.reports.page import PAGE
 from vtp_export.runtime.front_end import load
@@ -20,17 +19,6 @@ MODEL = "tiny-llava"
 FORMATS = ("onnx", "torchscript")
 BENCHMARK = "shapes"
 IMAGES = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoReport:
-    """What the demo made. `picture`: what was kept on the simplest and on the most complex scene."""
-
-    artefact: Path
-    validation: ValidationReport
-    page: Path
-    picture: Path
-    next_command: str
 
 
 def demo(
@@ -47,7 +35,7 @@ def demo(
         out: folder that everything goes to; replaced if it is an earlier demo.
         device: where torch runs the graph and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         progress: hears of every step.
 
     Raises:
@@ -65,7 +53,7 @@ def demo(
         answers=True,
         report=out / "report",
         threads=threads,
-        reference_device=device,
+        eager_device=device,
         dtype=dtype,
         progress=progress,
     )
@@ -86,13 +74,13 @@ def _picture(artefact: Path, examples: list[Example], target: Path, progress: Pr
     """The two ends of the benchmark by effective rank: the scene, and what was kept of it."""
     progress("drawing")
     with load(artefact, FORMATS[0]) as frontend:
-        results = [frontend([example.image])[0] for example in examples]
+        results = [frontend(example.open())[0] for example in examples]
         eranks = [result.erank for result in results if result.erank is not None]
         layout, preprocessing = frontend.manifest.layout, frontend.manifest.preprocessing
     rows = []
     for what, i in (("simple", int(np.argmin(eranks))), ("crowded", int(np.argmax(eranks)))):
-        lit = overlay(examples[i].image, results[i].kept, layout, preprocessing)
-        scene = examples[i].image.resize(lit.size)
+        lit = overlay(examples[i].open(), results[i].kept, layout, preprocessing)
+        scene = examples[i].open().resize(lit.size)
         rows.append([(f"{what}, erank {eranks[i]:.1f}", scene), (f"the {results[i].num_kept} tokens kept", lit)])
     contact_sheet(rows).save(target)
     return target

@@ -4,12 +4,12 @@ import ctypes
 import importlib.util
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from vtp_export.backends import _providers
-from vtp_export.pipeline.inspect import Inspection, inspect
-from vtp_export.runtime import machine
+from vtp_export.pipeline.inspect import inspect
+from vtp_export.reports.artefact import Inspection
+from vtp_export.reports.machine import Diagnosis, Finding
+from vtp_export.runtime import machine, providers
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
 from vtp_export.runtime.versions import TENSORRT_PACKAGES
@@ -17,24 +17,6 @@ from vtp_export.runtime.versions import TENSORRT_PACKAGES
 ROOM_BYTES = 2e9
 RUNS = "runs"
 TOOLS = ("torch", "transformers", "onnx", "onnxscript")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One row: what was looked for, what was found (None: nothing), and what follows or would help."""
-
-    what: str
-    found: str | None
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Everything found. formats: of the artefact, why each cannot be opened here. able: something can be run."""
-
-    findings: tuple[Finding, ...]
-    formats: dict[str, str | None] | None
-    able: bool
 
 
 def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> Diagnosis:
@@ -161,21 +143,21 @@ def _in_a_package() -> list[str]:
 
 def onnxruntime(sources: Sources) -> Iterable[Finding]:
     """The package, or both, which is one too many; and for each provider whether it really runs."""
-    packages = {name: version for name in _providers.PACKAGES if (version := sources.package(name))}
+    packages = {name: version for name in providers.PACKAGES if (version := sources.package(name))}
     text = ", ".join(f"{name} {version}" for name, version in packages.items())
     conflict = "each overwrites the other: pip uninstall -y onnxruntime onnxruntime-gpu, then install one"
     yield Finding("ONNX Runtime", text or None, conflict if len(packages) > 1 else "")
     if not _importable("onnxruntime"):
         yield Finding("ONNX Runtime on cpu", None, "for the format onnx: pip install 'vtp-export[onnxruntime]'")
         return
-    for provider in _providers.NAMES:
-        built = _providers.NAMES[provider] in _available()
-        verdict = _providers.try_out(provider) or RUNS
+    for provider in providers.NAMES:
+        built = providers.NAMES[provider] in _available()
+        verdict = providers.try_out(provider) or RUNS
         yield Finding(f"ONNX Runtime on {provider}", _linked(provider) if built else None, verdict)
 
 
 def _linked(provider: str) -> str:
-    path = _providers.library(provider)
+    path = providers.library(provider)
     names = needed(path) if path.is_file() else ()
     told = [name for name in names if name.startswith(("libnvinfer.", "libcudart."))]
     return "built in" + (f", linked to {', '.join(told)}" if told else "")

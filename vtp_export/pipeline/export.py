@@ -5,34 +5,24 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtp_export import rooms
 from vtp_export.backends.base import Backend
-from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError
+from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.artefact import write_manifest, writing
+from vtp_export.reports.artefact import ExportReport
 from vtp_export.runtime.brief import Brief, brief_of
+from vtp_export.runtime.changing import write_manifest, writing
 from vtp_export.runtime.versions import built_by
-from vtp_export.settings import from_settings
+from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import BatchRange, Build, Manifest
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportReport:
-    """What was written, seconds by format, and notes for the user."""
-
-    folder: Path
-    manifest: Manifest
-    build_seconds: dict[str, float]
-    total_seconds: float
-    notes: tuple[str, ...]
 
 
 def export(
@@ -48,6 +38,8 @@ def export(
     calibration: str | Path | None = None,
     loop_free: bool = False,
     options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
     revision: str | None = None,
     force: bool = False,
     progress: Progress = silent,
@@ -66,6 +58,8 @@ def export(
         calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
         loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
         options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
+        device: where torch finds out what may be narrow: "cpu" or "cuda"; the graph is written on the CPU.
+        threads: CPU threads of torch, or None for its own choice.
         revision: commit, branch or tag on the hub.
         force: replace the artefact at `out`.
         progress: hears of every step.
@@ -84,25 +78,27 @@ def export(
     narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
     chosen = _with_keep(settings or {}, keep)
+    prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded = load_model(str(model), needs_of(pruner, chosen), revision)
-        record = calibration_for(loaded, None if calibration is None else Path(calibration))
+        loaded = load_model(model, needs_of(pruner, chosen), revision)
+        path = None if calibration is None else Path(calibration)
+        record, remarks = calibration_for(loaded, path, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
-        narrow = lower(assembly.graph, narrowing, loaded.preprocessing, progress)
+        narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = _manifest(loaded, assembly, narrow, limits)
         seconds, builds = {}, []
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
-            graph = narrow.graph if backend.loops and not loop_free else narrow.graph.unrolled()
-            builds.append(_built(backend, graph, brief_of(manifest, building[name]), folder, progress))
+            brief = brief_of(manifest, building[name], loops=backend.loops and not loop_free)
+            builds.append(_built(backend, narrow.graph, brief, folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
-    notes = assembly.notes + narrow.notes
+    notes = assembly.notes + remarks + narrow.notes
     return ExportReport(
         folder=out,
         manifest=manifest,
@@ -150,12 +146,9 @@ def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
 
 def _options(given: Mapping[str, Any], backends: Mapping[str, Backend]) -> dict[str, Any]:
     """The `BuildOptions` of each format."""
-    known = {name: [field.name for field in dataclasses.fields(b.BuildOptions)] for name, b in backends.items()}
-    choices = sorted({key for keys in known.values() for key in keys})
-    if unknown := [key for key in given if key not in choices]:
-        raise UnknownNameError(f"option of building {' or '.join(backends)}", unknown[0], choices)
-    own = {name: {key: given[key] for key in keys if key in given} for name, keys in known.items()}
-    return {name: from_settings(b.BuildOptions, own[name], "option") for name, b in backends.items()}
+    kinds = {name: backend.BuildOptions for name, backend in backends.items()}
+    own = shared_out(kinds, given, f"option of building {' or '.join(backends)}")
+    return {name: from_settings(kind, own[name], "option") for name, kind in kinds.items()}
 
 
 def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:

@@ -1,20 +1,10 @@
 """`vtp-export inspect`: what an artefact says about itself, and whether its files are what it says."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from vtp_export.runtime.artefact import open_artefact
+from vtp_export.reports.artefact import Inspection
+from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.front_end import obstacle
-from vtp_export.spec import Manifest
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """The manifest, and for each format why it cannot run here, or None. All digests have been verified."""
-
-    folder: Path
-    manifest: Manifest
-    obstacles: dict[str, str | None]
 
 
 def inspect(folder: str | Path) -> Inspection:
@@ -23,7 +13,10 @@ def inspect(folder: str | Path) -> Inspection:
     Raises:
         ArtefactError: absent, damaged, or of another schema.
     """
-    artefact = open_artefact(folder)
-    artefact.verify()
-    obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
-    return Inspection(artefact.folder, artefact.manifest, obstacles)
+
+    def look(artefact: Artefact) -> Inspection:
+        artefact.verify()
+        obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
+        return Inspection(artefact.folder, artefact.manifest, obstacles)
+
+    return steadily(folder, look)

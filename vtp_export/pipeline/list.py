@@ -1,12 +1,8 @@
 """`vtp-export list`: the names in a room with the first line of each file, read without importing anything; or one."""
 
-import ast
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from vtp_export import rooms
-from vtp_export.errors import UnknownNameError
-from vtp_export.settings import Setting, described
+from vtp_export.reports.catalogue import Entry
+from vtp_export.settings import described
 from vtp_export.targets import table
 
 ROOMS = ("pruners", "models", "backends", "benchmarks", "targets")
@@ -21,16 +17,7 @@ def catalogue(room: str) -> list[tuple[str, str]]:
     """
     if room == "targets":
         return [(name, table.load(name).summary) for name in table.names()]
-    return [(name, _text(room, name).partition("\n")[0]) for name in rooms.names(room)]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One name: what its file says of itself, and what can be set of it, by the option that sets it."""
-
-    name: str
-    about: str
-    settings: Mapping[str, tuple[Setting, ...]]
+    return [(name, rooms.docstring(room, name).partition("\n")[0]) for name in rooms.names(room)]
 
 
 def entry(room: str, name: str) -> Entry:
@@ -42,7 +29,7 @@ def entry(room: str, name: str) -> Entry:
     if room == "targets":
         return Entry(name, table.load(name).summary, {})
     if name not in rooms.names(room):
-        raise UnknownNameError(room.removesuffix("s"), name, rooms.names(room))
+        raise rooms.unknown(room, name)
     settings = {}
     if room == "pruners":
         settings = {"--set": described(rooms.load(room, name).Config)}
@@ -52,8 +39,4 @@ def entry(room: str, name: str) -> Entry:
             "--option of run": described(backend.Options),
             "--option of export and build": described(backend.BuildOptions),
         }
-    return Entry(name, _text(room, name), {option: rows for option, rows in settings.items() if rows})
-
-
-def _text(room: str, name: str) -> str:
-    return ast.get_docstring(ast.parse((rooms.PACKAGE / room / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    return Entry(name, rooms.docstring(room, name), {option: rows for option, rows in settings.items() if rows})

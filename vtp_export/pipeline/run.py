@@ -1,42 +1,24 @@
-"""`vtp-export run`: images through an artefact, to an `.npz` file and to overlays."""
+"""`vtp-export run`: images through an artefact, to an `.npz` file and to overlays, one batch in memory at a time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vtp_export.benchmarks.base import batched
-from vtp_export.errors import ArtefactError, ImageError
+from vtp_export.errors import ArtefactError, ImageError, OutputError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
-from vtp_export.runtime.front_end import load
+from vtp_export.reports.results import ImageResult, RunReport, Skipped
+from vtp_export.runtime.front_end import PrunedArtefact, load
+from vtp_export.runtime.images import as_images, batched
 from vtp_export.runtime.output import Kept, Output
-from vtp_export.runtime.preprocess import pixel_values, read_image
-from vtp_export.runtime.writing import atomically, sentence
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageResult:
-    """What one image gave: `kept` are candidate positions, -1 for a token that belongs to none."""
-
-    image: str
-    num_kept: int
-    kept: tuple[int, ...]
-    erank: float | None
-    attention_entropy: float | None
-    overlay: Path | None
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What ran, and where, and what it gave for each image."""
-
-    folder: Path
-    format: str
-    device: str
-    images: tuple[ImageResult, ...]
+from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.rows import Rows
+from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, sentence
 
 
 def run(
@@ -46,69 +28,140 @@ def run(
     format: str | None = None,
     out: str | Path | None = None,
     overlays: str | Path | None = None,
+    skip_bad: bool = False,
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> RunReport:
-    """Run images through an artefact; nothing is written unless all of them can be used.
+    """Run images through an artefact; nothing is written unless all of them can be used, or the others are skipped.
 
     Args:
         folder: the artefact.
-        images: image files.
+        images: image files, and folders of them.
         format: see `load`, as `device`, `threads` and `options`.
         out: an `.npz` file that receives all arrays.
         overlays: a folder that receives one picture of each image, kept patches lit.
+        skip_bad: leave out, and list, images that cannot be read, or of which nothing finite comes out.
         device: where it runs.
         threads: CPU threads of one run.
         options: of the format.
         progress: hears of every step.
 
     Raises:
-        VtpError: the artefact or an image cannot be used.
+        VtpError: the artefact, an image, or a place to write to cannot be used.
     """
-    paths = [Path(image) for image in images]
+    paths = [Path(str(path)) for path in as_images(images)]
     if not paths:
-        raise ImageError("no image was named; give at least one file")
-    photos = [read_image(path) for path in paths]
-    with load(folder, format, device=device, threads=threads, options=options) as artefact:
+        raise ImageError("no image was named; give at least one file or folder")
+    if out is not None:
+        refuse_unwritable_file(Path(out))
+    if overlays is not None:
+        refuse_unwritable(Path(overlays))
+    results: list[ImageResult] = []
+    with ExitStack() as stack:
+        artefact = stack.enter_context(load(folder, format, device=device, threads=threads, options=options))
         for note in artefact.notes:
             progress(note)
-        outputs: list[Output] = []
-        for batch in batched(photos, artefact.manifest.batch.opt):
-            progress("running", sum(map(len, outputs)), len(photos))
-            outputs.append(artefact.run_padded(pixel_values(batch, artefact.manifest.preprocessing)))
-        manifest, ran, where = artefact.manifest, artefact.format, artefact.device
-    output = Output.joined(outputs)
-    if out is not None:
-        _save(Path(out), output, [str(path) for path in paths])
-    pictures: list[Path | None] = [None] * len(photos)
+        rows = None if out is None else stack.enter_context(_rows(Path(out)))
+        batches = _Batches(artefact, skip_bad)
+        for names, output in batches.of(paths):
+            results += map(_result, names, output)
+            if rows is not None:
+                with _writing(Path(out or "")):
+                    rows.add(output.arrays())
+            progress("running", len(results) + len(batches.skipped), len(paths))
+        if not results:
+            raise ImageError(f"none of {len(paths)} images can be used; of the first: {batches.skipped[0].reason}")
+        if rows is not None:
+            with atomically(Path(out or "")) as file:
+                rows.save(file, {"images": np.array([one.image for one in results])})
     if overlays is not None:
-        Path(overlays).mkdir(parents=True, exist_ok=True)
-        for i, (path, photo, result) in enumerate(zip(paths, photos, output, strict=True)):
-            pictures[i] = target = Path(overlays) / f"{i:03d}-{path.stem}.png"
-            overlay(photo, result.kept, manifest.layout, manifest.preprocessing).save(target)
-    results = tuple(map(_result, paths, output, pictures))
-    return RunReport(Path(folder), ran, where, results)
-
-
-def _result(path: Path, result: Kept, picture: Path | None) -> ImageResult:
-    return ImageResult(
-        image=str(path),
-        num_kept=result.num_kept,
-        kept=tuple(map(int, result.kept)),
-        erank=result.erank,
-        attention_entropy=result.attention_entropy,
-        overlay=picture,
+        results = _drawn(results, Path(overlays), artefact)
+    return RunReport(
+        folder=Path(folder),
+        format=artefact.format,
+        device=artefact.device,
+        images=tuple(results),
+        skipped=tuple(batches.skipped),
     )
 
 
-def _save(path: Path, output: Output, images: list[str]) -> None:
-    """Write the arrays whole or not at all."""
-    arrays: dict[str, Any] = {"images": np.array(images), **output.arrays()}
+@dataclass
+class _Batches:
+    """Batches of an artefact, and the images that were left out of them."""
+
+    artefact: PrunedArtefact
+    skip_bad: bool
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def of(self, paths: Sequence[Path]) -> Iterator[tuple[list[str], Output]]:
+        """Names of images, and what came out of them."""
+        for batch in batched(self._readable(paths), self.artefact.manifest.batch.opt):
+            rest = dict(enumerate(batch))
+            while rest:
+                names = [name for name, _ in rest.values()]
+                try:
+                    output = self.artefact.run_padded(np.stack([pixels for _, pixels in rest.values()]))
+                except OutputError as error:
+                    if not self.skip_bad:
+                        raise error.named(names) from error
+                    bad = [list(rest)[i] for i in error.images]
+                    self.skipped += [Skipped(rest.pop(i)[0], f"'{error.output}' is not finite") for i in bad]
+                else:
+                    yield names, output
+                    break
+
+    def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of images, and their pixels (3, h, w)."""
+        for path in paths:
+            try:
+                yield str(path), pixel_values(path, self.artefact.manifest.preprocessing)[0]
+            except ImageError as error:
+                if not self.skip_bad:
+                    raise
+                self.skipped.append(Skipped(str(path), str(error)))
+
+
+def _result(name: str, kept: Kept) -> ImageResult:
+    return ImageResult(
+        image=name,
+        num_kept=kept.num_kept,
+        kept=tuple(map(int, kept.kept)),
+        erank=kept.erank,
+        attention_entropy=kept.attention_entropy,
+        overlay=None,
+    )
+
+
+def _drawn(results: Sequence[ImageResult], folder: Path, artefact: PrunedArtefact) -> list[ImageResult]:
+    """The results, each with a picture of it in a folder; the photos are read once more, one at a time."""
+    layout, preprocessing = artefact.manifest.layout, artefact.manifest.preprocessing
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for i, result in enumerate(results):
+        target = folder / f"{i:03d}-{Path(result.image).stem}.png"
+        picture = overlay(result.image, np.array(result.kept, np.int64), layout, preprocessing)
+        with atomically(target) as file:
+            picture.save(file, "PNG")
+        drawn.append(dataclasses.replace(result, overlay=target))
+    return drawn
+
+
+@contextmanager
+def _rows(out: Path) -> Iterator[Rows]:
+    """Rows that wait beside the file that they become."""
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with Rows(out.parent) as rows:
+        yield rows
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What cannot be written is one sentence."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise ArtefactError(sentence(error, path)) from error
-    with atomically(path) as file:
-        np.savez(file, **arrays)

@@ -2,27 +2,18 @@
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import BACKENDS, Serving, config, depends_on_the_batch
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.reports.serving import ServedModel
+from vtp_export.runtime.artefact import Artefact, open_artefact, verify_file
 from vtp_export.runtime.replacing import replacing
+from vtp_export.spec import FileRecord
 
 CONFIG = "config.pbtxt"
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model that was written, and what the user should know of it."""
-
-    name: str
-    folder: Path
-    backend: str
-    notes: tuple[str, ...]
 
 
 def triton(
@@ -68,9 +59,7 @@ def triton(
     texts = {fmt: _config(artefact, fmt, Serving(f"{base}-{fmt}", not cpu, queue_delay_us)) for fmt in formats}
     written = []
     for done, fmt in enumerate(formats):
-        progress(f"verifying and copying {fmt}", done, len(formats))
-        for build in artefact.builds(fmt):
-            artefact.verify(build)
+        progress(f"copying and verifying {fmt}", done, len(formats))
         out = Path(repository) / f"{base}-{fmt}"
         with replacing(out, force, _why_not_replaceable) as partial:
             _fill(artefact, fmt, texts[fmt], partial)
@@ -83,17 +72,19 @@ def _config(artefact: Artefact, fmt: str, serving: Serving) -> str:
     return config(artefact.manifest, fmt, plans, serving)
 
 
-def _served(artefact: Artefact, fmt: str) -> list[str]:
+def _served(artefact: Artefact, fmt: str) -> dict[str, FileRecord]:
     """Files that Triton needs, not those for the reader."""
-    names = {name for build in artefact.builds(fmt) for name in build.files}
-    return sorted(name for name in names if not name.endswith(".json"))
+    files = {name: record for build in artefact.builds(fmt) for name, record in build.files.items()}
+    return {name: files[name] for name in sorted(files) if not name.endswith(".json")}
 
 
 def _fill(artefact: Artefact, fmt: str, text: str, folder: Path) -> None:
     (folder / CONFIG).write_text(text, encoding="utf-8")
     (folder / "1").mkdir()
-    for name in _served(artefact, fmt):
+    for name, record in _served(artefact, fmt).items():
+        verify_file(artefact.folder, name, record)
         shutil.copyfile(artefact.folder / name, folder / "1" / name)
+        verify_file(folder / "1", name, record)  # the artefact may be replaced at any time
 
 
 def _notes(artefact: Artefact) -> tuple[str, ...]:

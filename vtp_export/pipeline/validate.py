@@ -1,41 +1,52 @@
 """`vtp-export validate`: does the artefact do what the graph does, and the graph what the paper says?
 
-Judged in this order: which tokens were kept, every difference to be explained by the measured rounding noise; values
-on the tokens that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against
-`reference/`, and each format of the artefact against the eager graph.
+Judged in this order: the pixels, against those of the model's own files and of Transformers; what the manifest says of
+the model; which tokens were kept, every difference to be explained by the measured rounding noise; values on the tokens
+that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against `reference/`, and each
+format of the artefact against the eager graph, and against itself in batches of other sizes. From the pixels on
+everything is computed from the model's own preprocessing, settings excepted nothing is taken from the manifest.
 """
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Benchmark, Example, batched
-from vtp_export.errors import ArtefactError
+from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
+from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.integrations.transformers import Answerer
-from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers
+from vtp_export.integrations.transformers import Answerer, image_processor
+from vtp_export.models.base import LoadedModel
+from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
+from vtp_export.parity.batches import other_sizes, repeated, usual_size
+from vtp_export.parity.claims import false_claims, false_precision, own_manifest
 from vtp_export.parity.gates import GATES
+from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
+from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
 from vtp_export.parity.trial import Trial
 from vtp_export.parity.verdict import Comparison, ValidationReport
+from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import write_validation
-from vtp_export.runtime.artefact import open_artefact, record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load
+from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.changing import record_validation
+from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import Manifest, Scalar
+from vtp_export.runtime.writing import refuse_unwritable
+from vtp_export.spec import Manifest, PrunerRecord, Scalar
 
 NOISE_IMAGES = 4
 """Images run again in float64 to measure the noise."""
-
-BATCH = 4
-"""Images a run, where the artefact allows it: batches are what people serve."""
 
 
 def validate(
@@ -48,12 +59,13 @@ def validate(
     report: str | Path | None = None,
     device: str | None = None,
     threads: int | None = None,
-    reference: str | Path | None = None,
-    reference_device: str = "cpu",
+    options: Mapping[str, Any] | None = None,
+    model: str | Path | None = None,
+    eager_device: str = "cpu",
     dtype: str = "float32",
     progress: Progress = silent,
 ) -> ValidationReport:
-    """Run the comparisons, and write what they measured into the artefact's manifest.
+    """Run the comparisons, and write what they measured into the artefact's manifest, if that can be written.
 
     Args:
         folder: the artefact.
@@ -63,44 +75,78 @@ def validate(
         answers: also let the language model answer the benchmark's questions.
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
-        threads: CPU threads of one run, or None for the runtime's choice.
-        reference: the model, where it is no longer where the manifest says.
-        reference_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
+        threads: CPU threads of one run, or None for as many as the process may use.
+        options: of the formats, see `load`; each is given to the formats that have it.
+        model: what was exported, where it is no longer where the manifest says.
+        eager_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
         progress: hears of every step.
 
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
-    prepare(reference_device, threads)
-    manifest = open_artefact(folder).manifest
+    if report is not None:
+        refuse_unwritable(Path(report))
+    prepare(eager_device, threads)
+    artefact = open_artefact(folder)
+    manifest = artefact.manifest
+    chosen = options_of(formats or manifest.formats(), options)
     examples = examples_of(benchmark, limit)
-    name, revision = (manifest.model.id, manifest.model.revision) if reference is None else (str(reference), None)
-    progress("loading the reference model")
-    eager = EagerSession(_graph(manifest, name, revision), reference_device)
+    _refuse_unrunnable(artefact, chosen, device)
+    if answers:
+        refuse_silent(examples)
+    name, revision = (manifest.model.id, manifest.model.revision) if model is None else (name_of(model), None)
+    progress("loading the model")
+    loaded, assembly = _exported(manifest, name, revision)
+    source = source_of(name), loaded.core.revision
+    answerer = Answerer(*source, device=eager_device, dtype=dtype) if answers else None
+    progress("comparing the pixels")
+    pixels, notes = _pixels(manifest, loaded, examples)
+    own = own_manifest(manifest, loaded, assembly, weighted_layers(assembly.graph))
+    eager = EagerSession(assembly.graph, eager_device)
     progress("measuring the rounding noise")
-    trial = _trial(manifest, eager, examples)
+    trial = _trial(own, assembly.pruner, eager, examples)
     with contextlib.ExitStack() as stack:
         sessions = {
-            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads))
-            for fmt in formats or manifest.formats()
+            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads, options=chosen[fmt]))
+            for fmt in chosen
         }
-        _judge_examples(trial, manifest, examples, sessions, device, progress)
+        artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
+        held = {fmt: session.narrow_weights() for fmt, session in sessions.items()}
+        _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
-        if answers:
-            progress("loading the language model")
-            model = Answerer(source_of(name), revision, device=reference_device, dtype=dtype)
+        if answerer is not None and not trial.sound:
+            notes.append("the language model was not asked: a result breaks the contract")
+        elif answerer is not None:
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            replies = _answers(model, benchmark_of(benchmark), examples, runs, manifest, progress)
-        result = ValidationReport(str(folder), str(benchmark), tuple(trial.done()), replies)
-        _record(Path(folder), result, {fmt: session.device for fmt, session in sessions.items()})
+            replies = _answers(answerer, benchmark_of(benchmark), examples, runs, own, progress)
+        result = ValidationReport(
+            artefact=str(folder),
+            benchmark=str(benchmark),
+            pixels=pixels,
+            false_claims=(*false_claims(manifest, own), *false_precision(trial.graph, held)),
+            comparisons=tuple(trial.done()),
+            batches=tuple(trial.batches()),
+            answers=replies,
+            notes=(*notes, *trial.notes()),
+        )
+        told = _record(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
+        result = dataclasses.replace(result, notes=(*result.notes, *told))
         if report is not None:
-            write_validation(result, next(iter(sessions.values())), examples, Path(report), progress)
+            write_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
     return result
 
 
-def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFrontend:
-    """The eager graph of the very weights that were exported."""
+def _refuse_unrunnable(artefact: Artefact, formats: Iterable[str], device: str | None) -> None:
+    """Before minutes of work for nothing."""
+    for fmt in formats:
+        artefact.builds(fmt)
+        if reason := obstacle(artefact, fmt, device):
+            raise UnavailableError(reason)
+
+
+def _exported(manifest: Manifest, name: str, revision: str | None) -> tuple[LoadedModel, Assembly]:
+    """The very weights that were exported, and the graph of the pruner that the manifest names."""
     record = manifest.model
     needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
     model = load_model(name, needs, revision)
@@ -108,35 +154,75 @@ def _graph(manifest: Manifest, name: str, revision: str | None) -> PrunedFronten
     if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
-            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --reference"
+            f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --model"
         )
-    return assemble(model, manifest.pruner.name, manifest.pruner.settings).graph
+    return model, assemble(model, manifest.pruner.name, manifest.pruner.settings)
 
 
-def _trial(manifest: Manifest, eager: EagerSession, examples: Sequence[Example]) -> Trial:
-    first = pixel_values([example.image for example in examples[:NOISE_IMAGES]], manifest.preprocessing)
-    narrow = manifest.precision.name != "fp32"
-    twin = twin_of(eager.graph, manifest.precision, manifest.preprocessing) if narrow else None
-    twin_session = None if twin is None else EagerSession(twin, eager.device)
-    return Trial(eager, manifest.pruner, manifest.precision.name, twin_session, first)
+def _pixels(
+    manifest: Manifest, model: LoadedModel, examples: Sequence[Example]
+) -> tuple[tuple[PixelComparison, ...], list[str]]:
+    """The manifest's pixels against the model's, and what kept them from being compared."""
+    sources: dict[str, MakePixels] = {
+        "the model's own files": lambda image: pixel_values(image, model.preprocessing)[0]
+    }
+    notes = []
+    processor = image_processor(source_of(model.core.id), model.core.revision)
+    if isinstance(processor, str):
+        notes.append(f"pixels were not compared with Transformers' image processor: {processor}")
+    else:
+        sources[f"Transformers' {processor.name}"] = processor
+    pictures = ((example.name, example.open()) for example in examples[:PIXEL_IMAGES])
+    return compare_pixels(manifest.preprocessing, sources, pictures), notes
+
+
+def _trial(own: Manifest, pruner: PrunerRecord, eager: EagerSession, examples: Sequence[Example]) -> Trial:
+    few = pixel_values((example.open() for example in examples[:NOISE_IMAGES]), own.preprocessing)
+    if len(few) == 1:  # in a batch of one picture alone nobody sees whose numbers were taken
+        few = np.concatenate([few, few[..., ::-1]])
+    twin = None if own.precision.name == "fp32" else twin_of(eager.graph, own.precision, own.preprocessing)
+    return Trial(
+        eager=eager,
+        pruner=pruner,
+        layout=own.layout,
+        precision=own.precision,
+        twin=None if twin is None else EagerSession(twin, eager.device),
+        pixels=few,
+    )
 
 
 def _judge_examples(
     trial: Trial,
-    manifest: Manifest,
+    own: Manifest,
     examples: Sequence[Example],
     sessions: Mapping[str, PrunedArtefact],
     device: str | None,
     progress: Progress,
 ) -> None:
+    """Every image in batches of one size, and a few of them in batches of other sizes."""
     where = "" if device in (None, "cpu") else f" on {device}"
-    done = 0
-    for batch in batched(examples, max(manifest.batch.min, min(BATCH, manifest.batch.max))):
+    usual, done = usual_size(own.batch, mixing=own.precision.activations == "dynamic"), 0
+    for batch in batched(examples, usual):
         progress("comparing", done, len(examples))
-        pixels = pixel_values([example.image for example in batch], manifest.preprocessing)
-        outputs = {fmt + where: session.run_padded(pixels) for fmt, session in sessions.items()}
-        trial.add([example.name for example in batch], pixels, outputs)
+        pixels = pixel_values((example.open() for example in batch), own.preprocessing)
+        names, outputs = [example.name for example in batch], {}
+        for fmt, session in sessions.items():
+            try:
+                outputs[fmt + where] = session.run_padded(pixels)
+            except OutputError as error:
+                trial.fail(fmt + where, error, names)
+        trial.add(names, pixels, outputs)
         done += len(batch)
+    for size in other_sizes(own.batch, usual if done >= usual else 0):
+        progress(f"comparing batches of {size}")
+        for rows in repeated(size, len(trial.pixels), alone=size == own.batch.min):
+            pixels, outputs = trial.pixels[rows], {}
+            for fmt, session in sessions.items():
+                try:
+                    outputs[fmt + where] = session.run(pixels)
+                except OutputError as error:
+                    trial.fail(fmt + where, error, [f"image {i + 1} of a batch of {size}" for i in range(size)], True)
+            trial.repeat(rows, pixels, outputs)
 
 
 def _answers(
@@ -144,31 +230,37 @@ def _answers(
     benchmark: Benchmark,
     examples: Sequence[Example],
     runs: Mapping[str, Run],
-    manifest: Manifest,
+    own: Manifest,
     progress: Progress,
 ) -> tuple[AnswerComparison, ...]:
     """Of each format against those of the graph, which is the first of `runs`."""
-    replies = {name: answers_of(model, examples, run, manifest.preprocessing, progress) for name, run in runs.items()}
+    replies = {name: answers_of(model, examples, run, own.preprocessing, progress) for name, run in runs.items()}
     first, *formats = replies
-    asked = GATES[manifest.precision.name].answers
+    asked = GATES[own.precision.name].answers
     return tuple(
         compare_answers(f"answers of {fmt}", benchmark, replies[first], replies[fmt], asked) for fmt in formats
     )
 
 
-def _record(folder: Path, report: ValidationReport, devices: Mapping[str, str]) -> None:
-    """Write the few numbers of every format into the manifest."""
+def _record(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the few numbers of every format into the manifest, or say why that cannot be done."""
     against_reference, *comparisons = report.comparisons
+    shared = against_reference.passed and not report.false_claims and all(pixels.passed for pixels in report.pixels)
     for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
+        own = (comparison, *report.batches[i : i + 1])
         values = {
-            **_recorded(comparison, report.benchmark, against_reference),
+            **_recorded(comparison, report.benchmark, shared and all(one.passed for one in own)),
             "device": device,
             **(_answers_recorded(report.answers[i]) if report.answers else {}),
         }
-        record_validation(folder, fmt, values)
+        try:
+            record_validation(artefact, fmt, values)
+        except ArtefactError as error:  # on a read-only medium, or of an artefact that is there no more
+            return (f"the result was not recorded in the manifest: {error}",)
+    return ()
 
 
-def _recorded(comparison: Comparison, benchmark: str, against_reference: Comparison) -> dict[str, Scalar]:
+def _recorded(comparison: Comparison, benchmark: str, passed: bool) -> dict[str, Scalar]:
     """The few numbers of a comparison that go into the manifest."""
     values = comparison.values
     numbers = {
@@ -181,7 +273,7 @@ def _recorded(comparison: Comparison, benchmark: str, against_reference: Compari
     return {
         "benchmark": benchmark,
         "images": comparison.images,
-        "passed": comparison.passed and against_reference.passed,
+        "passed": passed,
         "same_tokens_kept": comparison.identical,
         "differences_explained": sum(d.witness is not None for d in comparison.differences),
         "differences_unexplained": sum(d.witness is None for d in comparison.differences),

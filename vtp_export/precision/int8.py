@@ -1,7 +1,7 @@
 """Linear layers with int8 weights, one scale per output channel, in two forms.
 
 Dynamic: the scale and zero point of the input are those of the tensor at hand, as ONNX's DynamicQuantizeLinear finds
-them; for ONNX Runtime on a CPU. Static: the scale comes from calibration images, and quantising and dequantising is
+them; for ONNX Runtime on a CPU. Static: the scale comes from range images, and quantising and dequantising is
 written around a float32 product (Q/DQ), which TensorRT and ONNX Runtime fuse into an integer one; the grid is
 symmetric, as TensorRT wants it.
 """
@@ -76,7 +76,7 @@ def _(x: Tensor, weight: Tensor, step: Tensor) -> Tensor:
 
 
 class StaticInt8Layer(nn.Module):
-    """The input becomes int8 on a range from calibration images, after its channels were made more even.
+    """The input becomes int8 on a range measured before, after its channels were made more even.
 
     Args:
         layer: float32.
@@ -90,7 +90,7 @@ class StaticInt8Layer(nn.Module):
 
     def __init__(self, layer: nn.Linear, channels: Tensor) -> None:
         super().__init__()
-        channels = channels.clamp(min=1e-5)
+        channels = channels.to(layer.weight.device).clamp(min=1e-5)
         factor = channels**SMOOTHING / layer.weight.abs().amax(0).clamp(min=1e-5) ** (1 - SMOOTHING)
         weight, step = quantised(layer.weight * factor)
         self.scale = float((channels / factor).max()) / STEPS

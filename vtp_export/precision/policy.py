@@ -6,7 +6,7 @@ tokens.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -17,20 +17,21 @@ from vtp_export.errors import SpecError
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES, jaccard
-from vtp_export.precision.images import calibration_batches
+from vtp_export.precision.images import RangeImages, range_images
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
 from vtp_export.progress import Progress, silent
+from vtp_export.runtime.output import naming
 from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
 
 NAMES: tuple[str, ...] = get_args(PrecisionName)
 ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 
-HEADROOM = 4.0
-"""Calibration images do not show the worst case: layers stay narrow only up to 65504 / 4."""
+SAFETY_FACTOR = 4.0
+"""Range images do not show the worst case: layers stay narrow only up to 65504 / 4."""
 
 GOAL = 0.92
-"""Mean Jaccard of kept sets that int8 aims at on the calibration images; `validate` asks for 0.90 on others."""
+"""Mean Jaccard of kept sets that int8 aims at on the range images; `validate` asks for 0.90 on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Precision:
 
     name: one of `NAMES`.
     activations: of int8: "dynamic" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
-    images: a benchmark, whose calibration split is read, or a folder; limit: how many of them.
+    images: a benchmark, whose calibration split is read, or a folder; limit: how many of them, spread over all.
     float32_blocks: of int8: how many of the first blocks stay in float32; None looks for the number.
     """
 
@@ -55,6 +56,8 @@ class Precision:
             raise SpecError(f"precision is '{self.name}'; it must be one of: {', '.join(NAMES)}")
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
+        if self.limit < 1:
+            raise SpecError(f"{self.limit} range images were asked for; at least 1 is needed")
         if self.name != "int8" and (self.activations or self.float32_blocks is not None):
             raise SpecError(f"activations and float32_blocks are settings of int8, and the precision is {self.name}")
 
@@ -68,13 +71,20 @@ class Lowered:
     notes: tuple[str, ...]
 
 
-def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, progress: Progress = silent) -> Lowered:
-    """Decide, on calibration images where it takes some, and narrow.
+def lower(
+    graph: PrunedFrontend,
+    spec: Precision,
+    preprocessing: Preprocessing,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Lowered:
+    """Decide, on range images where it takes some, and narrow.
 
     Args:
-        graph: in float32; left as it is.
+        graph: in float32, on the CPU; left as it is.
         spec: what is asked for.
         preprocessing: of the model.
+        device: where the images are run.
         progress: told of every step.
 
     Raises:
@@ -86,9 +96,27 @@ def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, 
         record = PrecisionRecord(name="bf16")
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
-    batches, digest = calibration_batches(spec.images, spec.limit, preprocessing)
-    count = sum(len(batch) for batch in batches)
-    ranges = _measured(graph, batches, spec.images, progress)
+    images = range_images(spec.images, spec.limit, preprocessing)
+    with naming(images.names):
+        ranges = _measured(EagerSession(graph, device).graph, images, spec.images, progress)
+    found = _decided(graph, spec, images, ranges, device, progress)
+    if images.count == images.total:
+        return found
+    note = (
+        f"numbers were measured on {images.count} of {images.total} images of {spec.images}, spread over all of them; "
+        "--range-count takes more"
+    )
+    return dataclasses.replace(found, notes=(*found.notes, note))
+
+
+def _decided(
+    graph: PrunedFrontend,
+    spec: Precision,
+    images: RangeImages,
+    ranges: dict[str, LayerRange],
+    device: str,
+    progress: Progress,
+) -> Lowered:
     if spec.name == "fp16":
         return _half(
             graph,
@@ -98,8 +126,8 @@ def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, 
                 activations=None,
                 float32_layers=(),
                 images=spec.images,
-                count=count,
-                data_sha256=digest,
+                count=images.count,
+                data_sha256=images.sha256,
                 tokens_dtype="float16",
             ),
         )
@@ -108,25 +136,28 @@ def lower(graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, 
         activations=spec.activations or "dynamic",
         float32_layers=(),
         images=spec.images,
-        count=count,
-        data_sha256=digest,
+        count=images.count,
+        data_sha256=images.sha256,
     )
-    return _int8(graph, ranges, record, spec.float32_blocks, batches, progress)
+
+    def kept(graph: PrunedFrontend) -> list[np.ndarray]:
+        eager = EagerSession(graph, device)
+        return [result.kept for pixels in images.batches for result in eager(pixels)]
+
+    return _int8(graph, ranges, record, spec.float32_blocks, kept, progress)
 
 
-def _measured(
-    graph: PrunedFrontend, batches: Sequence[np.ndarray], images: str, progress: Progress
-) -> dict[str, LayerRange]:
+def _measured(graph: PrunedFrontend, images: RangeImages, name: str, progress: Progress) -> dict[str, LayerRange]:
     def told() -> Iterator[np.ndarray]:
-        for done, batch in enumerate(batches):
-            progress(f"measuring ranges on {images}", done, len(batches))
+        for done, batch in enumerate(images.batches):
+            progress(f"measuring ranges on {name}", done, len(images.batches))
             yield batch
 
     return measured(graph, told())
 
 
 def _half(graph: PrunedFrontend, ranges: dict[str, LayerRange], record: PrecisionRecord) -> Lowered:
-    limit = torch.finfo(torch.float16).max / HEADROOM
+    limit = torch.finfo(torch.float16).max / SAFETY_FACTOR
     sizes = {
         name: max(ranges[name].reads, ranges[name].returns, float(layer.weight.abs().max()))
         for name, layer in weighted_layers(graph).items()
@@ -152,7 +183,7 @@ def _int8(
     ranges: dict[str, LayerRange],
     record: PrecisionRecord,
     asked: int | None,
-    batches: Sequence[np.ndarray],
+    kept: Callable[[PrunedFrontend], list[np.ndarray]],
     progress: Progress,
 ) -> Lowered:
     blocks = graph.frontend.blocks
@@ -160,7 +191,7 @@ def _int8(
         raise SpecError(
             f"float32_blocks is {asked}; the tower has {len(blocks)} blocks, so it must be 0 to {len(blocks)}"
         )
-    expected = _kept(graph, batches)
+    expected = kept(graph)
     scores: dict[int, float] = {}
 
     def narrow(first: int) -> tuple[PrunedFrontend, PrecisionRecord]:
@@ -173,7 +204,7 @@ def _int8(
         if first not in scores:
             progress(f"int8 from block {first} on: which tokens are kept?")
             tried, _ = narrow(first)
-            pairs = zip(expected, _kept(tried, batches), strict=True)
+            pairs = zip(expected, kept(tried), strict=True)
             scores[first] = float(np.mean([jaccard(*pair) for pair in pairs]))
         return scores[first]
 
@@ -197,9 +228,3 @@ def _fewest(trial: Callable[[int], float], most: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if trial(middle) >= GOAL else (middle, high)
     return high
-
-
-def _kept(graph: PrunedFrontend, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Of each image."""
-    eager = EagerSession(graph)
-    return [result.kept for pixels in batches for result in eager(pixels)]

@@ -1,6 +1,7 @@
 """How large the numbers of a graph become on real images: what half precision must hold, and int8 must reach."""
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vtp_export.errors import ModelError, OutputError
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import AttentionGroup
 
@@ -32,23 +34,42 @@ def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, 
     the longest key: the product itself is never looked at.
 
     Args:
-        graph: its parameters are left alone.
+        graph: its parameters are left alone; it is run where they are.
         batches: of pixels (b, 3, h, w).
 
     Returns:
-        By path of the layer in the graph; under "" what the graph itself returns as tokens.
+        By path of the layer in the graph, on the CPU; under "" what the graph itself returns as tokens.
+
+    Raises:
+        OutputError: the tokens of an image are not finite; names its position among all images.
+        ModelError: what a layer reads or returns is not finite.
     """
     found: dict[str, LayerRange] = {}
+    place = next((weight.device for weight in graph.parameters()), torch.device("cpu"))
     with contextlib.ExitStack() as stack, torch.inference_mode():
         for name, module in graph.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 stack.enter_context(_watched(name, module, found))
         for group in graph.frontend.groups:  # after the layers, whose hooks make the entries
             stack.enter_context(_watched_logits(graph, group, found))
-        tokens = LayerRange(torch.zeros(0))
+        tokens, done = LayerRange(torch.zeros(0)), 0
         for pixels in batches:
-            tokens.returns = max(tokens.returns, float(graph(torch.from_numpy(pixels))[0].abs().amax()))
+            returned, *_ = graph(torch.from_numpy(pixels).to(place))
+            largest = returned.abs().flatten(1).amax(1).cpu()  # (b,)
+            if wrong := [done + i for i, value in enumerate(largest.tolist()) if not math.isfinite(value)]:
+                raise OutputError("tokens", wrong)
+            tokens.returns, done = _larger(tokens.returns, largest.amax()), done + len(pixels)
+    for name, seen in found.items():
+        if not math.isfinite(seen.reads + seen.returns):
+            raise ModelError(
+                f"{name} reads or returns numbers that are not finite, in float32: its weights are damaged"
+            )
     return {**found, "": tokens}
+
+
+def _larger(known: float, value: Tensor) -> float:
+    """NumPy's maximum, because Python's may lose a NaN."""
+    return float(np.maximum(known, float(value)))
 
 
 @contextlib.contextmanager
@@ -56,10 +77,11 @@ def _watched(name: str, layer: nn.Module, found: dict[str, LayerRange]) -> Itera
     def look(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         x = given[0].abs()
         channels = x.flatten(0, -2).amax(0) if isinstance(layer, nn.Linear) else x.amax()[None]
+        channels = channels.cpu()
         seen = found.setdefault(name, LayerRange(torch.zeros_like(channels)))
         seen.channels = torch.maximum(seen.channels, channels)
-        seen.reads = max(seen.reads, float(channels.amax()))
-        seen.returns = max(seen.returns, float(result.abs().amax()))
+        seen.reads = _larger(seen.reads, channels.amax())
+        seen.returns = _larger(seen.returns, result.abs().amax())
 
     handle = layer.register_forward_hook(look)
     try:

@@ -2,7 +2,7 @@
 
 from vtp_export.errors import ArtefactError
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.precision.images import calibration_batches
+from vtp_export.precision.images import range_images
 from vtp_export.precision.lowering import lowered
 from vtp_export.precision.ranges import measured
 from vtp_export.spec import PrecisionRecord, Preprocessing
@@ -12,15 +12,13 @@ def twin_of(graph: PrunedFrontend, record: PrecisionRecord, preprocessing: Prepr
     """The eager graph that computes what an artefact of that precision does.
 
     Raises:
-        VtpError: it takes the calibration images, and they are not there, or are others now.
+        VtpError: it takes the range images, and they are not there, or are others now.
     """
     if record.activations != "static":
         return lowered(graph, record)
     assert record.images is not None
-    batches, digest = calibration_batches(record.images, record.count, preprocessing)
-    if digest != record.data_sha256:
-        raise ArtefactError(
-            f"the calibration images '{record.images}' are not those of the export (SHA-256 {digest[:12]}... instead "
-            f"of {str(record.data_sha256)[:12]}...); export again"
-        )
-    return lowered(graph, record, measured(graph, batches))
+    images = range_images(record.images, record.count, preprocessing)
+    if images.sha256 != record.data_sha256:
+        digests = f"SHA-256 {images.sha256[:12]}... instead of {str(record.data_sha256)[:12]}..."
+        raise ArtefactError(f"the range images '{record.images}' are not those of the export ({digests}); export again")
+    return lowered(graph, record, measured(graph, images.batches))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtp_export import rooms
-from vtp_export.errors import SpecError, UnknownNameError
-from vtp_export.settings import from_settings
+from vtp_export.errors import SpecError
+from vtp_export.settings import from_settings, shared_out
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,12 @@ def choices(pruners: Sequence[str], settings: Mapping[str, Any]) -> list[Choice]
     if "keep" in settings:
         raise SpecError("keep is no setting of a comparison: name the budgets with --keep")
     configs = {name: rooms.load("pruners", name).Config for name in pruners}
-    known = {name: list(config.__dataclass_fields__) for name, config in configs.items()}
-    for key in settings:
-        if not any(key in fields for fields in known.values()):
-            raise UnknownNameError("setting", key, sorted({key for fields in known.values() for key in fields}))
-    found = []
-    for name, config in configs.items():
-        own = {key: _values(value) for key, value in settings.items() if key in known[name]}
-        for values in itertools.product(*own.values()):
+    wanted = []
+    for name, own in shared_out(configs, settings).items():
+        for values in itertools.product(*map(_values, own.values())):
             chosen = dict(zip(own, values, strict=True))
-            found.append(Choice(name, chosen, _label(name, config, chosen)))
-    return found
+            wanted.append(Choice(name, chosen, _label(name, configs[name], chosen)))
+    return wanted
 
 
 def _values(value: Any) -> list[Any]:

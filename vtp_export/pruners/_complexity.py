@@ -77,3 +77,20 @@ def calibrated(kind: str, record: CalibrationRecord, center: bool = True) -> Dis
     if kind == "erank":
         return record.erank if center else record.erank_uncentred
     return record.attention_entropy
+
+
+def usual(kind: str, record: CalibrationRecord | None, center: bool = True) -> tuple[float, float]:
+    """From the simplest to the most complex: the images of a record, else means of data sets in the paper."""
+    if record is None:
+        return KINDS[kind].low, KINDS[kind].high
+    measured = calibrated(kind, record, center)
+    return measured.min, measured.max
+
+
+def alike(kind: str, ends: tuple[float, float], settings: str) -> str:
+    """The sentence for settings that treat all usual images alike."""
+    low, high = ends
+    return (
+        f"{kind} decides nothing with these settings: images of {low:.4g} to {high:.4g}, and that is usual, are all "
+        f"treated alike, so the artefact measures it for nothing; look at {settings}"
+    )

@@ -21,9 +21,9 @@ from torch import Tensor
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pruners import base
-from vtp_export.pruners._complexity import KINDS, calibrated, complexity_of
+from vtp_export.pruners._complexity import KINDS, alike, calibrated, complexity_of, usual
 from vtp_export.settings import between, either, number, one_of, setting
-from vtp_export.spec import CalibrationRecord
+from vtp_export.spec import CalibrationRecord, Candidates
 
 NEARLY_WHOLE = 2.0**-12
 """A product this little below a whole number counts as one, so that rounding does not decide."""
@@ -93,6 +93,11 @@ class MixConfig(base.Config):
         shares = [self.most, self.least] if self.fixed is None else [self.fixed]
         return range(_whole(keep * min(shares)), _whole(keep * max(shares)) + 1)
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether `low` or `high` is needed and was left out."""
+        return self.fixed is None and None in (self.low, self.high)
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["MixConfig", dict[str, str]]:
         """Settle `low` and `high`: the user's, else the record's quantiles, else the paper's."""
         if self.fixed is not None:
@@ -107,6 +112,14 @@ class MixConfig(base.Config):
             if getattr(self, name) is not None:
                 ends[name], origins[name] = getattr(self, name), "set by the user"
         return dataclasses.replace(self, low=ends["low"], high=ends["high"]), origins
+
+    def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
+        """See `base.Config`: the ratio is the same at both ends, or no image lies between them."""
+        low, high = usual(self.complexity, calibration, self.center)
+        begin, end = self.ends
+        if self.fixed is not None or (self.most != self.least and low < end and high > begin):
+            return None
+        return alike(self.complexity, (low, high), "low, high, most, least")
 
 
 def _is_ratio(text: str) -> bool:

@@ -56,13 +56,12 @@ class MergePruner(base.Pruner):
     Args:
         config: resolved.
         candidates: see `base.Pruner`.
-        loop: there is none.
         widest: most tokens that an adaptive count can reach, the extra one included.
         by_place: see `base.Method`.
     """
 
-    def __init__(self, config: MergeConfig, candidates: Candidates, loop: bool, widest: int, by_place: bool) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: MergeConfig, candidates: Candidates, widest: int, by_place: bool) -> None:
+        super().__init__(config, candidates)
         self.adaptive = config.count == "adaptive"
         slots = widest if self.adaptive else self.keep
         self.method = base.Method(slots=slots, needs=needs(config), ascending=False, merges=True, by_place=by_place)

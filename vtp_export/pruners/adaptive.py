@@ -3,17 +3,17 @@
 Candidates are visited by descending CLS attention; keeping the one of rank r (1-based, pruned ones count) strikes out
 all whose cosine distance to it is below
 
-    tau_r = min(r * complexity / reference * step, tau_max)
+    tau_r = min(r * complexity / average * step, tau_max)
 
 Adaptive count (appendix B.5) is described there by one sentence: up to 20 % fewer than the budget for simple images,
-proportionally more for complex ones. Here: round(keep * complexity / reference), not below 80 % and not above `ceiling`
+proportionally more for complex ones. Here: round(keep * complexity / average), not below 80 % and not above `ceiling`
 times the budget.
 
 Source: "AgilePruner: An Empirical Study of Attention and Diversity for Adaptive Visual Token Pruning in Large
 Vision-Language Models" (ICLR 2026), section 4.3 and appendices B.2, B.4, B.5; repository cvsp-lab/AgilePruner.
 Licence: Apache-2.0.
 Differs: where paper and release differ, the release is followed: erank of *centred* projected features (`center=false`
-for the paper's text), a reference of 90 (the paper reports a mean of about 95 over MME), and backfill by attention when
+for the paper's text), an average of 90 (the paper reports a mean of about 95 over MME), and backfill by attention when
 fewer than k survive. The release centres the features in place when the model runs in float32, so that its distances
 and its output change with the precision; this does not.
 Cost: two n x n products (distances, Gram matrix), 17 more of min(n, d) square for erank (none of these with
@@ -37,12 +37,15 @@ from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners import base
-from vtp_export.pruners._complexity import KINDS, calibrated, complexity_of
+from vtp_export.pruners._complexity import KINDS, alike, calibrated, complexity_of, usual
 from vtp_export.settings import at_least, between, either, one_of, positive
 from vtp_export.spec import CalibrationRecord, Candidates
 
 FLOOR = 0.8
 """Smallest share of the budget under the adaptive count (appendix B.5)."""
+
+SMALLEST = 1e-6
+"""A cosine distance that float32 does not tell from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class Config(base.Config):
 
     keep: tokens to keep; with count=adaptive the budget of an image of average complexity.
     complexity: "erank" (effective rank of the features) or "entropy" (of CLS attention).
-    reference: complexity of an average image. None: 90 for erank, 4.80 for entropy.
+    average: complexity of an average image. None: 90 for erank, 4.80 for entropy.
     step: growth of the threshold with the rank, at average complexity.
     tau_max: largest threshold, a cosine distance.
     tau: one constant threshold instead of the adaptive one (the paper's Table 12), or None.
@@ -61,7 +64,7 @@ class Config(base.Config):
     """
 
     complexity: str = one_of("erank", *KINDS, source="the paper")
-    reference: float | None = positive(
+    average: float | None = positive(
         None, source="the calibration record (mean), else the release (erank) or the paper's appendix D (entropy)"
     )
     step: float = positive(0.01, source="the release")
@@ -72,10 +75,10 @@ class Config(base.Config):
     ceiling: float = at_least(1.6, 1, source="this package: the paper gives no bound")
 
     @property
-    def average(self) -> float:
-        """The reference in force."""
-        if self.reference is not None:
-            return self.reference
+    def settled_average(self) -> float:
+        """The one in force."""
+        if self.average is not None:
+            return self.average
         return KINDS[self.complexity].average
 
     @property
@@ -83,14 +86,34 @@ class Config(base.Config):
         """Whether anything depends on the image's complexity."""
         return self.tau is None or self.count == "adaptive"
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether `average` was left out."""
+        return self.average is None
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
-        """Settle `reference`: the user's, else the record's mean, else the release's."""
-        if self.reference is not None:
-            return self, {"reference": "set by the user"}
+        """Settle `average`: the user's, else the record's mean, else the release's."""
+        if self.average is not None:
+            return self, {"average": "set by the user"}
         if calibration is not None:
             mean = calibrated(self.complexity, calibration, self.center).mean
-            return dataclasses.replace(self, reference=mean), {"reference": f"mean, {calibration.source}"}
-        return dataclasses.replace(self, reference=self.average), {"reference": KINDS[self.complexity].origin}
+            return dataclasses.replace(self, average=mean), {"average": f"mean, {calibration.source}"}
+        return dataclasses.replace(self, average=self.settled_average), {"average": KINDS[self.complexity].origin}
+
+    def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
+        """See `base.Config`: the threshold is the largest from the first token on, or never strikes a token out."""
+        low, high = usual(self.complexity, calibration, self.center)
+        average = self.settled_average
+        slope = self.step / average
+        flat = self.tau is not None or low * slope >= self.tau_max or candidates.n * high * slope < SMALLEST
+        counted = (
+            self.count == "adaptive"
+            and low < self.ceiling * self.settled_average
+            and high > FLOOR * self.settled_average
+        )
+        if not self.uses_complexity or not flat or counted:
+            return None
+        return alike(self.complexity, (low, high), "average, step, tau_max, count")
 
 
 def needs(config: Config) -> frozenset[str]:
@@ -103,8 +126,8 @@ class Pruner(base.Pruner):
 
     config: Config
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         most = math.floor(self.keep * config.ceiling) if config.count == "adaptive" else self.keep
         self.method = base.Method(
             slots=min(candidates.n, most),
@@ -121,11 +144,11 @@ class Pruner(base.Pruner):
         if config.uses_complexity:
             measured = complexity_of(config.complexity, tokens, config.center)  # (b,)
         else:
-            measured = torch.full_like(saliency[:, 0], config.average)
+            measured = torch.full_like(saliency[:, 0], config.settled_average)
         rank = descending_rank(saliency)
         near = cosine_distance(features) < self._threshold(rank, measured)[:, :, None]
         budget = self._budget(measured)  # (b,)
-        kept = greedy_walk(rank, near, budget, self.method.slots, self.loop)
+        kept = greedy_walk(rank, near, budget, self.method.slots)
         return Selection(
             kept,
             num_kept=budget.long() if config.count == "adaptive" else None,
@@ -137,12 +160,12 @@ class Pruner(base.Pruner):
         config = self.config
         if config.tau is not None:
             return torch.full_like(rank, config.tau)
-        slope = complexity / config.average * config.step
+        slope = complexity / config.settled_average * config.step
         return ((rank + 1) * slope[:, None]).clamp(max=config.tau_max)
 
     def _budget(self, complexity: Tensor) -> Tensor:
         """How many to keep, (b,) whole numbers in float."""
         if self.config.count == "fixed":
             return torch.full_like(complexity, self.method.slots)
-        share = (complexity / self.config.average).clamp(FLOOR, self.config.ceiling)
+        share = (complexity / self.config.settled_average).clamp(FLOOR, self.config.ceiling)
         return (self.keep * share + 0.5).floor().clamp(1, self.method.slots)

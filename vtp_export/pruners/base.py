@@ -5,7 +5,7 @@ A file `pruners/NAME.py` defines
 - `Config(base.Config)`: its settings, all with defaults, `keep` first;
 - `needs(config) -> frozenset[str]`: the fields of `Tokens` that it reads besides `hidden`, from the settings alone, so
   that only what is needed is read of a checkpoint;
-- `Pruner(base.Pruner)`: `__init__(config, candidates, loop=True)`, which sets `self.method`, and `forward`.
+- `Pruner(base.Pruner)`: `__init__(config, candidates)`, which sets `self.method`, and `forward`.
 
 Laws, checked for every file: `kept` is distinct, in range and in the declared order; keeping all n is the identity,
 unless tokens are merged; what is not chosen by place is chosen alike when shuffled; a batch gives what its images give
@@ -80,6 +80,11 @@ class Config:
         """How many tokens an image of average complexity keeps, or None where the method knows no budget."""
         return self.keep
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether a setting that was left out takes its value from a calibration record, where there is one."""
+        return False
+
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
         """Settle what has a calibrated default: the user's value, else the record's, else a published one.
 
@@ -88,6 +93,15 @@ class Config:
         """
         return self, {}
 
+    def idle(self, candidates: Candidates, calibration: CalibrationRecord | None = None) -> str | None:
+        """Why the complexity that is measured decides nothing with these settings, or None.
+
+        Args:
+            candidates: what is chosen from.
+            calibration: says how complex images are; None for what was published.
+        """
+        return None
+
 
 class Pruner(nn.Module):
     """Chooses, or mixes, tokens. Static shapes, no branch on a tensor's value, ties to the lowest index.
@@ -95,14 +109,13 @@ class Pruner(nn.Module):
     Args:
         config: resolved.
         candidates: what it chooses from; a budget above their number is cut down to it.
-        loop: whether rounds may be one loop operator (`functional.loop.repeat`); otherwise they unroll.
     """
 
     method: Method
 
-    def __init__(self, config: Any, candidates: Candidates, loop: bool = True) -> None:
+    def __init__(self, config: Any, candidates: Candidates) -> None:
         super().__init__()
-        self.config, self.candidates, self.loop = config, candidates, loop
+        self.config, self.candidates = config, candidates
         self.keep: int = min(config.keep, candidates.n)
 
     def __call__(self, tokens: Tokens) -> Selection:
@@ -123,10 +136,6 @@ class Pruner(nn.Module):
     def forward(self, tokens: Tokens) -> Selection:
         """Choose; see `Selection`."""
         raise NotImplementedError
-
-    def unrolled(self) -> "Pruner":
-        """The same without a loop operator."""
-        return type(self)(self.config, self.candidates, loop=False)
 
 
 def _fault(selection: Selection, method: Method, n: int, batch: int) -> str | None:

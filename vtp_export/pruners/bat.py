@@ -33,7 +33,7 @@ from vtp_export.functional.merging import mixture, nearest_chosen
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import best, descending_rank, positions
 from vtp_export.functional.similarity import cosines, snapped
-from vtp_export.functional.sizes import identity, static_size
+from vtp_export.functional.sizes import earlier, identity, static_size
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.pruners import base
 from vtp_export.pruners._mixing import MixConfig, attention_count
@@ -64,8 +64,8 @@ class Pruner(base.Pruner):
     attentive: Tensor
     """(m + 1,) how many tokens are attentive, by how many are to come of them."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), measures=config.measures, merges=True)
         most = config.counts(self.keep)[-1]
         # No more attentive tokens than leave one for every centre.
@@ -125,7 +125,7 @@ class Pruner(base.Pruner):
 
         gram = sums @ sums.transpose(1, 2)
         start = torch.cat([gram, slot.expand_as(gram[:, :1])], dim=1)
-        anchor = repeat(step, start, self.rounds, self.loop)[:, widest].long()
+        anchor = repeat(step, start, self.rounds)[:, widest].long()
         return order.gather(1, anchor.gather(1, rank.long().clamp(max=widest - 1)))
 
 
@@ -136,8 +136,7 @@ def _peaks(cosine: Tensor, among: Tensor, wanted: Tensor) -> Tensor:
     pair = among[:, None, :]
     sparsity = torch.where(pair, apart, 0.0).sum(-1) / among.sum(-1, keepdim=True).clamp(min=1)
     mine, other = sparsity[:, :, None], sparsity[:, None, :]
-    earlier = torch.ones(n, n, dtype=torch.bool, device=cosine.device).tril(-1)
-    denser = ((other < mine) | ((other == mine) & earlier)) & pair
+    denser = ((other < mine) | ((other == mine) & earlier(n, cosine))) & pair
     nearest = torch.where(denser, apart, 8.0).amin(-1)
     farthest = torch.where(pair, apart, 0.0).amax(-1)
     separation = torch.where(denser.any(-1), nearest, farthest)

@@ -52,8 +52,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Least duplication of the pivots."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
         self.pivots = min(config.pivots, self.keep)
 

@@ -45,15 +45,15 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Max-min distance from the most isolated token on."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
 
     def forward(self, tokens: Tokens) -> Selection:
         """Choose from `projected` (b, n, d)."""
         assert tokens.projected is not None
         distance = 1 - cosines(at_least_float32(tokens.projected))
-        chosen = farthest_first(best(_isolation(distance)), rows_of(distance), self.keep, self.loop)
+        chosen = farthest_first(best(_isolation(distance)), rows_of(distance), self.keep)
         return Selection(positions(chosen, self.keep))
 
 

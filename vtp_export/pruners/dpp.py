@@ -55,8 +55,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Greedy MAP inference by Cholesky rows."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", by_place=True)
         self.weighted = config.relevance == "saliency"
 
@@ -68,7 +68,7 @@ class Pruner(base.Pruner):
         if self.weighted:
             assert tokens.saliency is not None
             log_weight = 2 * _relevance(at_least_float32(tokens.saliency)).log()
-        chosen = largest_determinant(kernel, log_weight, self.keep, EXPLAINED, self.loop)
+        chosen = largest_determinant(kernel, log_weight, self.keep, EXPLAINED)
         return Selection(positions(chosen, self.keep))
 
 

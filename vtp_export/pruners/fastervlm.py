@@ -33,8 +33,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Top-k by CLS attention."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config))
 
     def forward(self, tokens: Tokens) -> Selection:

@@ -49,8 +49,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Attention, then the farthest."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), measures=config.measures, stage="projected")
         self.rounds = self.keep - config.counts(self.keep)[0]
 
@@ -83,4 +83,4 @@ class Pruner(base.Pruner):
             after = torch.where((place == pick[:, None]) | (nearest == TAKEN), TAKEN, after)
             return torch.where((turn < wanted)[:, None], after, nearest)
 
-        return repeat(step, nearest, self.rounds, self.loop) == TAKEN
+        return repeat(step, nearest, self.rounds) == TAKEN

@@ -51,8 +51,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Max-min distance from a given token on."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
 
     def forward(self, tokens: Tokens) -> Selection:
@@ -64,7 +64,7 @@ class Pruner(base.Pruner):
             assert tokens.saliency is not None
             first = best(at_least_float32(tokens.saliency))
         distances = rows_of(1 - cosines(features)) if self.config.metric == "cosine" else _euclidean(features)
-        return Selection(positions(farthest_first(first, distances, self.keep, self.loop), self.keep))
+        return Selection(positions(farthest_first(first, distances, self.keep), self.keep))
 
 
 def _euclidean(features: Tensor) -> Rows:

@@ -53,8 +53,8 @@ class Pruner(base.Pruner):
     neighbours: Tensor
     """(n, n) row i is True at i and its neighbours."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
         self.anchors = min(round(self.keep * config.alpha / 5), self.keep // 5)
         _, columns = base.grid_of(candidates, "hiprune")

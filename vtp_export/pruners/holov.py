@@ -73,8 +73,8 @@ class Pruner(base.Pruner):
     is_token: Tensor
     cell_of: Tensor
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", by_place=True)
         self.beta = config.beta
         self.chunks = min(config.chunks, candidates.n)

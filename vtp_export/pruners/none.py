@@ -40,8 +40,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """The identity."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=candidates.n, needs=needs(config), by_place=True)
 
     def forward(self, tokens: Tokens) -> Selection:

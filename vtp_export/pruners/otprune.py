@@ -49,8 +49,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Greedy log-determinant by Cholesky rows."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected")
         self.gamma = config.gamma
 
@@ -62,7 +62,7 @@ class Pruner(base.Pruner):
         scale = residual.rsqrt()
         correlation = snapped(kernel * scale[:, :, None] * scale[:, None, :])
         # The identity keeps every residual positive: nothing is ever explained away.
-        chosen = largest_determinant(correlation, residual.log(), self.keep, 0.0, self.loop)
+        chosen = largest_determinant(correlation, residual.log(), self.keep, 0.0)
         return Selection(positions(chosen, self.keep))
 
     def _kernel(self, features: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ class Config(MergeConfig):
 class Pruner(MergePruner):
     """The most attended, merged."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop, max(most_outliers(candidates.n), 1) + 1, by_place=False)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates, max(most_outliers(candidates.n), 1) + 1, by_place=False)
 
     def picks(self, attention: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         count = outliers(attention, rank) if self.adaptive else torch.full_like(rank[:, 0], self.keep - 1).long()

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vtp_export.functional.sizes import static_size
+from vtp_export.functional.sizes import earlier, static_size
 from vtp_export.pruners._prumerge import MergeConfig, MergePruner, needs, outliers
 from vtp_export.spec import Candidates
 
@@ -46,8 +46,8 @@ class Pruner(MergePruner):
     sampled: Tensor
     """(n - top,) whether the i-th token that attention has not picked is sampled under a fixed budget."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop, candidates.n + 1, by_place=True)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates, candidates.n + 1, by_place=True)
         strides = [1, *(max(1, int(int(1 / (m / candidates.n)) / 3)) for m in range(1, candidates.n + 1))]
         self.register_buffer("stride", torch.tensor(strides), persistent=False)
         self.top = (self.method.slots - 1 + 2) // 4
@@ -76,6 +76,5 @@ class Pruner(MergePruner):
 
 def _before(chosen: Tensor) -> Tensor:
     """How many chosen come before each place, (b, n) int64; by a product, exact in float32."""
-    n = static_size(chosen, -1)
-    earlier = torch.ones(n, n, device=chosen.device).triu(1)
-    return (chosen.float() @ earlier).long()
+    before = earlier(static_size(chosen, -1), chosen).float()
+    return (before @ chosen.float()[:, :, None]).squeeze(-1).long()

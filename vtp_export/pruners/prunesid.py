@@ -68,8 +68,8 @@ class Pruner(base.Pruner):
     start: Tensor
     """(n, g) where the iteration begins."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), ascending=False, merges=True, by_place=True)
         self.groups = max(1, self.keep // 4)
         start = np.random.default_rng(0).standard_normal((candidates.n, self.groups))
@@ -117,7 +117,7 @@ class Pruner(base.Pruner):
         basis = self.start.to(features.dtype).expand(features.shape[0], -1, -1)
         for _ in range(ITERATIONS):
             product = centred @ (centred.transpose(1, 2) @ basis)
-            basis = repeat(orthogonalise, product, self.groups, self.loop)
+            basis = repeat(orthogonalise, product, self.groups)
         return basis
 
     def _suppressed(self, cosine: Tensor, same: Tensor, rank: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class Pruner(base.Pruner):
             struck = standing * rows(now.argmax(1)) * (rank > turn).to(rank.dtype)
             return torch.maximum(suppressed, struck)
 
-        return repeat(step, torch.zeros_like(rank), n, self.loop)
+        return repeat(step, torch.zeros_like(rank), n)
 
 
 def _sigmoid(values: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ class Pruner(base.Pruner):
 
     drawn: Tensor
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), by_place=True)
         order = np.argsort(_keys(config.seed, candidates.n))  # the keys are distinct: mix is a bijection
         self.register_buffer("drawn", torch.from_numpy(np.sort(order[: self.keep])), persistent=False)

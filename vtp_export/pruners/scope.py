@@ -54,8 +54,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Greedy weighted coverage."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config))
         self.alpha = config.alpha
 
@@ -79,4 +79,4 @@ class Pruner(base.Pruner):
             return torch.stack([torch.maximum(covered, rows(pick)), weight], dim=1)
 
         state = torch.stack([torch.zeros_like(weight), weight], dim=1)
-        return repeat(step, state, self.keep, self.loop)[:, 1] < 0
+        return repeat(step, state, self.keep)[:, 1] < 0

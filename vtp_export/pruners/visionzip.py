@@ -70,8 +70,8 @@ class Pruner(base.Pruner):
     targets: Tensor
     others: Tensor
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), ascending=False, merges=True, by_place=True)
         share = (self.keep * SHARE[0] + SHARE[1] // 2) // SHARE[1]
         self.contextual = share if config.contextual is None else min(config.contextual, self.keep - 1)

@@ -53,8 +53,8 @@ def needs(config: Config) -> frozenset[str]:
 class Pruner(base.Pruner):
     """Attention, then rounds of dropping duplicates."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(
             slots=self.keep, needs=needs(config), measures=config.measures, stage=config.stage, chaotic=True
         )
@@ -76,7 +76,7 @@ class Pruner(base.Pruner):
         if self.rounds:
             cosine = cosines(at_least_float32(tokens.hidden))
             state = torch.cat([residual, (n - count)[:, None]], dim=1)
-            residual = repeat(_Round(cosine, wanted, self.longest), state, self.rounds, self.loop)[:, :-1]
+            residual = repeat(_Round(cosine, wanted, self.longest), state, self.rounds)[:, :-1]
         left = (residual[:, :, None] == torch.arange(n, device=order.device)) & (place < wanted[:, None])[:, :, None]
         kept = positions((rank < count[:, None]) | left.any(1), self.keep)
         return Selection(

@@ -54,8 +54,8 @@ class Pruner(base.Pruner):
     same_window: Tensor
     """(n, n) whether two patches are of one window."""
 
-    def __init__(self, config: Config, candidates: Candidates, loop: bool = True) -> None:
-        super().__init__(config, candidates, loop)
+    def __init__(self, config: Config, candidates: Candidates) -> None:
+        super().__init__(config, candidates)
         self.method = base.Method(slots=self.keep, needs=needs(config), stage="projected", merges=True, by_place=True)
         self.local = self.keep // 2 // WINDOWS**2
         down, across = (torch.arange(size) * WINDOWS // size for size in base.grid_of(candidates, "vscan"))

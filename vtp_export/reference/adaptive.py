@@ -10,7 +10,7 @@ from vtp_export.reference.erank import complexity_of
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
-    """Select for one image; `settings` are the fields of the pruner's `Config`, `reference` resolved."""
+    """Select for one image; `settings` are the fields of the pruner's `Config`, `average` resolved."""
     assert signals.saliency is not None and signals.projected is not None
     saliency, features = signals.saliency.astype(np.float64), signals.projected.astype(np.float64)
     complexity = _complexity(signals, settings)
@@ -49,7 +49,7 @@ def _threshold(rank: int, complexity: float | None, settings: Settings) -> float
     if settings["tau"] is not None:
         return _number(settings, "tau")
     assert complexity is not None
-    slope = complexity / _number(settings, "reference") * _number(settings, "step")
+    slope = complexity / _number(settings, "average") * _number(settings, "step")
     return min(rank * slope, _number(settings, "tau_max"))
 
 
@@ -59,7 +59,7 @@ def _budget(complexity: float | None, settings: Settings, n: int) -> int:
         return keep
     assert complexity is not None
     ceiling = _number(settings, "ceiling")
-    share = min(max(complexity / _number(settings, "reference"), 0.8), ceiling)
+    share = min(max(complexity / _number(settings, "average"), 0.8), ceiling)
     return max(1, min(math.floor(keep * share + 0.5), math.floor(keep * ceiling), n))
 
 

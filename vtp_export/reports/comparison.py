@@ -6,6 +6,7 @@ from pathlib import Path
 from vtp_export.errors import ArtefactError
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
 from vtp_export.reports.page import write_page
+from vtp_export.reports.table import Summary, Table, mention
 
 CHAIR = ("C_S", "C_I", "recall", "length")
 
@@ -50,8 +51,8 @@ class CompareReport:
     correlation: float
 
 
-def comparison_rows(report: CompareReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Columns and rows of the table."""
+def comparison_table(report: CompareReport) -> Table:
+    """A row for each method at each budget."""
     names = [name for name in report.rows[0].metrics if name != report.metric and not name.startswith("F1 ")]
     columns = ("method", "tokens", report.metric, "% of full", *names, "erank kept", "entropy kept", "ms")
     rows: list[tuple[object, ...]] = []
@@ -59,7 +60,13 @@ def comparison_rows(report: CompareReport) -> tuple[tuple[str, ...], list[tuple[
         rest = [f"{row.metrics.get(name, float('nan')):.{1 if name == 'length' else 3}f}" for name in names]
         cells = f"{row.kept:.4g}", f"{row.score:.4f}", f"{100 * row.share:.1f}", *rest
         rows.append((row.method, *cells, f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}"))
-    return columns, rows
+    return Table(f"{report.model} on {report.benchmark}, {report.images} images", columns, rows)
+
+
+def comparison_summary(report: CompareReport, page: Path | None) -> Summary:
+    """The table, and how the two measures of complexity go together."""
+    sentence = f"erank and attention entropy of the images correlate with {report.correlation:.2f}"
+    return comparison_table(report), sentence, *mention(page)
 
 
 def write_comparison(report: CompareReport, folder: Path) -> Path:
@@ -88,6 +95,5 @@ def write_comparison(report: CompareReport, folder: Path) -> Path:
             figures.append((title, file))
     except OSError as error:
         raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
-    columns, rows = comparison_rows(report)
-    told = {**vars(report), "columns": columns, "rows": rows, "figures": figures}
-    return write_page(folder, "comparison.html.j2", told, [])
+    values = {**vars(report), "table": comparison_table(report), "figures": figures}
+    return write_page(folder, "comparison.html.j2", values, [])

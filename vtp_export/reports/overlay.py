@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from vtp_export.errors import SpecError
-from vtp_export.runtime.preprocess import rgb_from_image, view_box
+from vtp_export.runtime.images import ImageLike, as_image, rgb_from_image
+from vtp_export.runtime.preprocess import view_box
 from vtp_export.spec import Layout, Preprocessing
 
 SMALLEST, LARGEST = 512, 1600  # of the long side, in pixels: neither a stamp nor a poster
@@ -20,11 +21,11 @@ INK, PAPER = (33, 37, 41), (255, 255, 255)
 CELL, GAP, TEXT = 320, 14, 16  # of a contact sheet, in pixels
 
 
-def overlay(photo: Image.Image, kept: npt.NDArray[np.integer], layout: Layout, prep: Preprocessing) -> Image.Image:
+def overlay(photo: ImageLike, kept: npt.NDArray[np.integer], layout: Layout, prep: Preprocessing) -> Image.Image:
     """Light the kept patches of a photo; the others are dimmed, and what the model never saw is darkest.
 
     Args:
-        photo: the photo that was preprocessed, any mode and size.
+        photo: the photo that was preprocessed.
         kept: `(k,)` candidate positions; -1 marks an empty slot.
         layout: how positions map to patches.
         prep: how the photo was preprocessed; says where the patches lie on it.
@@ -43,8 +44,8 @@ def overlay(photo: Image.Image, kept: npt.NDArray[np.integer], layout: Layout, p
         >>> overlay(Image.new("RGB", (64, 48)), np.array([3]), layout, clip_preprocessing(28)).size
         (512, 384)
     """
-    lit_patches = _patch_mask(kept, layout)
-    box = view_box(photo.size, prep)
+    photo, lit_patches = as_image(photo), _patch_mask(kept, layout)
+    box = _covered(view_box(photo.size, prep), layout)
     scale = min(max(max(photo.size), SMALLEST), LARGEST) / max(photo.size)
     width, height = (max(1, round(length * scale)) for length in photo.size)
     canvas = rgb_from_image(photo).resize((width, height), Image.Resampling.LANCZOS)
@@ -106,6 +107,14 @@ def _patch_mask(kept: npt.NDArray[np.integer], layout: Layout) -> npt.NDArray[np
     mask = np.zeros(rows * columns, dtype=np.bool_)
     mask[positions[positions >= first] - first] = True
     return mask.reshape(rows, columns)
+
+
+def _covered(box: tuple[float, float, float, float], layout: Layout) -> tuple[float, float, float, float]:
+    """The part of the view that patches cover: what is no whole patch, at the right and at the bottom, is not read."""
+    left, top, right, bottom = box
+    (rows, columns), (height, width) = layout.candidates.grid, layout.image_size
+    across, down = width // columns * columns / width, height // rows * rows / height
+    return left, top, left + (right - left) * across, top + (bottom - top) * down
 
 
 def _patch_of_pixel(pixels: int, original: int, span: tuple[float, float], patches: int) -> npt.NDArray[np.intp]:

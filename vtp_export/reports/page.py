@@ -1,6 +1,6 @@
 """A page of HTML that stands alone in its folder: numbers first, then what was kept on each image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,11 @@ PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+def page_in(folder: Path | None) -> Path | None:
+    """The page of a folder, if one was asked for."""
+    return None if folder is None else folder / PAGE
+
+
 @dataclass(frozen=True)
 class Picture:
     """An image with what to say under it."""
@@ -22,14 +27,14 @@ class Picture:
     image: Image.Image
 
 
-def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures: Sequence[Picture]) -> Path:
+def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures: Iterable[Picture]) -> Path:
     """Render a template of this package into `folder/index.html`, pictures beside it.
 
     Args:
         folder: made if absent; files of the same names are replaced.
         template: file name in `templates/`.
         values: what the template reads; `pictures` is added as a list of (file, name, caption).
-        pictures: saved as PNG.
+        pictures: saved as PNG, one in memory at a time.
 
     Raises:
         UnavailableError: jinja2 is not installed.
@@ -42,15 +47,14 @@ def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    files = [(f"{i:03d}.png", picture) for i, picture in enumerate(pictures)]
-    shown = [(name, picture.name, picture.caption) for name, picture in files]
-    text = environment.get_template(template).render(**values, pictures=shown)
+    shown = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in files:
-            picture.image.save(folder / name)
+        for i, picture in enumerate(pictures):
+            shown.append((f"{i:03d}.png", picture.name, picture.caption))
+            picture.image.save(folder / shown[-1][0])
         page = folder / PAGE
-        page.write_text(text, encoding="utf-8")
+        page.write_text(environment.get_template(template).render(**values, pictures=shown), encoding="utf-8")
     except OSError as error:
         raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
     return page

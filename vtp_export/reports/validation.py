@@ -1,16 +1,19 @@
 """A validation as tables, and as a page with overlays of what the artefact kept."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
+from vtp_export.errors import OutputError
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.page import Picture, write_page
+from vtp_export.reports.table import Summary, Table, mention
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import Manifest
 
 MOST_PICTURES = 24
 """That a page shows."""
@@ -19,6 +22,7 @@ MOST_PICTURES = 24
 def write_validation(
     result: ValidationReport,
     artefact: PrunedArtefact,
+    own: Manifest,
     examples: Sequence[Example],
     folder: Path,
     progress: Progress = silent,
@@ -28,6 +32,7 @@ def write_validation(
     Args:
         result: what is told.
         artefact: one of those that were validated, open.
+        own: what the model itself says, by which pictures are read and drawn.
         examples: what was validated on; the first `MOST_PICTURES` are drawn.
         folder: see `write_page`.
         progress: told of every picture.
@@ -35,68 +40,80 @@ def write_validation(
     Returns:
         Path of the page.
     """
-    pictures, manifest = [], artefact.manifest
-    examples = examples[:MOST_PICTURES]
+    settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
+    values: dict[str, object] = {
+        "report": {**dataclasses.asdict(result), "passed": result.passed},
+        "validation": validation_table(result),
+        "answers": answer_table(result),
+        "disagreements": disagreement_table(result),
+        "failures": result.failures,
+        "pruner": f"{own.pruner.name} ({settings})",
+        "budget": own.layout.budget,
+        "n_tokens": own.layout.candidates.n,
+        "model": own.model.id,
+    }
+    return write_page(
+        folder, "validation.html.j2", values, _pictures(artefact, own, examples[:MOST_PICTURES], progress)
+    )
+
+
+def _pictures(
+    artefact: PrunedArtefact, own: Manifest, examples: Sequence[Example], progress: Progress
+) -> Iterator[Picture]:
+    """What the artefact kept of each image, drawn one after the other."""
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
-        kept = artefact.run_padded(pixel_values([example.image], manifest.preprocessing))[0]
+        image = example.open()
+        try:
+            kept = artefact.run_padded(pixel_values(image, own.preprocessing))[0]
+        except OutputError:  # there is nothing to draw; the failures name it
+            continue
         caption = f"{kept.num_kept} tokens"
         for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        picture = overlay(example.image, kept.kept, manifest.layout, manifest.preprocessing)
-        pictures.append(Picture(example.name, caption, picture))
-    columns, rows, failures = validation_rows(result)
-    settings = " ".join(f"{key}={value}" for key, value in manifest.pruner.settings.items())
-    answer_columns, answers = answer_rows(result)
-    told: dict[str, object] = {
-        "answer_columns": answer_columns,
-        "answer_rows": answers,
-        "report": {**dataclasses.asdict(result), "passed": result.passed},
-        "columns": columns,
-        "rows": rows,
-        "failures": failures,
-        "pruner": f"{manifest.pruner.name} ({settings})",
-        "budget": manifest.layout.budget,
-        "n_tokens": manifest.layout.candidates.n,
-        "model": manifest.model.id,
-    }
-    return write_page(folder, "validation.html.j2", told, pictures)
+        yield Picture(example.name, caption, overlay(image, kept.kept, own.layout, own.preprocessing))
 
 
-COLUMNS = (
-    "comparison",
-    "images",
-    "same tokens",
-    "explained",
-    "unexplained",
-    "Jaccard",
-    "cosine",
-    "error",
-    "erank error",
-    "verdict",
-)
+def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:
+    """The tables that have rows, and a sentence for every failure and every note."""
+    tables = validation_table(result), answer_table(result), disagreement_table(result)
+    sentences = [f"failed: {failure}" for failure in result.failures] + [f"note: {note}" for note in result.notes]
+    return *(table for table in tables if table.rows), *sentences, *mention(page)
 
 
-def validation_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]], list[str]]:
-    """A table of the comparisons: columns, rows, and a sentence for every failure."""
-    rows: list[tuple[object, ...]] = []
-    for c in report.comparisons:
+def validation_table(result: ValidationReport) -> Table:
+    """A row for each comparison, in the order of their judgement."""
+    columns = (
+        "comparison",
+        "images",
+        "same tokens",
+        "explained",
+        "unexplained",
+        "Jaccard",
+        "cosine",
+        "error",
+        "erank error",
+        "verdict",
+    )
+    rows: list[tuple[object, ...]] = [
+        # What says nothing of tokens: images, the largest error, the verdict.
+        (one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, _verdict(one.passed))
+        for one in result.pixels
+    ]
+    rows.append(("manifest against model", *(None,) * 8, _verdict(not result.false_claims)))
+    for c in (*result.comparisons, *result.batches):
         explained = sum(d.witness is not None for d in c.differences)
         cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
         error = None if c.values is None else f"{c.values.relative_error:.1e}"
         erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
-        verdict = "passed" if c.passed else "FAILED"
         kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
-        row = (*kept, cosine, error, erank, verdict)
-        rows.append(row)
-    failures = [f"{c.name}: {failure}" for c in report.comparisons for failure in c.failures]
-    failures += [f"{a.name}: {failure}" for a in report.answers for failure in a.failures]
-    return COLUMNS, rows, failures
+        rows.append((*kept, cosine, error, erank, _verdict(c.passed)))
+    return Table("validation", columns, rows)
 
 
-def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """A table of the answers: columns and rows."""
-    metric = report.answers[0].metric if report.answers else "score"
+def answer_table(result: ValidationReport) -> Table:
+    """A row for each format that answered."""
+    metric = result.answers[0].metric if result.answers else "score"
     columns = ("comparison", "questions", "identical", "tokens alike", f"{metric} of graph", metric, "p", "verdict")
     rows: list[tuple[object, ...]] = [
         (
@@ -107,8 +124,19 @@ def answer_rows(report: ValidationReport) -> tuple[tuple[str, ...], list[tuple[o
             f"{a.expected:.4f}",
             f"{a.found:.4f}",
             f"{a.p_value:.2g}",
-            "passed" if a.passed else "FAILED",
+            _verdict(a.passed),
         )
-        for a in report.answers
+        for a in result.answers
     ]
-    return columns, rows
+    return Table("answers", columns, rows)
+
+
+def disagreement_table(result: ValidationReport) -> Table:
+    """A row for each answer that differs from the graph's."""
+    columns = ("comparison", "image", "question", "graph", "found", "margin of the logits")
+    rows = [(a.name, *vars(d).values()) for a in result.answers for d in a.disagreements]
+    return Table("answers that differ", columns, rows)
+
+
+def _verdict(passed: bool) -> str:
+    return "passed" if passed else "FAILED"

@@ -12,6 +12,7 @@ class Brief:
 
     identity: digest of the manifest, to be carried in the main file and read back when that is opened.
     options: the backend's `BuildOptions`; None takes its defaults.
+    loops: of a build from a graph, whether rounds may be a loop operator; otherwise they are written out.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -19,9 +20,10 @@ class Brief:
     batch: BatchRange
     identity: str
     options: Any = None
+    loops: bool = True
 
 
-def brief_of(manifest: Manifest, options: Any = None) -> Brief:
+def brief_of(manifest: Manifest, options: Any = None, loops: bool = True) -> Brief:
     """What a manifest promises."""
     return Brief(
         inputs=manifest.inputs,
@@ -29,4 +31,5 @@ def brief_of(manifest: Manifest, options: Any = None) -> Brief:
         batch=manifest.batch,
         identity=manifest.identity(),
         options=options,
+        loops=loops,
     )

@@ -1,24 +1,22 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError, VtpError
-from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError, VtpError
+from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
-from vtp_export.runtime.output import Output
-from vtp_export.runtime.preprocess import check_pixels, check_shape, pixel_values
-from vtp_export.runtime.session import Session
-from vtp_export.settings import from_settings
+from vtp_export.runtime.images import ImageLike, as_images, batched
+from vtp_export.runtime.output import Kept, Output, naming
+from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
+from vtp_export.runtime.session import UNPORTABLE, Session
+from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import Build, Manifest
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 class PrunedArtefact:
@@ -34,25 +32,66 @@ class PrunedArtefact:
         """What the artefact says about itself."""
         return self.artefact.manifest
 
-    def __call__(self, images: "Sequence[Image]") -> Output:
+    def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Output:
         """Preprocess and run.
 
         Args:
-            images: between the smallest and the largest batch of the artefact.
+            images: one, or any number: files, folders of them, Pillow images, (h, w, 3) bytes of RGB; turned upright as
+                EXIF says. More than the largest batch of the artefact run as several.
+
+        Returns:
+            A row for each image.
 
         Raises:
-            ImageError: an image cannot be used.
+            ImageError: an image cannot be used, or there is none.
+            OutputError: what came out of an image is not finite.
         """
-        return self.run(pixel_values(images, self.manifest.preprocessing))
+        outputs = [output for _, output in self._batches(images, self.manifest.batch.max)]
+        if not outputs:
+            raise ImageError("no images were given; at least one is needed")
+        return Output.joined(outputs)
+
+    def stream(
+        self, images: ImageLike | Iterable[ImageLike], batch: int | None = None
+    ) -> Iterator[tuple[ImageLike, Kept]]:
+        """As a call, one result after the other, for folders and cameras: memory stays that of one batch.
+
+        Args:
+            images: as in a call; an iterator is read a batch at a time.
+            batch: images a run; 1 for a camera, which waits for nobody. None for the usual batch of the artefact.
+
+        Yields:
+            Each image, as it was given, with its result.
+
+        Raises:
+            SpecError: the artefact takes no such batch.
+            ImageError, OutputError: as in a call.
+        """
+        size = self.manifest.batch.opt if batch is None else batch
+        if not 1 <= size <= self.manifest.batch.max:
+            raise SpecError(f"batch is {batch}; it must be 1 to {self.manifest.batch.max}, the largest of the artefact")
+        return (pair for given, output in self._batches(images, size) for pair in zip(given, output, strict=True))
+
+    def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
+        """Runs of images as they were given, and what came out; none is decoded before its run."""
+        done = 0
+        for given in batched(as_images(images), size):
+            names = [str(one) if isinstance(one, str | Path) else f"image {done + i}" for i, one in enumerate(given)]
+            with naming(names):
+                output = self.run_padded(pixel_values(given, self.manifest.preprocessing, names))
+            yield given, output
+            done += len(given)
 
     def run(self, pixels: np.ndarray) -> Output:
         """Run on (b, 3, h, w) float32 pixels.
 
         Raises:
             ImageError: wrong shape, dtype or batch, or not finite.
+            OutputError: what came out of an image is not finite.
         """
-        check_pixels(pixels, self.manifest.inputs[0], self.manifest.batch)
-        return Output.of(self._session.run({self.manifest.inputs[0].name: pixels}))
+        given = self.manifest.inputs[0]
+        pixels = checked_pixels(pixels, given, self.manifest.batch, self.manifest.preprocessing)
+        return Output.of(self._session.run({given.name: pixels}))
 
     def run_padded(self, pixels: np.ndarray) -> Output:
         """As `run`, and a batch too small for the artefact is filled up with its last image, and cut off again."""
@@ -72,11 +111,15 @@ class PrunedArtefact:
             The fields of `Output` by name, as objects with `__dlpack__` (`torch.from_dlpack(tokens)`).
 
         Raises:
-            ImageError: wrong shape or batch, or on another device.
+            ImageError: wrong shape, dtype or batch, not contiguous, or on another device.
+            OutputError: an image's outputs are not finite; on a device only its measures are looked at.
             UnavailableError: the format has no such way.
         """
-        check_shape(_shape(pixels), self.manifest.inputs[0], self.manifest.batch)
-        return self._session.run_device({self.manifest.inputs[0].name: pixels})
+        given = self.manifest.inputs[0]
+        if not hasattr(pixels, "__dlpack__") or not hasattr(pixels, "shape"):
+            raise ImageError(f"'{given.name}' is not a {type(pixels).__name__}; pass a tensor that has __dlpack__")
+        check_shape(_shape(pixels), given, self.manifest.batch)
+        return self._session.run_device({given.name: pixels})
 
     @property
     def device(self) -> str:
@@ -88,9 +131,17 @@ class PrunedArtefact:
         """What the user should know of how it runs."""
         return self._session.notes
 
+    def narrow_weights(self) -> dict[str, int] | None:
+        """How many weights of matrices are in less than float32, by dtype; None where that cannot be read."""
+        return self._session.narrow_weights()
+
     def close(self) -> None:
         """Free the runtime's memory."""
         self._session.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise UnavailableError(UNPORTABLE)
 
     def __enter__(self) -> "PrunedArtefact":
         """Itself."""
@@ -115,30 +166,43 @@ def load(
         folder: the artefact.
         format: one of its formats, or None for the first that this machine can run.
         device: where it runs, "cpu" or "cuda", or None for the format's usual. Never another in its place.
-        threads: CPU threads of one run, or None for the runtime's choice.
+        threads: CPU threads of one run, or None for as many as the process may use.
         options: of the format, see `Options` of its backend; values or texts.
 
     Raises:
         UnknownNameError: no format runs on such a device, or the format has no such option.
         SpecError: an option, or the number of threads, is out of range.
-        ArtefactError: absent, damaged, or of another schema; or it lacks the format.
+        ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
     if threads is not None and threads < 1:
         raise SpecError(f"threads is {threads}; it must be at least 1")
-    artefact = open_artefact(folder)
-    _refuse_unknown(device)
-    name = format or _runnable_format(artefact, device)
-    builds = artefact.builds(name)
-    backend = rooms.load("backends", name).Backend()
-    where = backend.device(device)
-    chosen = from_settings(backend.Options, options or {}, f"option of {name}")
-    if reason := backend.missing():
-        raise UnavailableError(reason)
-    build = _fitting(artefact, builds)
-    artefact.verify(build)
-    session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
-    return PrunedArtefact(artefact, name, session)
+
+    def use(artefact: Artefact) -> PrunedArtefact:
+        _refuse_unknown(device)
+        name = format or _runnable_format(artefact, device)
+        builds = artefact.builds(name)
+        backend = rooms.load("backends", name).Backend()
+        where = backend.device(device)
+        chosen = from_settings(backend.Options, options or {}, f"option of {name}")
+        if reason := backend.missing():
+            raise UnavailableError(reason)
+        build = _fitting(artefact, builds)
+        artefact.verify(build)
+        session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
+        return PrunedArtefact(artefact, name, session)
+
+    return steadily(folder, use, discard=PrunedArtefact.close)
+
+
+def options_of(formats: Sequence[str], options: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Share options out among the formats that have them, for those that `load` several.
+
+    Raises:
+        UnknownNameError: no such format, or none of them has such an option.
+    """
+    kinds = {name: rooms.load("backends", name).Backend.Options for name in formats}
+    return shared_out(kinds, options or {}, f"option of {' or '.join(kinds)}")
 
 
 def _shape(array: Any) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtp_export.runtime.versions import version
@@ -21,6 +21,13 @@ BOARDS = {"xavier": "7.2", "orin": "8.7", "thor": "11.0"}
 """Compute capability by a word in the name of a Jetson board."""
 
 LIBRARIES = ("libcudart", "libcublas", "libcudnn", "libnvinfer", "libnvonnxparser")
+
+
+def cores() -> int:
+    """CPUs that this process may run on: `taskset`, a container or a scheduler may have left it a few only."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _run(*command: str) -> str:
@@ -46,7 +53,7 @@ class Sources:
     run: Callable[..., str] = _run
     package: Callable[[str], str | None] = version
     architecture: str = platform.machine()
-    cores: int = os.cpu_count() or 1
+    cores: int = field(default_factory=cores)
 
     def text(self, path: str) -> str:
         """A file's content, empty where it is not there."""

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError
+from vtp_export.errors import ArtefactError, OutputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,7 @@ class Kept:
     """What came out for one view, empty slots cut off.
 
     kept: (m,) int64 candidate positions; -1 for a token that belongs to none, such as CLS.
-    tokens: (m, d) what the language model reads.
+    tokens: (m, d) what the language model reads, float32 or float16, see `Output`.
     erank, attention_entropy: of the view, None where the pruner does not measure it.
     """
 
@@ -38,7 +39,8 @@ class Kept:
 class Output:
     """What came out for a batch; `output[i]` is the result of one view, without empty slots.
 
-    tokens: (b, k, d) float32, in fp16 float16; zeros past `num_kept`.
+    tokens: (b, k, d) float32, or float16 where the manifest's outputs say so: in fp16, if they fit; zeros past
+        `num_kept`.
     kept: (b, k) int64 candidate positions, -1 past `num_kept`.
     num_kept: (b,) int64.
     erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
@@ -99,6 +101,19 @@ class Output:
     def __iter__(self) -> Iterator[Kept]:
         """The results of the views, in order."""
         return (self[view] for view in range(len(self)))
+
+
+@contextmanager
+def naming(images: Sequence[str]) -> Iterator[None]:
+    """An `OutputError` of the batch that is run inside names the image as the user knows it.
+
+    Args:
+        images: names of all images of the batch.
+    """
+    try:
+        yield
+    except OutputError as error:
+        raise error.named(images) from error
 
 
 Run = Callable[[np.ndarray], Output]

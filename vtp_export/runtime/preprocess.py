@@ -6,114 +6,58 @@ rounded to float32, normalising is done in float32. All that follows the crop de
 channel, so it is a table of 3 x 256 numbers.
 """
 
-import threading
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from vtp_export.errors import ImageError
+from vtp_export.runtime.images import ImageLike, as_image, as_images, note, rgb_from_image
 from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
 
 __all__ = [
-    "check_pixels",
+    "check_shape",
+    "checked_pixels",
     "clip_preprocessing",
     "pixel_values",
     "preprocessing_from_config",
-    "read_image",
-    "rgb_from_image",
     "view_box",
 ]
 
 MAX_PIXELS = 400_000_000  # 1.2 GB of RGB bytes: more than that is a mistake, not a photo
 
-# `warnings.catch_warnings` swaps a list shared by all threads; without a lock two readers could leave the
-# user's filters changed for good.
-_WARNINGS = threading.Lock()
 
-
-def read_image(path: str | Path) -> Image.Image:
-    """Decode an image file fully and turn it upright as its EXIF orientation says.
-
-    The mode is kept: `pixel_values` converts to RGB, and places transparent pixels on white as it does so.
-    Of an animation the first frame is read.
-
-    Raises:
-        ImageError: no such file, a folder, empty, truncated, not an image, or larger than Pillow's guard
-            against decompression bombs allows.
-
-    Example:
-        >>> read_image("no/such/photo.jpg")
-        Traceback (most recent call last):
-        vtp_export.errors.ImageError: no image file 'no/such/photo.jpg'
-    """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise ImageError(f"'{path}' is a folder, and one image file was expected")
-        if not path.is_file():
-            raise ImageError(f"no image file '{path}'")
-        if path.stat().st_size == 0:
-            raise ImageError(f"the image file '{path}' is empty (0 bytes)")
-        with _WARNINGS, warnings.catch_warnings():
-            # Odd metadata and large photos are no concern of the user; what cannot be read is an error below.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return ImageOps.exif_transpose(image)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"the image '{path}' is too large to decode safely: {error}") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"'{path}' is not an image that Pillow can read") from error
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"the image '{path}' does not fit into memory") from error
-    except Exception as error:  # Pillow's decoders raise SyntaxError, ValueError, struct.error and more
-        raise ImageError(f"the image '{path}' is damaged or cannot be read: {error}") from error
-
-
-def rgb_from_image(image: Image.Image) -> Image.Image:
-    """The image in RGB, transparent pixels placed on white as transformers does.
-
-    Raises:
-        ImageError: the mode has no conversion to RGB.
-    """
-    try:
-        if "A" in image.getbands() or image.info.get("transparency") is not None:
-            layered = image.convert("RGBA")
-            white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-            return Image.alpha_composite(white, layered).convert("RGB")
-        return image.convert("RGB")
-    except (ValueError, OSError) as error:
-        raise ImageError(f"an image of mode {image.mode!r} cannot be converted to RGB: {error}") from error
-
-
-def pixel_values(images: Sequence[Image.Image], prep: Preprocessing) -> npt.NDArray[np.float32]:
+def pixel_values(
+    images: ImageLike | Iterable[ImageLike], prep: Preprocessing, names: Sequence[str] = ()
+) -> npt.NDArray[np.float32]:
     """Preprocess images as the model's image processor does.
 
     Args:
-        images: b images of any mode and size; transformers gives the same numbers for the same objects.
+        images: b images (see `ImageLike`) of any mode and size, or one; transformers gives the same numbers for the
+            same files.
         prep: the model's preprocessing.
+        names: of the images, for errors and notes; "image 0" and so on where there are none.
 
     Returns:
         `(b, 3, h, w)` float32, contiguous.
 
     Raises:
-        ImageError: no images, one without pixels, one whose resized size exceeds 400 megapixels, or sizes
-            that differ because nothing crops them.
+        ImageError: no images, one that cannot be read or has no pixels, one whose resized size exceeds 400
+            megapixels, or sizes that differ because nothing crops them.
 
     Example:
         >>> pixel_values([Image.new("RGB", (640, 480))], clip_preprocessing(336)).shape
         (1, 3, 336, 336)
     """
-    if not images:
-        raise ImageError("no images were given; at least one is needed")
     table = _value_table(prep)
-    views = [_model_view(image, prep) for image in images]
+    views = []
+    for position, image in enumerate(as_images(images)):  # decoded and let go one after the other
+        name = names[position] if names else f"image {position}"
+        views.append(_model_view(as_image(image, name), prep, name))
+    if not views:
+        raise ImageError("no images were given; at least one is needed")
     for position, view in enumerate(views):
         if view.shape != views[0].shape:
             raise ImageError(
@@ -153,31 +97,53 @@ def view_box(size: tuple[int, int], prep: Preprocessing) -> tuple[float, float, 
     return left, top, right, bottom
 
 
-def check_pixels(pixels: npt.NDArray[np.generic], spec: TensorSpec, batch: BatchRange) -> None:
+def checked_pixels(
+    pixels: npt.NDArray[np.generic], spec: TensorSpec, batch: BatchRange, prep: Preprocessing
+) -> npt.NDArray[np.generic]:
     """Refuse what the artefact was not built for, before a runtime sees it.
 
     Args:
-        pixels: should be `(b, 3, h, w)` of the dtype in `spec`, finite, with b inside `batch`.
+        pixels: should be `(b, 3, h, w)` of the dtype in `spec`, finite, with b inside `batch`; any strides and byte
+            order.
         spec: the artefact's input.
         batch: the smallest and the largest b.
+        prep: what gives such pixels; others get a note.
+
+    Returns:
+        The same numbers, in C order and the machine's byte order.
 
     Raises:
         ImageError: the rank, shape, dtype, batch size or a value is wrong; names the first bad image.
     """
     wanted = _wanted(spec)
-    if not isinstance(pixels, np.ndarray):
+    if not isinstance(pixels, np.ndarray) or isinstance(pixels, np.ma.MaskedArray):
         raise ImageError(f"{wanted}, not a {type(pixels).__name__}; pass a NumPy array")
     check_shape(pixels.shape, spec, batch)
-    if pixels.dtype.name != spec.dtype:
+    dtype = np.dtype(spec.dtype)
+    if pixels.dtype.newbyteorder("=") != dtype:
         raise ImageError(f"{wanted}, and the array is {pixels.dtype.name}; use .astype('{spec.dtype}')")
-    finite = np.isfinite(pixels).all(axis=tuple(range(1, pixels.ndim)))  # (b,)
+    pixels = np.ascontiguousarray(pixels, dtype)
+    low, high = (extreme(axis=tuple(range(1, pixels.ndim))) for extreme in (pixels.min, pixels.max))  # (b,), (b,)
+    finite = np.isfinite(low) & np.isfinite(high)
     if not finite.all():
         first = int(np.argmin(finite))
         raise ImageError(f"image {first} of the batch holds a NaN or an infinity; pixels must be finite")
+    _note_unscaled(low, high, prep)
+    return pixels
+
+
+def _note_unscaled(low: npt.NDArray[np.floating], high: npt.NDArray[np.floating], prep: Preprocessing) -> None:
+    """Pixels that look like bytes, or like shares of 1, where the model was trained on normalised ones."""
+    table = _value_table(prep)
+    right = f"this model's are normalised, {table.min():.1f} to {table.max():.1f}; pixel_values makes them of images"
+    if (high > 4 * np.abs(table).max()).any():
+        note(f"pixels reach far beyond what any picture gives: {right}")
+    elif table.min() < 0 and table.max() > 1 and ((low >= 0) & (low < 0.2) & (high > 0.8) & (high <= 1)).any():
+        note(f"pixels look like shares of 1: {right}")
 
 
 def check_shape(shape: tuple[int, ...], spec: TensorSpec, batch: BatchRange) -> None:
-    """The part of `check_pixels` that needs no values.
+    """The part of `checked_pixels` that needs no values.
 
     Raises:
         ImageError: the rank, shape or batch size is wrong.
@@ -220,10 +186,10 @@ def _planned_sizes(size: tuple[int, int], prep: Preprocessing) -> tuple[tuple[in
     return padded, resized
 
 
-def _model_view(image: Image.Image, prep: Preprocessing) -> npt.NDArray[np.uint8]:
+def _model_view(image: Image.Image, prep: Preprocessing, name: str) -> npt.NDArray[np.uint8]:
     """The bytes that the model sees, before rescaling: `(h, w, 3)`."""
     padded, resized = _planned_sizes(image.size, prep)
-    image = rgb_from_image(image)
+    image = rgb_from_image(image, name)
     if padded != image.size:
         # The mean colour, truncated to bytes exactly as LlavaImageProcessor does.
         red, green, blue = (int(value * 255) for value in prep.mean)

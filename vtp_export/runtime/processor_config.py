@@ -1,15 +1,20 @@
 """Hugging Face image processor settings read without transformers. Standard library only."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from vtp_export.errors import SpecError
+from vtp_export.errors import SpecError, shown
 from vtp_export.spec import Preprocessing
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 BICUBIC = 3  # Pillow's number
+
+LARGEST_EDGE = 1 << 14
+"""Of an image in pixels: far beyond every tower, and little enough for every runtime."""
+
+SMALLEST_NUMBER, LARGEST_NUMBER = 1e-6, 1e6
+"""Of factors, means and deviations: colours are of the order of 1, or of 255."""
 
 _CLIP: Mapping[str, Any] = {
     "size": {"shortest_edge": 224},
@@ -62,16 +67,18 @@ def clip_preprocessing(image_size: int) -> Preprocessing:
     )
 
 
-def preprocessing_from_config(config: dict[str, Any], image_size: int) -> Preprocessing:
-    """Read a `preprocessor_config.json`, or a `processor_config.json` that has an `image_processor` part.
+def preprocessing_from_config(
+    config: dict[str, Any], image_size: int, unnamed: str = "CLIPImageProcessor"
+) -> Preprocessing:
+    """Read a `preprocessor_config.json`, or the `image_processor` part of a `processor_config.json`.
 
     CLIP, LLaVA and SigLIP processors are known, old spellings included (`CLIPFeatureExtractor`, sizes as bare
-    numbers). What the file leaves out, or sets to null, is the default of transformers' class. A file that
-    names no class is read as CLIP's.
+    numbers). What the file leaves out, or sets to null, is the default of transformers' class.
 
     Args:
         config: the parsed JSON.
         image_size: edge of the square that the tower takes, in pixels.
+        unnamed: the class where the settings name none.
 
     Raises:
         SpecError: another processor, a step or a size that is not supported, or a result that is not
@@ -81,11 +88,9 @@ def preprocessing_from_config(config: dict[str, Any], image_size: int) -> Prepro
         >>> preprocessing_from_config({"size": 224, "crop_size": 224}, 224).resize_shortest
         224
     """
-    if isinstance(config, dict) and isinstance(config.get("image_processor"), dict):
-        config = config["image_processor"]
     if not isinstance(config, dict):
-        raise SpecError(f"the image processor settings are {config!r}, and a JSON object was expected")
-    family = _family(config)
+        raise SpecError(f"the image processor settings are {shown(config)}, and a JSON object was expected")
+    family = _family(config, unnamed)
     settings = {**_SHARED, **_DEFAULTS[family]}
     settings.update({key: value for key, value in config.items() if value is not None})
     _check_steps(family, settings)
@@ -106,13 +111,13 @@ def preprocessing_from_config(config: dict[str, Any], image_size: int) -> Prepro
     return prep
 
 
-def _family(config: dict[str, Any]) -> str:
+def _family(config: dict[str, Any], unnamed: str) -> str:
     """The processor's class without the suffixes that name an implementation."""
-    written = config.get("image_processor_type") or config.get("feature_extractor_type")
-    name = str(written or "CLIPImageProcessor").replace("FeatureExtractor", "ImageProcessor")
+    written = config.get("image_processor_type") or config.get("feature_extractor_type") or unnamed
+    name = str(written).replace("FeatureExtractor", "ImageProcessor")
     name = name.removesuffix("Fast").removesuffix("Pil")
     if name not in _DEFAULTS:
-        raise SpecError(f"the image processor '{written}' is not supported; known are {', '.join(_DEFAULTS)}")
+        raise SpecError(f"the image processor {shown(written)} is not supported; known are {', '.join(_DEFAULTS)}")
     return name
 
 
@@ -166,14 +171,14 @@ def _present(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _edge(key: str, value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise _unexpected(key, value, "a whole number of pixels")
+    if type(value) is not int or not 1 <= value <= LARGEST_EDGE:
+        raise _unexpected(key, value, f"a whole number of pixels, 1 to {LARGEST_EDGE},")
     return value
 
 
 def _positive(key: str, value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
-        raise _unexpected(key, value, "a number above zero")
+    if type(value) not in (int, float) or not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise _unexpected(key, value, f"a number from {SMALLEST_NUMBER:g} to {LARGEST_NUMBER:g}")
     return float(value)
 
 
@@ -188,10 +193,10 @@ def _three(key: str, value: Any, divisor: bool = False) -> tuple[float, float, f
     numbers = [value] * 3 if isinstance(value, (int, float)) else value
     if not isinstance(numbers, (list, tuple)) or len(numbers) != 3:
         raise _unexpected(key, value, "a list of three numbers")
-    if any(type(number) not in (int, float) or not math.isfinite(number) for number in numbers):
-        raise _unexpected(key, value, "a list of three finite numbers")
-    if divisor and any(number <= 0 for number in numbers):
-        raise _unexpected(key, value, "a list of three numbers above zero")
+    if any(type(number) not in (int, float) or not abs(number) <= LARGEST_NUMBER for number in numbers):
+        raise _unexpected(key, value, f"a list of three numbers up to {LARGEST_NUMBER:g}")
+    if divisor and any(number < SMALLEST_NUMBER for number in numbers):
+        raise _unexpected(key, value, f"a list of three numbers from {SMALLEST_NUMBER:g}")
     return float(numbers[0]), float(numbers[1]), float(numbers[2])
 
 
@@ -213,4 +218,4 @@ def _check_result(prep: Preprocessing, image_size: int) -> None:
 
 
 def _unexpected(key: str, value: Any, wanted: str) -> SpecError:
-    return SpecError(f"the image processor setting '{key}' is {value!r}, and {wanted} was expected")
+    return SpecError(f"the image processor setting '{key}' is {shown(value)}, and {wanted} was expected")

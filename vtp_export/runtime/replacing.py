@@ -1,8 +1,8 @@
 """Write a folder so that a reader sees the old one or the new one, whole, whatever happens to the writer.
 
-The new folder grows beside the final one under the name `.NAME.partial-XXXXXXXX` and is renamed at the end.
-A writer holds a lock on a file inside it for as long as it lives, and the kernel drops that lock when the
-process dies; so the next writer can tell what a killed one left from what a living one is still filling.
+The new folder grows beside the final one under the name `.NAME.partial-XXXXXXXX` and is renamed at the end. Its writer
+holds the lock on it (see `locks.py`), and during the exchange the lock on the old one too, which is the one that
+everybody takes who writes into a folder that is there.
 """
 
 import contextlib
@@ -12,23 +12,17 @@ import os
 import secrets
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vtp_export.errors import ArtefactError
-from vtp_export.runtime.writing import UNSUPPORTED, sentence, sync
-
-LOCK = ".writing.lock"
-# A folder has no lock file for the instant after it was made and the instant before it is renamed; one that
-# has stayed so for this long has no writer.
-LOCKLESS_SECONDS = 3600.0
-LOCKLESS_MOMENT = 60.0  # of a folder whose lock is on itself
+from vtp_export.runtime import locks
+from vtp_export.runtime.writing import OUT_OF_SPACE, UNSUPPORTED, sentence, sync
 
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _AT_FDCWD = -100
-_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
+_WRITE_ERRORS = OUT_OF_SPACE | {errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
 
 
 @contextmanager
@@ -44,19 +38,17 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
         ArtefactError: `out` is there and must stay, or writing failed (the disk is full, for example).
     """
     out = _resolved(out)
-    _refuse_existing(out, force, replaceable)
     made: list[Path] = []
     partial: Path | None = None
     lock = -1
     try:
-        _make_parents(out.parent, made)
         _sweep(out)
-        partial, lock = _start(out)
+        _refuse_existing(out, force, replaceable)
+        _make_parents(out.parent, made)
+        partial, lock = fresh_folder(out.parent, f".{out.name}.partial-")
         yield partial
         _flush(partial)
-        (partial / LOCK).unlink()
-        _refuse_existing(out, force, replaceable)  # others may have written it in the meantime
-        _publish(partial, out, force)
+        _publish(partial, out, force, replaceable)
         partial, made = None, []
     except OSError as error:
         if not _concerns(error, out, partial):
@@ -64,7 +56,7 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
         raise ArtefactError(sentence(error, out)) from error
     finally:
         if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
+            discard(partial)
         if lock >= 0:
             os.close(lock)
         for folder in reversed(made):
@@ -74,26 +66,62 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Wait for, and hold, the one lock on an existing folder; no lock where the file system has none."""
+    """Wait for, and hold, the one lock on an existing folder; no lock where the file system has none.
+
+    Raises:
+        ArtefactError: the folder is not there, or is another user's.
+    """
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = locks.hold(folder)
     except OSError as error:
         raise ArtefactError(sentence(error, folder)) from error
     try:
-        _take_lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)
 
 
-def abandoned(folder: Path) -> bool:
-    """Whether nobody holds the lock on a folder, and has not since a while: for folders whose makers hold it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def fresh_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+    """Make a folder of a new name, and return it with the descriptor that holds its lock until it is closed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        folder = parent / f"{prefix}{secrets.token_hex(4)}"
+        try:
+            folder.mkdir()
+            descriptor = os.open(folder, os.O_RDONLY)
+            if locks.mine(descriptor, folder):
+                return folder, descriptor
+        except (FileExistsError, FileNotFoundError):  # the second: swept before it was locked
+            if not parent.is_dir():
+                raise
+        except BaseException:  # interrupted
+            discard(folder)
+            raise
+
+
+def sweep_folders(parent: Path, prefix: str) -> None:
+    """Remove the folders that killed processes left under such names, and nothing of living ones.
+
+    Raises:
+        OSError: the parent cannot be listed.
+    """
+    for entry in list(os.scandir(parent)):
+        if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
+            with locks.abandoned(Path(entry.path)) as ended:
+                if ended:
+                    discard(Path(entry.path))
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder as far as that can be done, and though the user interrupts it."""
     try:
-        old = time.time() - os.fstat(descriptor).st_mtime > LOCKLESS_MOMENT
-        return old and bool(_take_lock(descriptor, wait=False))
-    finally:
-        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _resolved(out: Path) -> Path:
@@ -131,65 +159,22 @@ def _make_parents(parent: Path, made: list[Path]) -> None:
             made.append(folder)
 
 
-def _start(out: Path) -> tuple[Path, int]:
-    """Make the partial folder and take its lock; the descriptor keeps it."""
-    while True:
-        partial = out.with_name(f".{out.name}.partial-{secrets.token_hex(4)}")
-        try:
-            partial.mkdir()
-        except FileExistsError:
-            continue
-        try:
-            descriptor = os.open(partial / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
-        except OSError:
-            partial.rmdir()
-            raise
-        # A sweep may have come between the two lines above: then it holds the lock, or the file is gone.
-        if _take_lock(descriptor, wait=False) is not False and os.fstat(descriptor).st_nlink > 0:
-            return partial, descriptor
-        os.close(descriptor)
-
-
-def _take_lock(descriptor: int, wait: bool) -> bool | None:
-    """True when taken, False when another process holds it, None where there are no locks."""
-    try:
-        import fcntl  # absent on Windows, where artefacts can still be read
-    except ImportError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
 def _sweep(out: Path) -> None:
-    """Remove what killed writers of `out` left behind, and nothing of living ones."""
+    """Remove what killed writers of `out` left, and bring back what one of them had put aside."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        sweep_folders(out.parent, f".{out.name}.partial-")
+        if not os.path.lexists(out):
+            _bring_back(out)
+        sweep_folders(out.parent, f".{out.name}.replaced-")
+
+
+def _bring_back(out: Path) -> None:
+    """After a death between the two steps of `_swap_in_two_steps`."""
     for entry in list(os.scandir(out.parent)):
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name.startswith(f".{out.name}.partial-"):
-                _sweep_partial(Path(entry.path))
-            elif entry.name.startswith(f".{out.name}.replaced-") and out.exists():
-                shutil.rmtree(entry.path, ignore_errors=True)
-
-
-def _sweep_partial(partial: Path) -> None:
-    try:
-        descriptor = os.open(partial / LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        with contextlib.suppress(OSError):
-            if time.time() - partial.stat().st_mtime > LOCKLESS_SECONDS:
-                shutil.rmtree(partial, ignore_errors=True)
-        return
-    except OSError:
-        return  # another user's
-    try:
-        if _take_lock(descriptor, wait=False):
-            shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        os.close(descriptor)
+        if entry.name.startswith(f".{out.name}.replaced-"):
+            with locks.abandoned(Path(entry.path)) as ended:
+                if ended and not os.path.lexists(out):
+                    Path(entry.path).rename(out)
 
 
 def _flush(folder: Path) -> None:
@@ -201,16 +186,29 @@ def _flush(folder: Path) -> None:
         sync(Path(root))
 
 
-def _publish(partial: Path, out: Path, force: bool) -> None:
-    """Give the finished folder its name."""
-    if force and out.exists():
+def _publish(partial: Path, out: Path, force: bool, replaceable: Callable[[Path], str | None]) -> None:
+    """Give the finished folder its name. Others may have written there in the meantime, or be writing."""
+    while True:
+        _refuse_existing(out, force, replaceable)
+        with contextlib.suppress(FileExistsError, FileNotFoundError):  # it came, or went, between two lines
+            if os.path.lexists(out):
+                _exchange(partial, out, force, replaceable)
+            elif not _rename_at_once(partial, out, _NOREPLACE):
+                partial.rename(out)
+            break
+        if not partial.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(partial))
+    sync(out.parent)
+
+
+def _exchange(partial: Path, out: Path, force: bool, replaceable: Callable[[Path], str | None]) -> None:
+    """Put the new folder in the place of the old one, in which nobody writes meanwhile."""
+    with locks.held(out):
+        _refuse_existing(out, force, replaceable)
         if not _rename_at_once(partial, out, _EXCHANGE):
             _swap_in_two_steps(partial, out)
         else:
-            shutil.rmtree(partial, ignore_errors=True)  # the old one, which has this name now
-    elif not _rename_at_once(partial, out, _NOREPLACE):
-        partial.rename(out)
-    sync(out.parent)
+            discard(partial)  # the old one, which has this name now
 
 
 def _swap_in_two_steps(partial: Path, out: Path) -> None:
@@ -222,7 +220,7 @@ def _swap_in_two_steps(partial: Path, out: Path) -> None:
     except BaseException:
         old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    discard(old)
 
 
 def _rename_at_once(source: Path, target: Path, flags: int) -> bool:
@@ -243,7 +241,7 @@ def _rename_at_once(source: Path, target: Path, flags: int) -> bool:
 
 def _concerns(error: OSError, out: Path, partial: Path | None) -> bool:
     """Whether an error in the block is about the folder being written."""
-    if partial is None or error.errno in _OUT_OF_SPACE:
+    if partial is None or error.errno in _WRITE_ERRORS:
         return True
     names = [name for name in (error.filename, error.filename2) if isinstance(name, (str, os.PathLike))]
     return any(Path(name) == out or partial in (Path(name), *Path(name).parents) for name in names)

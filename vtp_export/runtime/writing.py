@@ -6,53 +6,114 @@ For folders see `replacing.py`.
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from vtp_export.errors import ArtefactError
+from vtp_export.runtime import locks
 
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # EPERM: a sandbox's way to say so
+OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_REMEDIES = {
+    **dict.fromkeys(OUT_OF_SPACE, "free some space, or name another place"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "name a place that can be written"),
+    errno.EXDEV: "a folder that comes with a container's image cannot be renamed; remove it first, or name another",
+    errno.EBUSY: "a folder that is mounted cannot be renamed; name one inside it",
+}
 
 
 @contextmanager
-def atomically(path: Path) -> Iterator[BinaryIO]:
+def atomically(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
     """A file beside `path`, open for writing, that takes its place when the block ends well.
 
+    What writers that were killed have left of the same file is removed.
+
+    Args:
+        path: a regular file, or nothing yet.
+        follow: where it is a link, write what that leads to; otherwise replace the link.
+
     Raises:
-        ArtefactError: the file cannot be written.
+        ArtefactError: the file cannot be written, or a folder, a pipe or a device has the name: a rename would put a
+            file in its place.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary: Path | None = None
     try:
-        with temporary.open("xb") as file:
+        target = _target(path, follow)
+        _sweep(target)
+        temporary, descriptor = _fresh(target)
+        with os.fdopen(descriptor, "wb") as file:  # holds the lock until the file has its name
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync(path.parent)
+            os.fsync(descriptor)
+            temporary.replace(target)
+        temporary = None
+        sync(target.parent)
     except OSError as error:
         raise ArtefactError(sentence(error, path)) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file, in UTF-8.
+def write_atomically(path: Path, text: str, follow: bool = True) -> None:
+    """Replace a text file, in UTF-8; see `atomically`.
 
     Raises:
         ArtefactError: the file cannot be written.
     """
-    with atomically(path) as file:
+    with atomically(path, follow) as file:
         file.write(text.encode("utf-8"))
 
 
+def refuse_unwritable(path: Path) -> None:
+    """See before the work, and leaving nothing behind, whether a folder can be made and filled.
+
+    Raises:
+        ArtefactError: it cannot, or it is a file.
+    """
+    try:
+        _try_out(path)
+    except OSError as error:
+        raise ArtefactError(sentence(error, path)) from error
+
+
+def refuse_unwritable_file(path: Path) -> None:
+    """The same of a file that is to be written by `atomically`.
+
+    Raises:
+        ArtefactError: it cannot be written.
+    """
+    try:
+        _try_out(_target(path, follow=True).parent)
+    except OSError as error:
+        raise ArtefactError(sentence(error, path)) from error
+
+
+def _try_out(folder: Path) -> None:
+    place = folder
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    probe = place / f".{secrets.token_hex(8)}"
+    os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    probe.unlink()
+
+
 def sync(path: Path) -> None:
-    """Bring a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Bring a file or a folder to the disk, as far as it may be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -63,14 +124,59 @@ def sync(path: Path) -> None:
 
 
 def sentence(error: OSError, out: Path) -> str:
-    """What failed, why, and how much room there is."""
-    existing = out
-    free = ""
-    with contextlib.suppress(OSError, ValueError):
-        while not os.path.exists(existing):  # noqa: PTH110 (Path.exists raises where a name is too long)
-            existing = existing.parent
-        megabytes = shutil.disk_usage(existing).free / 1e6
-        amount = f"{megabytes / 1e3:.1f} GB" if megabytes >= 1e3 else f"{megabytes:.1f} MB"
-        free = f" ({amount} are free there)"
+    """What failed, why, what would help, and how much room there is where that is what lacks."""
     reason = error.strerror or str(error)
-    return f"cannot write '{out}': {reason}{free}; free some space, or name a folder that can be written"
+    free = _free(out) if error.errno in OUT_OF_SPACE else ""
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"cannot write '{out}': {reason}{free}" + (f"; {remedy}" if remedy else "")
+
+
+def _free(out: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        while not os.path.exists(out):  # noqa: PTH110 (Path.exists raises where a name is too long)
+            out = out.parent
+        megabytes = shutil.disk_usage(out).free / 1e6
+        amount = f"{megabytes / 1e3:.1f} GB" if megabytes >= 1e3 else f"{megabytes:.1f} MB"
+        return f" ({amount} are free there)"
+    return ""
+
+
+def _target(path: Path, follow: bool) -> Path:
+    """The file whose name the new one takes."""
+    if not follow and path.is_symlink():
+        return path
+    try:
+        target = path.resolve() if path.is_symlink() else path
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except (RuntimeError, ValueError) as error:  # links that lead to one another; a name that cannot be one
+        raise ArtefactError(f"cannot write '{path}': {error}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise ArtefactError(f"cannot write '{path}': it is {kind}; name a file")
+    return target
+
+
+def _fresh(target: Path) -> tuple[Path, int]:
+    """A new file beside the target, and the descriptor that writes it and holds its lock."""
+    while True:
+        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            if locks.mine(descriptor, path):
+                return path, descriptor
+        except BaseException:  # interrupted
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed writers of the same file left, and nothing of living ones."""
+    left = re.compile(re.escape(f".{target.name}.") + "[0-9a-f]{8}")
+    with contextlib.suppress(OSError):  # a folder that may be written and not read
+        for entry in list(os.scandir(target.parent)):
+            if left.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with locks.abandoned(Path(entry.path)) as ended, contextlib.suppress(OSError):
+                    if ended:
+                        Path(entry.path).unlink()

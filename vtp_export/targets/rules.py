@@ -113,6 +113,13 @@ def bfloat16_products(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
         )
 
 
+def missing_kernels(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Standard operators of types for which the runtime has no kernel."""
+    for value in node.inputs[:1]:
+        if value is not None and value.dtype in settings.get(node.op, ()):
+            yield "error", f"{node.op} of {value.dtype}, for which there is no kernel", "cast its input"
+
+
 def einsum(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """Einsum without ellipsis and without diagonals."""
     if node.op == "Einsum":
@@ -202,6 +209,7 @@ RULES: dict[str, Rule] = {
     "resize-mode": resize_mode,
     "eyelike-static": eyelike_static,
     "bfloat16-products": bfloat16_products,
+    "missing-kernels": missing_kernels,
     "einsum": einsum,
     "first-output-only": first_output_only,
     "loop-carried-shape": loop_carried_shape,

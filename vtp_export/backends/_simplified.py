@@ -1,0 +1,59 @@
+"""An exported ONNX graph without what it does not need: by passes that are named, each linear in the nodes.
+
+The exporter's own optimiser finds the same among many rules that match nothing here, in three to five times the time of
+the whole export.
+"""
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+from onnxscript.optimizer import fold_constants
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
+
+from vtp_export.backends._unrolled import unroll
+
+RULES = (
+    rules.materialize_reshape_shape_rule,
+    rules.reshape_reshape_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.transpose_transpose_rule,
+    rules.add_0_rule,
+)
+"""What shapes with a batch in them, and decomposed products, leave behind."""
+
+LIFT = (
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+    passes.LiftSubgraphInitializersToMainGraphPass(),
+)
+
+
+def simplify(model: ir.Model, loops: bool) -> None:
+    """Fold constants, drop what is not used, and say once what is said twice; constants become initializers.
+
+    Args:
+        model: as the exporter gives it.
+        loops: whether it may have the loop operator; otherwise rounds are written out.
+    """
+    passes.InlinePass()(model)
+    if not loops:
+        fold_constants(model, onnx_shape_inference=True)
+        passes.RemoveUnusedNodesPass()(model)
+        for lift in LIFT:
+            lift(model)
+        unroll(model)
+    for last in (False, True):  # a shape that has become a constant lets more be folded
+        fold_constants(model, onnx_shape_inference=True)
+        if not last:
+            RewritePass(RULES)(model)
+        passes.RemoveUnusedNodesPass()(model)
+    for step in (
+        passes.RemoveUnusedOpsetsPass(),
+        *LIFT,
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+        passes.ClearMetadataAndDocStringPass(),  # traces of calls, with paths of the machine that exports
+    ):
+        step(model)

@@ -1,0 +1,87 @@
+"""Read a manifest, and hold it against itself: names and dtypes are of a closed list, and nothing in it disagrees."""
+
+from collections.abc import Iterator
+
+from vtp_export.errors import SpecError, shown
+from vtp_export.json_records import from_json
+from vtp_export.spec import MANIFEST_SCHEMA, Build, Manifest, TensorSpec
+
+INPUT = "pixel_values"
+
+ALWAYS = ("tokens", "kept", "num_kept")
+"""Outputs that every graph has."""
+
+DTYPES = {
+    "tokens": ("float32", "float16"),
+    "kept": ("int64",),
+    "num_kept": ("int64",),
+    "erank": ("float32",),
+    "attention_entropy": ("float32",),
+}
+"""All outputs that there are, in their order, and what they may be."""
+
+
+def manifest_from_json(text: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        SpecError: not JSON, another schema, changed since it was written, a key that is unknown, missing or of the
+            wrong type, or it contradicts itself.
+    """
+    manifest = from_json(Manifest, text, "manifest", MANIFEST_SCHEMA, "export again")
+    refuse_contradictions(manifest)
+    return manifest
+
+
+def refuse_contradictions(manifest: Manifest) -> None:
+    """See that a manifest can be true.
+
+    Raises:
+        SpecError: an input or output is none that a graph has, or two places of the manifest disagree.
+    """
+    for contradiction in (*_of_sizes(manifest), *_of_tensors(manifest), *_of_builds(manifest)):
+        raise SpecError(f"{contradiction}; export again")
+
+
+def _of_sizes(manifest: Manifest) -> Iterator[str]:
+    batch, layout = manifest.batch, manifest.layout
+    if not 1 <= batch.min <= batch.opt <= batch.max:
+        yield f"the batch is {batch.min} to {batch.max}, usually {batch.opt}; it must be 1 <= min <= opt <= max"
+    if min(*layout.candidates.grid, *layout.image_size, layout.slots) < 1:
+        sizes = f"grid {layout.candidates.grid}, image_size {layout.image_size}, slots {layout.slots}"
+        yield f"the layout has a size below 1: {sizes}"
+
+
+def _of_tensors(manifest: Manifest) -> Iterator[str]:
+    taken = TensorSpec(INPUT, "float32", ("b", 3, *manifest.layout.image_size))
+    if manifest.inputs != (taken,):
+        yield f"the inputs are {_listed(manifest.inputs)}; there must be one, {_listed((taken,))}"
+    names = [spec.name for spec in manifest.outputs]
+    right = [name for name in DTYPES if name in (*ALWAYS, *names)]
+    if names != right:
+        unknown = [name for name in names if name not in DTYPES]
+        right = [f"there is no {shown(unknown[0])}, only {', '.join(DTYPES)}"] if unknown else ["they must be", *right]
+        yield f"the outputs are named {shown(names)}: {' '.join(right)}"
+    for spec in manifest.outputs:
+        if spec.dtype not in DTYPES.get(spec.name, (spec.dtype,)):
+            yield f"the output '{spec.name}' is {shown(spec.dtype)}; it must be {' or '.join(DTYPES[spec.name])}"
+        leading = ("b", manifest.layout.slots) if spec.name in ("tokens", "kept") else ("b",)
+        if spec.shape[: len(leading)] != leading or len(spec.shape) != len(leading) + (spec.name == "tokens"):
+            yield f"the output '{spec.name}' is {shown(spec.shape)}, and the layout has {manifest.layout.slots} slots"
+        if spec.name == "tokens" and spec.dtype != manifest.precision.tokens_dtype:
+            yield f"tokens are {spec.dtype} among the outputs and {shown(manifest.precision.tokens_dtype)} in precision"
+
+
+def _of_builds(manifest: Manifest) -> Iterator[str]:
+    files: dict[str, tuple[Build, object]] = {}
+    for build in manifest.builds:
+        for name, record in build.files.items():
+            other, known = files.setdefault(name, (build, record))
+            if known != record:
+                yield f"the file {shown(name)} is not the same in a build of {other.format} and one of {build.format}"
+    if others := sorted(set(manifest.validation) - set(manifest.formats())):
+        yield f"validation tells of {shown(others[0])}, which was not built"
+
+
+def _listed(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in specs[:3]) or "none"

@@ -1,0 +1,91 @@
+"""What was exported or built, and what an artefact holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtp_export.reports.table import Summary, Table, pairs
+from vtp_export.spec import Build, Manifest, PrecisionRecord, TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What was written, seconds by format, and notes for the user."""
+
+    folder: Path
+    manifest: Manifest
+    build_seconds: dict[str, float]
+    total_seconds: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was added to an artefact, and how long it took."""
+
+    folder: Path
+    build: Build
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The manifest, and for each format why it cannot run here, or None. All digests have been verified."""
+
+    folder: Path
+    manifest: Manifest
+    obstacles: dict[str, str | None]
+
+
+def export_summary(report: ExportReport) -> Summary:
+    """The files with seconds and sizes, and how many tokens they keep."""
+    manifest, layout = report.manifest, report.manifest.layout
+    rows = [(b.format, f"{report.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in manifest.builds]
+    return (
+        Table(f"{report.folder}", ("format", "seconds", "MB"), rows),
+        f"keeps {layout.budget} of {layout.candidates.n} visual tokens with {manifest.pruner.name}",
+        f"next: vtp-export validate {report.folder}",
+    )
+
+
+def build_summary(report: BuildReport) -> Summary:
+    """The file, and the machine that it is for."""
+    built, engine = report.build, report.build.engine
+    sentence = f"{built.main}: {built.size / 1e6:.1f} MB in {report.seconds:.0f} s"
+    if engine is not None:
+        gpu = f"compute capability {engine.compute_capability}, " if engine.compute_capability else ""
+        sentence += f", for {built.format} {engine.runtime}, {gpu}{engine.device}, {engine.platform}"
+    return sentence, f"next: vtp-export bench {report.folder}"
+
+
+def inspection_summary(result: Inspection) -> Summary:
+    """The manifest, the files, and where each format can run."""
+    m = result.manifest
+    rows, columns = m.layout.candidates.grid
+    contents = {
+        "model": f"{m.model.id} ({m.model.family}), weights {m.model.weights_sha256[:16]}...",
+        "pruner": f"{m.pruner.name} " + " ".join(f"{k}={v}" for k, v in m.pruner.settings.items()),
+        "calibrated": "; ".join(f"{k}: {v}" for k, v in m.pruner.origins.items()) or None,
+        "tokens": f"{m.layout.budget} of {m.layout.candidates.n}, grid {rows} x {columns}",
+        "inputs": ", ".join(map(_tensor, m.inputs)),
+        "outputs": ", ".join(map(_tensor, m.outputs)),
+        "precision": _precision(m.precision),
+        "batch": f"{m.batch.min} to {m.batch.max}",
+        "built by": ", ".join(f"{k} {v}" for k, v in m.versions.items()),
+    }
+    files = [(n, b.format, f.bytes / 1e6, f.sha256[:16]) for b in m.builds for n, f in b.files.items()]
+    return (
+        pairs(str(result.folder), contents),
+        Table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files),
+        Table("formats", ("format", "runs here"), [(k, v or "yes") for k, v in result.obstacles.items()]),
+        *(pairs(f"last validation of {fmt}", values) for fmt, values in m.validation.items()),
+    )
+
+
+def _tensor(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype} {list(spec.shape)}"
+
+
+def _precision(record: PrecisionRecord) -> str:
+    parts = [record.name, *([record.activations] if record.activations else [])]
+    parts += [f"{len(record.float32_layers)} layers in float32"] if record.float32_layers else []
+    return ", ".join(parts + ([f"ranges from {record.count} images of {record.images}"] if record.images else []))

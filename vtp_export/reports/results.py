@@ -1,0 +1,68 @@
+"""What images gave, and how long it took."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtp_export.reports.table import Summary, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageResult:
+    """What one image gave: `kept` are candidate positions, -1 for a token that belongs to none."""
+
+    image: str
+    num_kept: int
+    kept: tuple[int, ...]
+    erank: float | None
+    attention_entropy: float | None
+    overlay: Path | None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What ran, and where, what it gave for each image, and what was left out."""
+
+    folder: Path
+    format: str
+    device: str
+    images: tuple[ImageResult, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Milliseconds of one call without preprocessing; `ratio` is the median over that of the first row of the batch."""
+
+    name: str
+    batch: int
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    ratio: float
+
+
+def run_summary(report: RunReport) -> Summary:
+    """A row for each image, and for each that was left out."""
+    columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
+    rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
+    table = Table(f"{report.folder}, {report.format} on {report.device}", columns, rows)
+    if not report.skipped:
+        return (table,)
+    title = f"skipped, {len(report.skipped)} of {len(report.skipped) + len(report.images)}"
+    return table, Table(title, ("image", "why"), [(one.image, one.reason) for one in report.skipped])
+
+
+def timing_summary(timings: Sequence[Timing]) -> Summary:
+    """A row for each contender and batch."""
+    columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first")
+    rows = [(t.name, t.batch, t.median_ms, t.p10_ms, t.p90_ms, t.ratio) for t in timings]
+    return (Table("latency of one call", columns, rows),)
