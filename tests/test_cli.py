@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import shutil
 import sys
 
@@ -324,6 +325,34 @@ def test_bad_images_are_refused(vtp, artefact, tmp_path, photo):
     for bad in (empty, text, cut, tmp_path / "absent.png", tmp_path):
         refused(vtp("run", artefact, photo, bad, "--out", tmp_path / "r.npz"), bad.name)
         assert not (tmp_path / "r.npz").exists()
+
+
+PLACES = {"pipe": "it is a pipe or a device", "folder": "it is a folder", "file/x": "Not a directory"}
+
+
+@pytest.mark.parametrize("place", [*PLACES, "pipe link"])
+def test_what_is_no_place_for_a_file_is_refused_before_the_work(vtp, artefact, photo, tmp_path, place):
+    """And what is there stays what it is."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "pipe link").symlink_to(tmp_path / "pipe")
+    target, words = tmp_path / place, PLACES[place.partition(" ")[0]]
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    refused(vtp("run", artefact, photo, "--out", target), str(target), words)
+    refused(vtp("calibrate", "no-such-model", "--images", "shapes", "--out", target), str(target), words)
+    for command in (
+        ("run", artefact, photo, "--overlay"),
+        ("validate", artefact, "--model", "no-such-model", "--report"),
+        ("compare", "no-such-model", "--keep", 8, "--report"),
+        ("demo", "--out"),
+    ):
+        if place != "folder":
+            refused(vtp(*command, target), str(target), "Not a directory")
+    after = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    assert {name: (one.st_ino, one.st_mode, one.st_size) for name, one in before.items()} == {
+        name: (one.st_ino, one.st_mode, one.st_size) for name, one in after.items()
+    }
 
 
 def test_unknown_names_elsewhere(vtp, artefact, photo):

@@ -1,5 +1,6 @@
 """What people see in a terminal: progress while they wait, tables when it is done."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -74,10 +75,11 @@ class Listener:
         self._bar.update(self._task, description=text, completed=done, total=total or None)
 
     def _write(self, line: str) -> None:
-        if self._bar is None:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._console.print(line, soft_wrap=True)  # above the bar
+        with contextlib.suppress(OSError):  # a full disk behind standard error is no reason to stop
+            if self._bar is None:
+                print(line, file=sys.stderr, flush=True)
+            else:
+                self._console.print(line, soft_wrap=True)  # above the bar
 
 
 def show(summary: Summary) -> None:

@@ -7,8 +7,9 @@ import sys
 
 from vtp_export.cli import judging, looking, making, serving, using
 from vtp_export.cli._app import app
-from vtp_export.cli._command import INTERRUPTED, command
+from vtp_export.cli._command import command, printing
 from vtp_export.cli._failures import report
+from vtp_export.endings import INTERRUPTED
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -31,11 +32,13 @@ app.command("plan", rich_help_panel="Boards and servers", help="The same as buil
 
 
 def main() -> None:
-    """The console script. Exit codes: see `_failures`."""
+    """Everything but what must come before all else, see `__main__`. Exit codes: see `endings`."""
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # what the parser makes of it
             raise KeyboardInterrupt
+        with printing():
+            pass  # what the parser printed: help, the version
     except (Exception, KeyboardInterrupt) as error:
         code = report(error, sys.argv[1:])
     sys.exit(code)

@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtp_export.errors import VtpWarning
+from vtp_export.endings import FAILED, SCHEMA, UNREAD
+from vtp_export.errors import VtpError, VtpWarning
 
 if TYPE_CHECKING:
     from vtp_export.reports.table import Summary
     from vtp_export.terminal import Listener
-
-SCHEMA = 1
-"""Of what `--json` prints; it grows when a key changes its meaning or goes."""
-
-FAILED, MISTAKE, CRASH, INTERRUPTED, UNREAD = 1, 2, 70, 130, 141
-"""Exit codes; `_failures` says of each what it means."""
 
 PANEL = "Output"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=PANEL)]
@@ -50,6 +45,24 @@ class Result:
     data: Mapping[str, object]
     summary: "Summary"
     passed: bool = True
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """See that what is printed goes out.
+
+    Raises:
+        typer.Exit: whoever read it went away.
+        VtpError: it cannot be written.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(UNREAD) from None
+        raise VtpError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -92,15 +105,11 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
             warnings.simplefilter("default")
         with terminal.Listener(quiet=quiet, verbose=verbose) as progress, _notes(progress):
             result = function(progress, **options)
-        try:
+        with printing():
             if json:
                 terminal.show_json({"schema": SCHEMA, "command": run.__name__.removesuffix("_"), **result.data})
             else:
                 terminal.show(result.summary)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
-            raise typer.Exit(UNREAD) from None
         raise typer.Exit(0 if result.passed else FAILED)
 
     parameters = [*own, *common]

@@ -1,13 +1,6 @@
-"""From an exception to a sentence and an exit code.
+"""From an exception to a sentence and an exit code; see `endings`."""
 
-0  fine
-1  the check that was asked for failed
-2  a mistake of the user's, or something that is missing on the machine: one sentence says what would be right
-70 a mistake of this program: one sentence asks for a report, and names the file with the traceback
-130 interrupted; whatever was being written is as it was before
-141 whoever read the output went away (`vtp-export list | head -1`)
-"""
-
+import contextlib
 import difflib
 import platform
 import re
@@ -22,7 +15,8 @@ from typing import Any
 import typer
 
 from vtp_export import __version__
-from vtp_export.cli._command import CRASH, INTERRUPTED, MISTAKE, SCHEMA
+from vtp_export.cli._command import printing
+from vtp_export.endings import CRASH, INTERRUPTED, INTERRUPTION, MISTAKE, failure
 from vtp_export.errors import VtpError
 
 EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "huggingface_hub")
@@ -46,16 +40,17 @@ def report(error: BaseException, words: Sequence[str]) -> int:
     code, sentence = _judged(error)
     if not sentence:
         return 0  # no word at all was given, and the help has been shown
-    if verbose and code != INTERRUPTED:
-        traceback.print_exception(error)
-    elif code == CRASH:
+    if code == CRASH and not verbose:
         sentence += _kept(error, words)
-    print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr)
-    if "--json" in words:
-        from vtp_export import terminal
+    with contextlib.suppress(OSError):  # nobody listens, and the exit code remains
+        if verbose and code != INTERRUPTED:
+            traceback.print_exception(error)
+        print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr, flush=True)
+    with contextlib.suppress(VtpError, typer.Exit), printing():
+        if "--json" in words:
+            from vtp_export import terminal
 
-        told = {"kind": type(error).__name__, "message": sentence, "exit_code": code}
-        terminal.show_json({"schema": SCHEMA, "error": told})
+            terminal.show_json(failure(type(error).__name__, sentence, code))
     return code
 
 
@@ -65,7 +60,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, USAGE):
         return MISTAKE, _usage(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED, "interrupted; nothing was left half written"
+        return INTERRUPTED, INTERRUPTION
     if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_EXTRA:
         return MISTAKE, f"this command needs {error.name}: pip install 'vtp-export[export]'"
     if isinstance(error, OSError):

@@ -14,6 +14,7 @@ from vtp_export.reports.demo import DemoReport
 from vtp_export.reports.overlay import contact_sheet, overlay
 from vtp_export.reports.page import PAGE
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.writing import atomically, refuse_unwritable
 
 MODEL = "tiny-llava"
 FORMATS = ("onnx", "torchscript")
@@ -42,6 +43,7 @@ def demo(
         ArtefactError: `out` holds something that is not an earlier demo.
     """
     out = Path(out)
+    refuse_unwritable(out)
     artefact = out / "artefact"
     if out.exists() and any(out.iterdir()) and not (artefact / "manifest.json").is_file():
         raise ArtefactError(f"'{out}' holds something that is not an earlier demo; name another folder with --out")
@@ -82,5 +84,6 @@ def _picture(artefact: Path, examples: list[Example], target: Path, progress: Pr
         lit = overlay(examples[i].open(), results[i].kept, layout, preprocessing)
         scene = examples[i].open().resize(lit.size)
         rows.append([(f"{what}, erank {eranks[i]:.1f}", scene), (f"the {results[i].num_kept} tokens kept", lit)])
-    contact_sheet(rows).save(target)
+    with atomically(target) as file:
+        contact_sheet(rows).save(file, "PNG")
     return target

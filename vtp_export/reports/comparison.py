@@ -7,6 +7,7 @@ from vtp_export.errors import ArtefactError
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
 from vtp_export.reports.page import write_page
 from vtp_export.reports.table import Summary, Table, mention
+from vtp_export.runtime.writing import sentence
 
 CHAIR = ("C_S", "C_I", "recall", "length")
 
@@ -94,6 +95,6 @@ def write_comparison(report: CompareReport, folder: Path) -> Path:
             save_figure(figure, folder / file)
             figures.append((title, file))
     except OSError as error:
-        raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
+        raise ArtefactError(sentence(error, folder)) from error
     values = {**vars(report), "table": comparison_table(report), "figures": figures}
     return write_page(folder, "comparison.html.j2", values, [])

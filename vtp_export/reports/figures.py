@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export.errors import UnavailableError
+from vtp_export.runtime.writing import atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,12 +63,18 @@ def metric_by_complexity(
 
 
 def save_figure(figure: "Figure", path: Path) -> Path:
-    """Write SVG or PNG, whichever the name says; the same figure gives the same bytes."""
+    """Write SVG or PNG, whichever the name says; the same figure gives the same bytes.
+
+    Raises:
+        ArtefactError: the file cannot be written.
+    """
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "vtp-export"}):
-        metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, metadata=metadata, dpi=130)
+        kind = path.suffix.removeprefix(".")
+        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
+        with atomically(path) as file:
+            figure.savefig(file, format=kind, metadata=metadata, dpi=130)
     return path
 
 

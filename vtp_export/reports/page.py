@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.runtime.writing import atomically, sentence, write_atomically
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,9 +53,10 @@ def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures:
         folder.mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(pictures):
             shown.append((f"{i:03d}.png", picture.name, picture.caption))
-            picture.image.save(folder / shown[-1][0])
+            with atomically(folder / shown[-1][0]) as file:
+                picture.image.save(file, "PNG")
         page = folder / PAGE
-        page.write_text(environment.get_template(template).render(**values, pictures=shown), encoding="utf-8")
+        write_atomically(page, environment.get_template(template).render(**values, pictures=shown))
     except OSError as error:
-        raise ArtefactError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
+        raise ArtefactError(sentence(error, folder)) from error
     return page
