@@ -76,6 +76,19 @@ def test_an_exact_low_rank_is_not_lost_in_the_noise_of_its_null_space(n, d, rank
             assert value == pytest.approx(reference.effective_rank(one, center), rel=1e-2)
 
 
+@pytest.mark.parametrize(("n", "d"), [(196, 192), (192, 196)])
+@pytest.mark.parametrize("emptied", [3, 4, 8])
+def test_a_null_space_of_a_third_or_less_is_told_from_energies_that_fall_off(n, d, emptied):
+    m = min(n, d)
+    generator = torch.Generator().manual_seed(emptied)
+    features = torch.randn(4, n, m - m // emptied, generator=generator)
+    features = features @ torch.randn(4, m - m // emptied, d, generator=generator)
+    for center in (True, False):
+        ranks = effective_rank(*spectral_gram(features, center))
+        for one, rank in zip(features.numpy(), ranks.tolist(), strict=True):
+            assert rank == pytest.approx(reference.effective_rank(one, center), rel=2e-4)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_stays_bounded_whatever_comes(seed):
     """Even for symmetric matrices that are no Gram matrices at all."""

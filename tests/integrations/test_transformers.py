@@ -26,7 +26,7 @@ def model():
 
 def visual_tokens(model, scene, pruner="none", **settings):
     graph = assemble(model, pruner, settings).graph
-    pixels = torch.from_numpy(pixel_values([scene.image], model.preprocessing))
+    pixels = torch.from_numpy(pixel_values(scene.open(), model.preprocessing))
     with torch.inference_mode():
         return pixels, graph(pixels)[0][0].numpy()
 

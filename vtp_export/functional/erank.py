@@ -13,7 +13,7 @@ with its next neighbours, are as many functions of l; weights fitted to them onc
 A float32 Gram matrix knows its eigenvalues to about 1e-8 of the largest. Features of images have many energies down
 there, all positive, and weights must follow them; features of an exact low rank have rounding of both signs instead,
 and weights must let it cancel. No weights do both. So there are two sets, on the same traces, and a third that counts
-the directions that hold anything decides between them. All constants come from `bench/fit_erank.py`; what they hold on
+empty directions decides between them. All constants come from `bench/fit_erank.py`; what they hold on
 is in `bench/RESULTS.md`.
 """
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vtp_export.functional.products import product
 from vtp_export.functional.sizes import constant, diagonal, identity, static_size
 
 
@@ -80,10 +81,12 @@ DEFICIENT = Fit(
     floor=3.15875e-8, knee=4.58477e-7, ease=0.487913, noise_band=2.20007e-7, noise_weight=0.295734, ridge=1.86178e-10
 )
 """Lets the rounding of a null space, of either sign, cancel: for features most of whose directions hold nothing."""
-NOTHING = 1e-7
-"""An eigenvalue that counts half as one that holds something, relative to the Frobenius norm."""
-MANY = 0.4, 0.5
-"""Share of directions that hold nothing: up to the first one weights are `RESOLVED`, from the second `DEFICIENT`."""
+EMPTY, SMALL, AGAINST = 1e-8, 1e-7, 1.5
+"""An exact null space lies below `EMPTY`, relative to the Frobenius norm. Energies that fall off lie there, too, and
+fill the decade up to `SMALL`: every direction within it counts against the null space as much as `AGAINST` empty ones.
+"""
+DEFICIT = 0.03, 0.09
+"""Share of directions so counted: up to the first one weights are `RESOLVED`, from the second `DEFICIENT`."""
 CAREFUL, PIECES = 4, 4
 """Rounding in the first products is what small eigenvalues suffer from most: it is multiplied by all that follow."""
 DEFLATION = 2.0**-8
@@ -100,10 +103,10 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
 
     Returns:
         (b,) in [1, m], in the dtype of `gram`; exactly 1 where `gram` is zero. Against the singular value
-        decomposition, where it is 20 or more: within 1e-4 on the default photographs through a front end of
-        LLaVA-1.5's size and through a trained DINOv2-small up to its last hidden state but one, within 2e-4 on an exact
-        low rank. Where hundreds of directions lie below 1e-7 of the largest, as of a night sky at DINOv2's last hidden
-        state, float32 itself ends: 8e-4 there, and 1e-2 on half of such a picture (`python -m bench.erank real`).
+        decomposition, where it is 20 or more: within 2e-4 where float32 loses no direction, from photographs through a
+        front end of LLaVA-1.5's size and a trained DINOv2-small to an exact low rank; within 3e-4 at DINOv2's last
+        hidden state. On a night sky, of whose directions float32 takes tens for zero, it ends: 9e-4 through an MLP,
+        3e-3 at the last hidden state (`python -m bench.erank real`).
 
     Example:
         >>> round(effective_rank(torch.eye(4)[None], centred=False).item(), 3)
@@ -113,10 +116,10 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
     largest = gram.abs().amax((-2, -1))
     sums = traces(gram, centred, CHAIN) - constant(null_traces(m, centred, CHAIN), gram)
     weighed = sums[:, :, None] * constant(_columns(), gram)  # not a matrix product, which may be in TF32
-    total, logs, deficient_total, deficient_logs, held = weighed.sum(1).unbind(-1)
+    total, logs, deficient_total, deficient_logs, filled = weighed.sum(1).unbind(-1)
     resolved, deficient = _log_rank(total, logs), _log_rank(deficient_total, deficient_logs)
-    low, high = MANY
-    mixture = ((1 - held / m - low) / (high - low)).clamp(0.0, 1.0)
+    low, high = DEFICIT
+    mixture = ((1 - filled / m - low) / (high - low)).clamp(0.0, 1.0)
     log_rank = resolved + mixture * (deficient - resolved)
     return torch.where(largest > 0, log_rank, torch.zeros_like(log_rank)).clamp(0.0, math.log(m)).exp()
 
@@ -159,20 +162,12 @@ def _powers(first: Tensor, chain: Chain) -> list[Tensor]:
     matrices = [first]
     for k in range(1, chain.products + 1):
         last = matrices[-1]
-        following = last - a**k / 4 * (_square(last) if k <= CAREFUL else last @ last)
+        following = last - a**k / 4 * (product(last, last, PIECES) if k <= CAREFUL else last @ last)
         if k == chain.lift_at:
             lift = chain.lift * a**-k * identity(static_size(first, -1), first)
             following = (following + following.transpose(-1, -2)) * 0.5 + lift
         matrices.append(following.clamp(-(a**-k), a**-k) if k % 2 == 0 or k == chain.products else following)
     return matrices
-
-
-def _square(matrix: Tensor) -> Tensor:
-    """(b, m, m) times itself, in pieces: the sum of four short sums rounds less than one long sum."""
-    m = static_size(matrix, -1)
-    piece = -(-m // PIECES)
-    products = [matrix[:, :, i : i + piece] @ matrix[:, i : i + piece] for i in range(0, m, piece)]
-    return functools.reduce(torch.add, products)
 
 
 def null_traces(m: int, centred: bool, chain: Chain) -> np.ndarray:
@@ -194,7 +189,7 @@ def _features(eigenvalues: np.ndarray, chain: Chain) -> np.ndarray:
 
 @functools.cache
 def _columns() -> np.ndarray:
-    """(traces, 5) float64: S and Q as `RESOLVED`, S and Q as `DEFICIENT`, and how many directions hold something."""
+    """(traces, 5) float64: S and Q as `RESOLVED`, S and Q as `DEFICIENT`, and what is taken from a null space."""
     return np.concatenate([weights(CHAIN, RESOLVED), weights(CHAIN, DEFICIENT), _counting(CHAIN)], axis=1)
 
 
@@ -210,11 +205,11 @@ def weights(chain: Chain, fit: Fit) -> np.ndarray:
 
 
 def _counting(chain: Chain) -> np.ndarray:
-    """(traces, 1): least squares for a smooth step from 0 to 1 at `NOTHING`."""
-    grid = np.exp(np.linspace(np.log(NOTHING / 100), 0.0, GRID))
-    grid = np.concatenate([-grid[grid < NOTHING], grid])
-    square = (np.maximum(grid, 0) / NOTHING) ** 2
-    return _fitted(chain, grid, (square / (1 + square))[:, None], np.ones(len(grid)), ridge=1e-6)
+    """(traces, 1): least squares for what a direction takes from the null space: 0 for an empty one, else 1 or more."""
+    grid = np.exp(np.linspace(np.log(EMPTY / 10), 0.0, GRID))
+    grid = np.concatenate([-grid[grid < SMALL], grid])
+    empty, small = (1 / (1 + (np.maximum(grid, 0) / bound) ** 2) for bound in (EMPTY, SMALL))
+    return _fitted(chain, grid, (1 - empty + AGAINST * (small - empty))[:, None], np.ones(len(grid)), ridge=1e-6)
 
 
 def _fitted(

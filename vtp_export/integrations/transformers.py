@@ -116,7 +116,9 @@ class Answerer:
         """
         split = [self._split(prompt) for prompt in prompts]
         answers: dict[int, Decoded] = {}
-        visual = torch.from_numpy(np.ascontiguousarray(tokens))[None].to(self._model.device, self._model.dtype)
+        visual = torch.from_numpy(np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("=")))[None].to(
+            self._model.device, self._model.dtype
+        )
         for before in dict.fromkeys(before for before, _ in split):
             prefix = torch.cat([self._embed([before]), visual], dim=1)
             cache = self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values
