@@ -30,5 +30,5 @@ def test_a_pipe_hears_of_new_things_and_of_long_ones(clock, capsys):
 
 
 def test_brackets_in_a_table_are_no_markup(capsys):
-    terminal.show([Table("t", ("a",), [("pip install 'vtp-export[lint]'",)])])
-    assert "vtp-export[lint]" in capsys.readouterr().out
+    terminal.show([Table("t", ("a",), [("pip install 'onnxruntime-gpu[cuda]'",)])])
+    assert "onnxruntime-gpu[cuda]" in capsys.readouterr().out

@@ -101,7 +101,7 @@ def _show_table(content: Table) -> None:
     for row in cells:
         table.add_row(*row)
     # Piped output keeps its full width, so that another program can read it.
-    # A sentence such as "pip install 'vtp-export[export]'" is no markup.
+    # A sentence such as "pip install 'onnxruntime-gpu[cuda]'" is no markup.
     console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
     with console.capture() as captured:  # a console that prints itself ends the process when its reader has gone
         console.print(table)

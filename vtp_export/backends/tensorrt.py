@@ -12,6 +12,7 @@ from typing import Any
 
 from vtp_export.backends import base
 from vtp_export.errors import UnavailableError
+from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
@@ -85,7 +86,7 @@ class Backend(base.Backend):
         """See `base.Backend`."""
         if importlib.util.find_spec("tensorrt") is None:
             return (
-                "tensorrt is not installed: pip install 'vtp-export[tensorrt]', or on a Jetson use JetPack's own, "
+                f"tensorrt is not installed: {install('tensorrt')}, or on a Jetson use JetPack's own, "
                 "from a virtual environment made with --system-site-packages"
             )
         return cuda.missing()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ModelError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
@@ -86,7 +87,7 @@ class Answerer:
         try:
             import transformers
         except ImportError as error:
-            raise UnavailableError("answers need transformers: pip install 'vtp-export[export]'") from error
+            raise UnavailableError(f"answers need transformers: {install('export')}") from error
         try:
             with _quiet(transformers):
                 at = {} if revision is None else {"revision": revision}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export.errors import UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.writing import atomically
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _axes() -> "tuple[Figure, Any]":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UnavailableError("figures need matplotlib: pip install 'vtp-export[reports]'") from error
+        raise UnavailableError(f"figures need matplotlib: {install('reports')}") from error
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     return figure, figure.subplots()
 

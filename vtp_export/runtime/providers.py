@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.libraries import needed, not_loadable
 from vtp_export.runtime.versions import TENSORRT_PACKAGES, versions
 
@@ -56,11 +57,11 @@ def why_unavailable(provider: str) -> str | None:
         if len(packages) > 1:
             return (
                 f"onnxruntime and onnxruntime-gpu are both installed, and the first has overwritten {name}: "
-                "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'vtp-export[onnxruntime-gpu]'"
+                f"pip uninstall -y onnxruntime onnxruntime-gpu && {install('onnxruntime-gpu')}"
             )
         return (
             f"this onnxruntime ({onnxruntime.__version__}) is built without {name}: "
-            "pip uninstall -y onnxruntime && pip install 'vtp-export[onnxruntime-gpu]'"
+            f"pip uninstall -y onnxruntime && {install('onnxruntime-gpu')}"
         )
     path = library(provider)
     if not path.is_file():
