@@ -74,6 +74,8 @@ def _of_tensors(manifest: Manifest) -> Iterator[str]:
 
 def _of_builds(manifest: Manifest) -> Iterator[str]:
     files: dict[str, tuple[Build, object]] = {}
+    if shared := sorted({name for build in manifest.builds for name in build.files} & manifest.golden.keys()):
+        yield f"the file {shown(shared[0])} is of the golden record and of a build"
     for build in manifest.builds:
         for name, record in build.files.items():
             other, known = files.setdefault(name, (build, record))

@@ -207,7 +207,10 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`."""
+    """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`.
+
+    golden: files of the golden record; none where there is no such record.
+    """
 
     model: ModelRecord
     pruner: PrunerRecord
@@ -218,6 +221,7 @@ class Manifest:
     precision: PrecisionRecord
     batch: BatchRange
     versions: dict[str, str]
+    golden: dict[str, FileRecord] = field(default_factory=dict)
     builds: tuple[Build, ...] = ()
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA

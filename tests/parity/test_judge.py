@@ -1,6 +1,7 @@
 """The judge: what rounding explains passes, what it does not fails, for selectors and for mixtures."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession, Seen
-from vtp_export.parity.judge import judge_of
+from vtp_export.parity.judge import Start, judge_of
+from vtp_export.parity.noise import deviation, signals_of
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.witness import HEADROOM, Noise
 
@@ -22,9 +24,23 @@ def model(small_llava):
     return load_model(str(small_llava))
 
 
-def judge_for(model, pruner, **settings):
-    assembly = assemble(model, pruner, {"keep": KEEP, **settings})
-    return judge_of(EagerSession(assembly.graph), assembly.pruner)
+class Bench:
+    """A judge, and the graph that it judges by."""
+
+    def __init__(self, model, pruner, **settings):
+        assembly = assemble(model, pruner, {"keep": KEEP, **settings})
+        method = assembly.graph.pruner.method
+        self.judge = judge_of(assembly.pruner, chaotic=method.chaotic, merges=method.merges)
+        self.eager = EagerSession(assembly.graph)
+        self.hold_graph, self.hold_format = self.judge.hold_graph, self.judge.hold_format
+
+    def signals(self, tokens):
+        return signals_of(tokens, 0, self.eager.graph.frontend.candidates)
+
+    def case(self, image, seen):
+        return self.judge.case(
+            image, self.signals(seen.tokens), seen.result, functools.partial(self.eager.mixed, seen.tokens)
+        )
 
 
 def pixels():
@@ -50,7 +66,7 @@ def ranked(judge, fourth_less_fifth):
 
 @pytest.fixture(scope="module")
 def selector(model):
-    return judge_for(model, "fastervlm")
+    return Bench(model, "fastervlm")
 
 
 @pytest.mark.parametrize(("gap", "explained"), [(0.5, True), (2 * HEADROOM * 0.99, True), (2 * HEADROOM * 1.01, False)])
@@ -104,7 +120,7 @@ def test_what_is_planted_in_the_graph_fails(selector, what):
 
 
 def test_a_wrong_complexity_of_the_graph_fails(model):
-    judge = judge_for(model, "adaptive", complexity="entropy")
+    judge = Bench(model, "adaptive", complexity="entropy")
     seen = judge.eager.see(pixels())[0]
     assert judged(judge.hold_graph, judge.case("photo.png", seen)).passed
     wrong = Seen(seen.tokens, dataclasses.replace(seen.result, attention_entropy=seen.result.attention_entropy + 1e-3))
@@ -114,13 +130,13 @@ def test_a_wrong_complexity_of_the_graph_fails(model):
 
 @pytest.fixture(scope="module")
 def merging(model):
-    return judge_for(model, "bat")
+    return Bench(model, "bat")
 
 
 def test_a_wrong_mixture_under_the_right_anchors_fails(merging):
     seen = merging.eager.see(pixels())[0]
     case = merging.case("photo.png", seen)
-    assert case.outcome.mix is not None
+    assert case.outcome().mix is not None
     assert judged(merging.hold_graph, case).identical == judged(merging.hold_format, case, seen.result).identical == 1
     tokens = seen.result.tokens.copy()
     tokens[1] = (tokens[1] + tokens[2]) / 2
@@ -144,7 +160,8 @@ def test_the_way_begins_at_the_twin(selector):
     twin = seen.tokens._replace(saliency=nearer)
     found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
     scales = []
-    for near in (None, lambda: twin):
+    start = Start(selector.signals(twin), deviation(seen.tokens, twin))
+    for near in (None, lambda: start):
         tally = Tally(name="a", noise=noise)
         selector.hold_format(tally, selector.case("photo.png", seen), found, near)
         scales.append(tally.differences[0].witness.scale)

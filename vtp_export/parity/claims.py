@@ -21,7 +21,7 @@ from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
 from vtp_export.spec import CalibrationRecord, Manifest, PrecisionRecord, PrunerRecord, Scalar
 
-UNPROVEN = ("model.id", "model.revision", "pruner.origins", "batch", "versions", "builds", "validation")
+UNPROVEN = ("model.id", "model.revision", "pruner.origins", "batch", "versions", "golden", "builds", "validation")
 """Where the model was, what it was built with and how: true or not, they change nothing that the artefact returns."""
 
 

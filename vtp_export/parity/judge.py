@@ -14,11 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.eager import EagerSession, Seen
-from vtp_export.parity.noise import deviation, signals_of
 from vtp_export.parity.tally import Pair, Tally, alike, matched, unexplained
-from vtp_export.parity.witness import Select, Witness, beside, witness
+from vtp_export.parity.witness import Noise, Select, Witness, beside, witness
 from vtp_export.reference.base import Outcome, Settings, Signals
 from vtp_export.runtime.output import Kept
 from vtp_export.spec import PrunerRecord
@@ -26,42 +23,68 @@ from vtp_export.spec import PrunerRecord
 Explain = Callable[[], Witness | None]
 """A search for a witness, to be called if it is needed."""
 
+Rows = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Anchors (m,) and weights (m, n) of a mixture to its tokens (m, d), through the graph's projector."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
-    """One image: its name, how the graph sees it, and what the reference decides."""
+    """One image.
 
-    image: str
-    seen: Seen
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
-class Judge:
-    """The reference method with its settings, beside the graph that it judges.
-
-    chaotic: see `pruners/base.py`.
+    image: its name.
+    signals: what the reference sees of it.
+    result: what was made of it by the session that is trusted.
+    outcome: what the reference decides; asked once, where it is needed.
+    rows: makes the tokens of other mixtures; None where the projector is not at hand.
     """
 
-    eager: EagerSession
+    image: str
+    signals: Signals
+    result: Kept
+    outcome: Callable[[], Outcome]
+    rows: Rows | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """An image's signals in the artefact's precision, and how far from the true ones they lie."""
+
+    signals: Signals
+    way: Noise
+
+
+Near = Callable[[], Start]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """The reference method with its settings.
+
+    chaotic, merges: see `pruners/base.py`.
+    """
+
     select: Select
     settings: Settings
     chaotic: bool
+    merges: bool
 
-    def signals(self, tokens: Tokens) -> Signals:
-        """What the reference sees of an image."""
-        return signals_of(tokens, 0, self.eager.graph.frontend.candidates)
+    def case(self, image: str, signals: Signals, result: Kept, rows: Rows | None = None) -> Case:
+        """An image, see `Case`; the reference is not asked yet."""
+        outcome = functools.cache(lambda: self.select(signals, self.settings))
+        return Case(image=image, signals=signals, result=result, outcome=outcome, rows=rows)
 
-    def case(self, image: str, seen: Seen) -> Case:
-        """Ask the reference."""
-        return Case(image, seen, self.select(self.signals(seen.tokens), self.settings))
+    def hold_graph(self, tally: Tally, case: Case, wide: np.ndarray | None = None) -> None:
+        """Hold what the graph made of an image against the reference.
 
-    def hold_graph(self, tally: Tally, case: Case) -> None:
-        """Hold what the graph made of an image against the reference."""
-        outcome, result = case.outcome, case.seen.result
-        if self.chaotic:
-            result = dataclasses.replace(result, kept=self.eager.kept_in_float64(case.seen.tokens))
-        rows = self._rows(case, outcome)
+        Args:
+            tally: receives it.
+            case: the image.
+            wide: (k,) what the graph's pruner keeps in float64; for a chaotic method, which is held to that.
+        """
+        outcome, result = case.outcome(), case.result
+        if wide is not None:
+            result = dataclasses.replace(result, kept=wide)
+        rows = None if outcome.mix is None or case.rows is None else case.rows(outcome.kept, outcome.mix)
         # A selector's tokens are the graph's own features: there is nothing of the reference to hold them against.
         pair = Pair(result.tokens[:0], result.tokens[:0]) if rows is None else Pair(rows, result.tokens, mixed=True)
         expected = Kept(
@@ -75,23 +98,17 @@ class Judge:
 
     def measure_decides(self, case: Case) -> bool:
         """Whether half or twice the complexity that the method measures would lead to other tokens."""
-        outcome = case.outcome
+        outcome = case.outcome()
         if outcome.complexity is None:
             return False
-        signals = self.signals(case.seen.tokens)
         for factor in (0.5, 2.0):
-            moved = dataclasses.replace(signals, complexity=factor * outcome.complexity)
+            moved = dataclasses.replace(case.signals, complexity=factor * outcome.complexity)
             if not np.array_equal(self.select(moved, self.settings).kept, outcome.kept):
                 return True
         return False
 
     def hold_format(
-        self,
-        tally: Tally,
-        case: Case,
-        found: Kept,
-        near: Callable[[], Tokens] | None = None,
-        search: bool = True,
+        self, tally: Tally, case: Case, found: Kept, near: Near | None = None, search: bool = True
     ) -> None:
         """Hold what a format made of an image against the graph.
 
@@ -108,53 +125,50 @@ class Judge:
             explain = self._straying(tally, case, found)
         else:
             explain = self._explanation(tally, case, found, found.complexity, near)
-        pair = matched(case.seen.result, found, mixed=case.outcome.mix is not None)
-        tally.add(case.image, case.seen.result, found, explain, pair)
-
-    def _rows(self, case: Case, outcome: Outcome) -> np.ndarray | None:
-        """Output tokens (m, d) by the reference's mixture, through the graph's projector; None for a selector."""
-        return None if outcome.mix is None else self.eager.mixed(case.seen.tokens, outcome.kept, outcome.mix)
+        tally.add(case.image, case.result, found, explain, matched(case.result, found, mixed=self.merges))
 
     def _explanation(
-        self, tally: Tally, case: Case, found: Kept, reported: float | None, near: Callable[[], Tokens] | None = None
+        self, tally: Tally, case: Case, found: Kept, reported: float | None, near: Near | None = None
     ) -> Explain:
         """Look for a witness of `found`; `reported` is the complexity that was told besides the graph's own."""
 
         def select(moved: Signals, settings: Settings) -> Outcome:
             outcome = self.select(moved, settings)
-            rows = self._rows(case, outcome) if np.array_equal(outcome.kept, found.kept) else None
-            if rows is not None and not alike(rows, found.tokens, tally.gates.relative_error).all():
-                return dataclasses.replace(outcome, kept=outcome.kept[:0])  # anchored alike, mixed otherwise
-            return outcome
+            if outcome.mix is None or case.rows is None or not np.array_equal(outcome.kept, found.kept):
+                return outcome
+            if alike(case.rows(outcome.kept, outcome.mix), found.tokens, tally.gates.relative_error).all():
+                return outcome
+            return dataclasses.replace(outcome, kept=outcome.kept[:0])  # anchored alike, mixed otherwise
 
         def search() -> Witness | None:
-            values = [value for value in (reported, case.seen.result.complexity) if value is not None]
+            if self.merges and case.rows is None and np.array_equal(found.kept, case.result.kept):
+                return None  # only the mixtures differ, and nobody here can make others
+            values = [value for value in (reported, case.result.complexity) if value is not None]
             begun = functools.partial(
                 witness, select, self.settings, kept=found.kept, noise=tally.noise, complexities=values
             )
             if near is not None:
                 start = near()
-                first = begun(signals=self.signals(start))
-                way = deviation(case.seen.tokens, start)
-                if first is not None and (whole := beside(first, way, tally.noise)) is not None:
+                first = begun(signals=start.signals)
+                if first is not None and (whole := beside(first, start.way, tally.noise)) is not None:
                     return whole
-            return begun(signals=self.signals(case.seen.tokens))
+            return begun(signals=case.signals)
 
         return search
 
     def _straying(self, tally: Tally, case: Case, found: Kept) -> Explain:
         """For a chaotic method: look for a movement that leads the reference as far astray as `found` is."""
-        home, kept = set(case.outcome.kept.tolist()), found.kept
+        kept = found.kept
 
         def select(moved: Signals, settings: Settings) -> Outcome:
-            outcome = self.select(moved, settings)
+            home, outcome = set(case.outcome().kept.tolist()), self.select(moved, settings)
             astray = len(home & set(outcome.kept.tolist())) <= len(home & set(kept.tolist()))
             return dataclasses.replace(outcome, kept=kept) if astray else outcome
 
-        return lambda: witness(select, self.settings, self.signals(case.seen.tokens), kept, tally.noise, [])
+        return lambda: witness(select, self.settings, case.signals, kept, tally.noise, [])
 
 
-def judge_of(eager: EagerSession, pruner: PrunerRecord) -> Judge:
+def judge_of(pruner: PrunerRecord, *, chaotic: bool, merges: bool) -> Judge:
     """The judge of a manifest's pruner."""
     select = rooms.load("reference", pruner.name).select
-    return Judge(eager, select, pruner.settings, eager.graph.pruner.method.chaotic)
+    return Judge(select=select, settings=pruner.settings, chaotic=chaotic, merges=merges)

@@ -13,8 +13,8 @@ from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
-from vtp_export.parity.judge import Case, judge_of
-from vtp_export.parity.noise import arithmetic_noise, tower_noise
+from vtp_export.parity.judge import Case, Near, Start, judge_of
+from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of, tower_noise
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
 from vtp_export.runtime.images import batched
@@ -57,7 +57,9 @@ class Trial:
         twin: EagerSession | None,
         pixels: np.ndarray,
     ) -> None:
-        self._judge, self._eager, self._twin, self._layout = judge_of(eager, pruner), eager, twin, layout
+        method = eager.graph.pruner.method
+        self._judge = judge_of(pruner, chaotic=method.chaotic, merges=method.merges)
+        self._eager, self._twin, self._layout = eager, twin, layout
         tokens = eager.encode(pixels)
         first = eager.seen(tokens)
         self.pixels = pixels
@@ -120,8 +122,9 @@ class Trial:
         for i, (image, seen) in enumerate(zip(images, self._see(pixels), strict=True)):
             if self._reference.breach(image, not_finite(seen.result)):
                 continue  # there is nothing to hold anything against
-            case = self._judge.case(image, seen)
-            self._judge.hold_graph(self._reference, case)
+            case = self._case(image, seen)
+            wide = self._eager.kept_in_float64(seen.tokens) if self._judge.chaotic else None
+            self._judge.hold_graph(self._reference, case, wide)
             if not self._decides:  # one image is enough
                 self._asked, self._decides = self._asked + 1, self._judge.measure_decides(case)
             if (digest := _digest(pixels[i])) in self._known:
@@ -129,7 +132,7 @@ class Trial:
             for name, output in outputs.items():
                 if digest in self._known:
                     self._itself[name, digest] = output[i]
-                self._hold(self._against_graph(name), case, output, i, near and functools.partial(near, i))
+                self._hold(self._against_graph(name), case, output, i, near and functools.partial(near, i, seen.tokens))
 
     def repeat(self, rows: Sequence[int], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
         """Judge a batch that is made of the first few images, each against what the same format made of it before.
@@ -143,26 +146,32 @@ class Trial:
         for place, row in enumerate(rows):
             digest = self._few[row]
             if digest not in self._cases:
-                self._cases[digest] = self._judge.case(f"image {row + 1}, mirrored", self._known[digest])
+                self._cases[digest] = self._case(f"image {row + 1}, mirrored", self._known[digest])
             for name, output in outputs.items():
                 before = self._itself.setdefault((name, digest), output[place])
                 case = self._cases[digest]
                 image = f"{case.image} as image {place + 1} of a batch of {len(rows)}"
-                itself = Case(image, Seen(case.seen.tokens, before), case.outcome)
-                self._hold(self._against_itself(name), itself, output, place, near and functools.partial(near, place))
+                itself = dataclasses.replace(case, image=image, result=before)
+                start = near and functools.partial(near, place, self._known[digest].tokens)
+                self._hold(self._against_itself(name), itself, output, place, start)
 
-    def _hold(self, tally: Tally, case: Case, output: Output, view: int, near: Callable[[], Tokens] | None) -> None:
+    def _case(self, image: str, seen: Seen) -> Case:
+        signals = signals_of(seen.tokens, 0, self._eager.graph.frontend.candidates)
+        return self._judge.case(image, signals, seen.result, functools.partial(self._eager.mixed, seen.tokens))
+
+    def _hold(self, tally: Tally, case: Case, output: Output, view: int, near: Near | None) -> None:
         method = self._eager.graph.pruner.method
         broken = tally.breach(case.image, breaches(output, view, self._layout, method.ascending, method.merges))
         # What breaks the contract is no rounding: no witness is looked for.
         self._judge.hold_format(tally, case, output[view], near, search=not broken)
 
-    def _signals_in_precision(self, pixels: np.ndarray) -> Callable[[int], Tokens] | None:
+    def _signals_in_precision(self, pixels: np.ndarray) -> Callable[[int, Tokens], Start] | None:
         """The signals of an image of a batch in the artefact's precision, asked for only where tokens differ."""
         if (twin := self._twin) is None:
             return None
         signals = functools.cache(lambda: twin.signals(pixels))
-        return lambda i: signals()[i]
+        candidates = twin.graph.frontend.candidates
+        return lambda i, true: Start(signals_of(signals()[i], 0, candidates), deviation(true, signals()[i]))
 
     def _see(self, pixels: np.ndarray) -> list[Seen]:
         """The images whose noise was measured have been through the graph already, and a tower takes its time."""

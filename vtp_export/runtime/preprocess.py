@@ -21,8 +21,10 @@ __all__ = [
     "check_shape",
     "checked_pixels",
     "clip_preprocessing",
+    "model_views",
     "pixel_values",
     "preprocessing_from_config",
+    "values_of",
     "view_box",
 ]
 
@@ -51,7 +53,13 @@ def pixel_values(
         >>> pixel_values([Image.new("RGB", (640, 480))], clip_preprocessing(336)).shape
         (1, 3, 336, 336)
     """
-    table = _value_table(prep)
+    return values_of(model_views(images, prep, names), prep)
+
+
+def model_views(
+    images: ImageLike | Iterable[ImageLike], prep: Preprocessing, names: Sequence[str] = ()
+) -> npt.NDArray[np.uint8]:
+    """The bytes that the model sees, `(b, h, w, 3)`: all that depends on Pillow. Arguments and errors: `pixel_values`."""
     views = []
     for position, image in enumerate(as_images(images)):  # decoded and let go one after the other
         name = names[position] if names else f"image {position}"
@@ -64,7 +72,13 @@ def pixel_values(
                 f"image {position} has (height, width) {view.shape[:2]} after resizing and image 0 has "
                 f"{views[0].shape[:2]}; a batch needs one size, so set a crop or pass them one by one"
             )
-    pixels = np.empty((len(views), 3, *views[0].shape[:2]), dtype=np.float32)
+    return np.stack(views)
+
+
+def values_of(views: npt.NDArray[np.uint8], prep: Preprocessing) -> npt.NDArray[np.float32]:
+    """The `pixel_values` of `model_views`."""
+    table = _value_table(prep)
+    pixels = np.empty((len(views), 3, *views.shape[1:3]), dtype=np.float32)
     for position, view in enumerate(views):
         for channel in range(3):
             pixels[position, channel] = table[channel][view[:, :, channel]]
