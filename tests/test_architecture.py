@@ -102,6 +102,7 @@ def test_torch_jit_has_one_home():
         "vtp_export.cli",
         "vtp_export.pipeline.run",
         "vtp_export.pipeline.bench",
+        "vtp_export.pipeline.check",
         "vtp_export.pipeline.doctor",
         "vtp_export.pipeline.lint",
         "vtp_export.runtime.artefact",

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from vtp_export.parity.verdict import ValidationReport as ValidationReport
     from vtp_export.pipeline.build import build as build
     from vtp_export.pipeline.calibrate import calibrate as calibrate
+    from vtp_export.pipeline.check import check as check
     from vtp_export.pipeline.compare import compare as compare
     from vtp_export.pipeline.export import export as export
     from vtp_export.pipeline.validate import validate as validate
     from vtp_export.precision.policy import Precision as Precision
     from vtp_export.reports.artefact import BuildReport as BuildReport
     from vtp_export.reports.artefact import ExportReport as ExportReport
+    from vtp_export.reports.check import CheckReport as CheckReport
     from vtp_export.reports.comparison import CompareReport as CompareReport
     from vtp_export.runtime.front_end import PrunedArtefact as PrunedArtefact
     from vtp_export.runtime.front_end import load as load
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BuildReport": "reports.artefact",
     "CalibrationRecord": "spec",
+    "CheckReport": "reports.check",
     "CompareReport": "reports.comparison",
     "ExportReport": "reports.artefact",
     "Kept": "runtime.output",
@@ -51,6 +54,7 @@ _HOMES = {
     "ValidationReport": "parity.verdict",
     "build": "pipeline.build",
     "calibrate": "pipeline.calibrate",
+    "check": "pipeline.check",
     "compare": "pipeline.compare",
     "export": "pipeline.export",
     "load": "runtime.front_end",

@@ -1,4 +1,4 @@
-"""Commands that judge: validate, compare."""
+"""Commands that judge: validate, check, compare."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -80,6 +80,37 @@ def validate(
     )
     page = page_in(report)
     return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
+
+
+def check(
+    progress: "Listener",
+    folder: Folder,
+    formats: Formats = None,
+    device: Device = None,
+    threads: Threads = None,
+    options: Options = None,
+) -> Result:
+    """Check on this machine that the artefact does what it did at the export. Needs no torch and no model.
+
+    The pictures of its golden record: the pixels that this machine makes of them, then the tokens that are kept, their
+    values and the effective rank, of every format that runs here, judged as validate does. Exit code 1 if anything
+    fails.
+
+    Example:
+        vtp-export check llava64 --format tensorrt
+    """
+    from vtp_export.pipeline.check import check as run_check
+    from vtp_export.reports.check import check_summary
+
+    report = run_check(
+        folder,
+        formats=formats or (),
+        device=device,
+        threads=threads,
+        options=settings_of(options, "--option"),
+        progress=progress,
+    )
+    return Result(report.as_dict(), check_summary(report), report.passed)
 
 
 def compare(

@@ -70,6 +70,13 @@ def export(
             metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
         ),
     ] = None,
+    golden: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Pictures of the golden record, by which check proves it anywhere.")
+    ] = 8,
+    golden_images: Annotated[
+        str | None,
+        typer.Option(metavar="PATH|NAME", help="Whose first pictures they are, made small. Default: free photographs."),
+    ] = None,
     options: Options = None,
     device: TorchDevice = "cpu",
     threads: Threads = None,
@@ -106,6 +113,8 @@ def export(
         ),
         calibration=calibration,
         loop_free=loop_free,
+        golden=golden,
+        golden_images=golden_images,
         options=settings_of(options, "--option"),
         device=device,
         threads=threads,

@@ -107,9 +107,7 @@ class Judge:
                 return True
         return False
 
-    def hold_format(
-        self, tally: Tally, case: Case, found: Kept, near: Near | None = None, search: bool = True
-    ) -> None:
+    def hold_format(self, tally: Tally, case: Case, found: Kept, near: Near | None = None, search: bool = True) -> None:
         """Hold what a format made of an image against the graph.
 
         Args:

@@ -71,8 +71,8 @@ def compare_pixels(
     for picture, image in itertools.chain(pictures, probes()):
         made = _made(preprocessing, image)
         for name, other in others.items():
-            differences[name][picture] = _difference(made, other(image))
-    return tuple(_comparison(f"preprocessing against {name}", seen) for name, seen in differences.items())
+            differences[name][picture] = difference(made, other(image))
+    return tuple(pixel_comparison(f"preprocessing against {name}", seen) for name, seen in differences.items())
 
 
 def probes() -> Iterator[tuple[str, Image.Image]]:
@@ -93,15 +93,17 @@ def _made(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray | None
         return None
 
 
-def _difference(made: np.ndarray | None, other: np.ndarray) -> float:
+def difference(made: np.ndarray | None, other: np.ndarray) -> float:
+    """The largest of a value; infinite where there are no such values, or they have another shape, or a NaN."""
     if made is None or made.shape != other.shape:
         return np.inf
     with np.errstate(invalid="ignore"):
-        difference = float(np.abs(made - other).max())
-    return np.inf if np.isnan(difference) else difference
+        largest = float(np.abs(made - other).max())
+    return np.inf if np.isnan(largest) else largest
 
 
-def _comparison(name: str, differences: Mapping[str, float]) -> PixelComparison:
+def pixel_comparison(name: str, differences: Mapping[str, float]) -> PixelComparison:
+    """The comparison of pictures, of which the largest differences are told by name."""
     worst = max(differences, key=lambda picture: differences[picture])
     return PixelComparison(
         name=name,

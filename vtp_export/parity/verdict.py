@@ -131,21 +131,22 @@ class ValidationReport:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-
-        def rows(judged: Sequence[PixelComparison | Comparison | AnswerComparison]) -> list[dict[str, object]]:
-            return [{**dataclasses.asdict(one), "passed": one.passed, "failures": one.failures} for one in judged]
-
         return {
             "artefact": self.artefact,
             "benchmark": self.benchmark,
             "passed": self.passed,
-            "pixels": rows(self.pixels),
+            "pixels": judged(self.pixels),
             "false_claims": self.false_claims,
-            "comparisons": rows(self.comparisons),
-            "batches": rows(self.batches),
-            "answers": rows(self.answers),
+            "comparisons": judged(self.comparisons),
+            "batches": judged(self.batches),
+            "answers": judged(self.answers),
             "notes": self.notes,
         }
+
+
+def judged(results: Sequence[PixelComparison | Comparison | AnswerComparison]) -> list[dict[str, object]]:
+    """For JSON, each with its verdict."""
+    return [{**dataclasses.asdict(one), "passed": one.passed, "failures": one.failures} for one in results]
 
 
 def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:

@@ -13,8 +13,11 @@ from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
+from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
+from vtp_export.parity.originals import originals
+from vtp_export.parity.recording import write_golden
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.artefact import ExportReport
@@ -37,6 +40,8 @@ def export(
     precision: str | Precision = "fp32",
     calibration: str | Path | None = None,
     loop_free: bool = False,
+    golden: int = 8,
+    golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
     threads: int | None = None,
@@ -57,6 +62,9 @@ def export(
         precision: what the graph computes with: a name, or a `Precision` that says more.
         calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
         loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
+        golden: pictures of the golden record, by which `check` proves the artefact without torch; 0 writes none.
+        golden_images: a benchmark or a folder, of which the first so many are taken; None for photographs that come
+            with scikit-image and scikit-learn, or drawn scenes where these are not installed.
         options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
         device: where torch finds out what may be narrow: "cpu" or "cuda"; the graph is written on the CPU.
         threads: CPU threads of torch, or None for its own choice.
@@ -77,6 +85,9 @@ def export(
     limits = _batch_range(batch)
     narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
+    if golden < 0:
+        raise SpecError(f"golden is {golden}; it must be at least 0, the pictures of the golden record")
+    pictures = originals(golden_images, golden)
     chosen = _with_keep(settings or {}, keep)
     prepare(device, threads)
     with writing(out, force) as folder:
@@ -88,6 +99,10 @@ def export(
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = _manifest(loaded, assembly, narrow, limits)
+        progress(f"recording what the graph makes of {len(pictures)} pictures")
+        twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
+        files, told = write_golden(folder, pictures, EagerSession(assembly.graph), twin, manifest)
+        manifest = dataclasses.replace(manifest, golden=files)
         seconds, builds = {}, []
         for done, (name, backend) in enumerate(backends.items()):
             progress(f"building {name}", done, len(backends))
@@ -98,7 +113,7 @@ def export(
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
-    notes = assembly.notes + remarks + narrow.notes
+    notes = assembly.notes + remarks + narrow.notes + told
     return ExportReport(
         folder=out,
         manifest=manifest,

@@ -2,6 +2,9 @@
 
 A file `reference/NAME.py`, named after the pruner it is the oracle of, defines
 `select(signals, settings) -> Outcome`, where `settings` are those of the pruner's manifest record.
+
+A method sees features only through the inner products of tokens, so that any rotation of the channels leads to the same
+decision, or its file says `BY_CHANNEL = True`; see `by_channel`.
 """
 
 from collections.abc import Mapping
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtp_export import rooms
 from vtp_export.spec import Candidates
 
 Settings = Mapping[str, bool | int | float | str | None]
@@ -61,3 +65,8 @@ class Outcome:
 def descending(scores: np.ndarray) -> list[int]:
     """Positions by descending score, ties to the lowest position."""
     return sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+
+
+def by_channel(method: str) -> bool:
+    """Whether a method looks at single channels of the features."""
+    return bool(getattr(rooms.load("reference", method), "BY_CHANNEL", False))

@@ -7,6 +7,9 @@ import numpy as np
 from vtp_export.reference._similarity import cosines
 from vtp_export.reference.base import Outcome, Settings, Signals, descending
 
+BY_CHANNEL = True
+"""It takes the sum of its entries' sizes."""
+
 
 def select(signals: Signals, settings: Settings) -> Outcome:
     """Grow the kept set pivot by pivot."""

@@ -6,6 +6,9 @@ from vtp_export.reference._determinant import greedy
 from vtp_export.reference._similarity import snapped
 from vtp_export.reference.base import Outcome, Settings, Signals
 
+BY_CHANNEL = True
+"""It takes the length of each channel over all tokens."""
+
 
 def select(signals: Signals, settings: Settings) -> Outcome:
     """Scale channels over the tokens, build the kernel, choose."""

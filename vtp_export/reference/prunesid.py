@@ -9,6 +9,9 @@ from vtp_export.reference.base import Outcome, Settings, Signals, descending
 
 ITERATIONS = 8
 
+BY_CHANNEL = True
+"""It takes the tanh of each entry."""
+
 
 def select(signals: Signals, settings: Settings) -> Outcome:
     """CLS, then the first of each group."""

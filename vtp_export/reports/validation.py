@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import OutputError
-from vtp_export.parity.verdict import ValidationReport
+from vtp_export.parity.preprocessing import PixelComparison
+from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.page import Picture, write_page
@@ -17,6 +18,19 @@ from vtp_export.spec import Manifest
 
 MOST_PICTURES = 24
 """That a page shows."""
+
+COLUMNS = (
+    "comparison",
+    "images",
+    "same tokens",
+    "explained",
+    "unexplained",
+    "Jaccard",
+    "cosine",
+    "error",
+    "erank error",
+    "verdict",
+)
 
 
 def write_validation(
@@ -83,32 +97,25 @@ def validation_summary(result: ValidationReport, page: Path | None = None) -> Su
 
 def validation_table(result: ValidationReport) -> Table:
     """A row for each comparison, in the order of their judgement."""
-    columns = (
-        "comparison",
-        "images",
-        "same tokens",
-        "explained",
-        "unexplained",
-        "Jaccard",
-        "cosine",
-        "error",
-        "erank error",
-        "verdict",
-    )
-    rows: list[tuple[object, ...]] = [
-        # What says nothing of tokens: images, the largest error, the verdict.
-        (one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, _verdict(one.passed))
-        for one in result.pixels
-    ]
+    rows = [pixel_row(one) for one in result.pixels]
     rows.append(("manifest against model", *(None,) * 8, _verdict(not result.false_claims)))
-    for c in (*result.comparisons, *result.batches):
-        explained = sum(d.witness is not None for d in c.differences)
-        cosine = None if c.values is None else f"{c.values.cosine_min:.7f}"
-        error = None if c.values is None else f"{c.values.relative_error:.1e}"
-        erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
-        kept = c.name, c.images, c.identical, explained, len(c.differences) - explained, f"{c.jaccard_mean:.4f}"
-        rows.append((*kept, cosine, error, erank, _verdict(c.passed)))
-    return Table("validation", columns, rows)
+    rows += [comparison_row(one) for one in (*result.comparisons, *result.batches)]
+    return Table("validation", COLUMNS, rows)
+
+
+def pixel_row(one: PixelComparison) -> tuple[object, ...]:
+    """A row of `COLUMNS` for what says nothing of tokens: images, the largest error, the verdict."""
+    return one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, _verdict(one.passed)
+
+
+def comparison_row(one: Comparison) -> tuple[object, ...]:
+    """A row of `COLUMNS`."""
+    explained = sum(d.witness is not None for d in one.differences)
+    cosine = None if one.values is None else f"{one.values.cosine_min:.7f}"
+    error = None if one.values is None else f"{one.values.relative_error:.1e}"
+    erank = None if one.erank_error is None else f"{one.erank_error:.1e}"
+    kept = one.name, one.images, one.identical, explained, len(one.differences) - explained, f"{one.jaccard_mean:.4f}"
+    return *kept, cosine, error, erank, _verdict(one.passed)
 
 
 def answer_table(result: ValidationReport) -> Table:

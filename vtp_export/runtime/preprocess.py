@@ -59,7 +59,7 @@ def pixel_values(
 def model_views(
     images: ImageLike | Iterable[ImageLike], prep: Preprocessing, names: Sequence[str] = ()
 ) -> npt.NDArray[np.uint8]:
-    """The bytes that the model sees, `(b, h, w, 3)`: all that depends on Pillow. Arguments and errors: `pixel_values`."""
+    """The bytes that the model sees, `(b, h, w, 3)`: all that depends on Pillow. See `pixel_values`."""
     views = []
     for position, image in enumerate(as_images(images)):  # decoded and let go one after the other
         name = names[position] if names else f"image {position}"
