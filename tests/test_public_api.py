@@ -12,10 +12,11 @@ from PIL import Image
 import vtp_export
 from vtp_export import errors
 
-FUNCTIONS = {"build", "calibrate", "compare", "export", "load", "validate"}
+FUNCTIONS = {"build", "calibrate", "check", "compare", "export", "load", "validate"}
 RECORDS = {
     "BuildReport",
     "CalibrationRecord",
+    "CheckReport",
     "CompareReport",
     "ExportReport",
     "Kept",

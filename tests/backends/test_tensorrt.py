@@ -21,6 +21,7 @@ from vtp_export.backends._tensorrt_run import TensorrtSession
 from vtp_export.backends.tensorrt import Backend, RunOptions
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
 from vtp_export.pipeline.build import build
+from vtp_export.pipeline.check import check
 from vtp_export.pipeline.export import export
 from vtp_export.progress import silent
 from vtp_export.runtime.artefact import open_artefact
@@ -83,6 +84,12 @@ def test_a_plan_is_validated_as_every_format(planned):
     assert (told["device"], told["same_tokens_kept"]) == ("cuda", 4)
 
 
+def test_a_plan_is_checked_without_the_model(planned):
+    report = check(planned, formats=("tensorrt",))
+    assert report.passed, report.failures
+    assert [one.name for one in report.comparisons] == ["tensorrt on cuda against the graph at the export"]
+
+
 def test_a_plan_is_preferred_where_it_can_run(planned):
     with load(planned) as opened:
         assert opened.format == "tensorrt"
@@ -91,7 +98,7 @@ def test_a_plan_is_preferred_where_it_can_run(planned):
 def test_export_builds_a_loop_free_plan_and_records_what_it_was_built_on(small_llava, tmp_path, world):
     out = tmp_path / "out"
     report = export(str(small_llava), out, keep=8, formats=("tensorrt",))
-    assert {path.name for path in out.iterdir()} == {"manifest.json", "model.sm87.plan", "model.sm87.layers.json"}
+    assert {path.name for path in out.glob("*.*")} == {"manifest.json", "model.sm87.plan", "model.sm87.layers.json"}
     (built,) = report.manifest.builds
     assert (built.format, built.main) == ("tensorrt", "model.sm87.plan")
     record = built.engine
@@ -339,11 +346,11 @@ def test_a_plan_does_not_run_elsewhere(planned):
 
 def test_a_parser_error_names_the_node_and_leaves_the_artefact_alone(artefact, tmp_path, world):
     shutil.copytree(artefact, tmp_path / "a")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")}
     world.become(world.fake.version, parser=("node_eq_579", "Equal", "no UINT16"))
     with pytest.raises(ExportError, match=r"refuses node_eq_579 \(Equal\): no UINT16; 'vtp-export lint'"):
         build(tmp_path / "a")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")} == before
 
 
 def test_a_build_without_memory_says_so(artefact, tmp_path, world):

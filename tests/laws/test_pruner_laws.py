@@ -24,8 +24,10 @@ from tests.laws.pruner_cases import (
     unexplained,
 )
 from vtp_export import rooms
+from vtp_export.functional.tokens import KINDS as SIGNALS
 from vtp_export.functional.tokens import Tokens
 from vtp_export.parity.noise import signals_of
+from vtp_export.reference.base import by_channel
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)
@@ -46,6 +48,29 @@ def test_float64_is_the_reference_exactly(name, settings):
             assert (selection.mix is None) == (outcome.mix is None)
             if outcome.mix is not None:
                 np.testing.assert_allclose(selection.mix[i, :count].numpy(), outcome.mix, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_the_reference_sees_inner_products_alone_or_says_so(name, settings):
+    """Channels are rotated: what a golden record holds of features is their Gram matrix."""
+    select, alike = rooms.load("reference", name).select, []
+    tokens = batch(6, torch.float64, seed=3, kinds=[0, 1])  # no near-ties
+    _, config = built(name, 9, settings)
+    for i in range(6):
+        signals = signals_of(tokens, i, CANDIDATES)
+        rotated = {
+            signal: getattr(signals, signal) @ np.linalg.qr(generator(signals, signal))[0]
+            for signal, kind in SIGNALS.items()
+            if kind == "features"
+        }
+        outcome, moved = select(signals, config), select(dataclasses.replace(signals, **rotated), config)
+        alike.append(np.array_equal(outcome.kept, moved.kept))
+    assert all(alike) != by_channel(name)
+
+
+def generator(signals, name):
+    width = getattr(signals, name).shape[1]
+    return np.random.default_rng(width).standard_normal((width, width))
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)

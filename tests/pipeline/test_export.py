@@ -36,8 +36,9 @@ def test_the_manifest_tells_all(artefact, small_llava):
     assert manifest.outputs[0].shape == ("b", 8, 48)
     assert manifest.formats() == ["onnx", "torchscript"]
     assert manifest.layout == Layout(Candidates((6, 6)), (42, 42), keep=8, slots=8)
-    assert {path.name for path in artefact.iterdir()} == {
+    assert {path.relative_to(artefact).as_posix() for path in artefact.rglob("*") if path.is_file()} == {
         "manifest.json",
+        *manifest.golden,
         *(name for build in manifest.builds for name in build.files),
     }
 

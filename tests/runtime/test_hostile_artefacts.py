@@ -19,6 +19,7 @@ from vtp_export import cli
 from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, VtpError
 from vtp_export.manifests import ALWAYS, DTYPES, manifest_from_json
+from vtp_export.pipeline.check import check
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.output import Output
@@ -327,10 +328,11 @@ def cached(artefact, home, inside=""):
     folder = repository / "snapshots" / "0123456789abcdef" / inside
     (repository / "blobs").mkdir(parents=True)
     folder.mkdir(parents=True)
-    for number, path in enumerate(sorted(artefact.iterdir())):
-        blob = repository / "blobs" / f"{number:040d}"
+    for number, path in enumerate(sorted(path for path in artefact.rglob("*") if path.is_file())):
+        blob, link = repository / "blobs" / f"{number:040d}", folder / path.relative_to(artefact)
         shutil.copy(path, blob)
-        (folder / path.name).symlink_to(os.path.relpath(blob, folder))
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
     return folder
 
 
@@ -341,6 +343,7 @@ def test_an_artefact_in_a_hub_cache_runs(artefact, tmp_path, inside):
     for fmt in open_artefact(artefact).manifest.formats():
         with load(folder, fmt) as linked, load(artefact, fmt) as plain:
             assert np.array_equal(linked.run(pixels).tokens, plain.run(pixels).tokens)
+    assert check(folder, formats=("onnx",)).passed
 
 
 def test_a_link_that_leaves_the_cache_is_refused(artefact, tmp_path):
