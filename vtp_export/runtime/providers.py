@@ -104,13 +104,14 @@ def providers(provider: str, path: Path | None) -> list[Any]:
     distances and what is kept would be another device's business. CUDA has an option for it. TensorRT's provider has
     none, only NVIDIA's environment variable, which must be set before the first of its libraries is loaded.
     """
-    cuda = (NAMES["cuda"], {"device_id": "0", "use_tf32": "0"})
+    # No device_id: the first GPU is the default, and ONNX Runtime 1.31 prints a warning where it is named.
+    cuda = (NAMES["cuda"], {"use_tf32": "0"})
     if provider == "cpu":
         return [NAMES["cpu"]]
     if provider == "cuda":
         return [cuda]
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    options = {"device_id": "0", "trt_fp16_enable": "0", "trt_int8_enable": "0"}  # precision is in the graph
+    options = {"trt_fp16_enable": "0", "trt_int8_enable": "0"}  # precision is in the graph
     if path is not None:
         cache = str(_engine_cache(path))
         for what in ("engine", "timing"):
