@@ -122,9 +122,9 @@ def test_float32_is_the_reference_up_to_what_rounding_explains(name, variant):
         expected = select(signals_of(tokens, i, CANDIDATES), config).kept.tolist()
         overlaps.append(len(set(kept) & set(expected)) / len(expected))
         assert chaotic or unexplained(name, variant, i, outputs) is None, (
-            "no rounding of the signals explains the difference: compute in float32 at least (at_least_float32), compare "
-            "distances after functional.similarity.snapped; if rounding really turns a large part of the selection over, "
-            "say chaotic=True in the Method"
+            "no rounding of the signals explains the difference: compute in float32 at least (at_least_float32), and "
+            "compare distances after functional.similarity.snapped; if rounding really turns a large part of the "
+            "selection over, say chaotic=True in the Method"
         )
     assert np.mean(overlaps) >= (0.75 if chaotic else 0.97), (
         f"only {np.mean(overlaps):.0%} of the tokens are those of the reference in float32: see chaotic of Method"
