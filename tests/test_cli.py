@@ -14,6 +14,7 @@ from PIL import Image
 from vtp_export import rooms
 from vtp_export.backends import onnx
 from vtp_export.cli import app, main
+from vtp_export.runtime.front_end import PrunedArtefact
 
 COMMANDS = {command.name: inspect.signature(command.callback).parameters for command in app.registered_commands}
 """By name, the parameters."""
@@ -403,9 +404,9 @@ def test_unknown_names_elsewhere(vtp, artefact, photo):
     refused(vtp("bench", artefact, "--rounds", 0), "rounds is 0")
 
 
-@pytest.mark.parametrize("command", ["run", "bench", "validate"])
+@pytest.mark.parametrize("command", ["run", "bench", "validate", "check"])
 def test_whatever_opens_an_artefact_takes_options_of_its_format(vtp, artefact, photo, command):
-    own = {"run": (photo,), "bench": (), "validate": ("--limit", 1)}[command]
+    own = {"run": (photo,), "bench": (), "check": (), "validate": ("--limit", 1)}[command]
     asked = (command, artefact, *own, "--format", "onnx", "--option")
     refused(vtp(*asked, "tensort=true"), "no option of onnx named 'tensort'; did you mean 'tensorrt'")
     refused(vtp(*asked, "tensorrt=true"), "the option tensorrt is for the device cuda")
@@ -419,11 +420,11 @@ def test_whatever_runs_takes_a_device_and_threads(command):
     assert {"device", "threads", "options"} & python == {"device", "threads", "options"} & set(COMMANDS[command])
 
 
-@pytest.mark.parametrize("command", ["run", "bench", "validate"])
+@pytest.mark.parametrize("command", ["run", "bench", "validate", "check"])
 def test_a_device_is_an_order(vtp, artefact, photo, tmp_path, command):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this is onnxruntime-gpu")
-    own = {"run": (photo, "--out", tmp_path / "r.npz"), "bench": (), "validate": ("--limit", 1)}[command]
+    own = {"run": (photo, "--out", tmp_path / "r.npz"), "bench": (), "check": (), "validate": ("--limit", 1)}[command]
     refused(vtp(command, artefact, *own, "--format", "onnx", "--device", "cuda"), "without CUDAExecutionProvider")
     refused(vtp(command, artefact, *own, "--device", "cudda"), "did you mean 'cuda'")
     assert not (tmp_path / "r.npz").exists()
@@ -435,6 +436,17 @@ def test_what_a_runtime_says_of_a_session_is_passed_on(vtp, artefact, photo, mon
         code, _, err = vtp(*command)
         assert code == 0
         assert "cpu runs 3 of 4 nodes" in err
+
+
+def test_check_ends_with_1_where_a_format_does_otherwise(vtp, artefact, monkeypatch):
+    code, out, _ = vtp("check", artefact, "--format", "onnx", "--json")
+    assert (code, json.loads(out)["passed"]) == (0, True)
+    true = PrunedArtefact.run
+    monkeypatch.setattr(PrunedArtefact, "run", lambda self, pixels: true(self, pixels[:, :, ::-1]))
+    code, out, _ = vtp("check", artefact, "--format", "onnx")
+    assert code == 1
+    assert "failed: onnx against the graph at the export: astronaut: keeps other tokens" in " ".join(out.split())
+    assert "does NOT do here what it did at the export" in " ".join(out.split())
 
 
 def test_validate_refuses_other_weights(vtp, artefact):

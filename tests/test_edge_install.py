@@ -61,6 +61,14 @@ def test_run_inspect_and_bench(edge, artefact, tmp_path):
     assert "torchscript is left out: torch is not installed" in bench.stderr
 
 
+def test_check_needs_nothing_more(edge, artefact, tmp_path):
+    result = call(edge / "vtp-export", "check", artefact, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert [(one["images"], one["identical"]) for one in told["comparisons"]] == [(8, 8)]
+    assert ["torchscript was not checked: torch is not installed" in note for note in told["notes"]] == [True]
+
+
 def test_the_doctor_needs_nothing_more(edge, artefact, tmp_path):
     result = call(edge / "vtp-export", "doctor", artefact, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

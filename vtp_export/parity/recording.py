@@ -1,5 +1,6 @@
 """Write the golden record, see `golden.py`: run the eager graph on a few pictures, and keep what judging it takes."""
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -19,6 +20,7 @@ from vtp_export.parity.golden import ARRAYS, FOLDER, RECORD, GoldenPicture, Gold
 from vtp_export.parity.gram import packed
 from vtp_export.parity.noise import deviation, signals_of, tower_noise
 from vtp_export.parity.originals import Original
+from vtp_export.progress import Progress, silent
 from vtp_export.reference.base import Signals, by_channel
 from vtp_export.runtime.changing import record_files
 from vtp_export.runtime.images import read_image
@@ -47,7 +49,12 @@ class _Seen:
 
 
 def write_golden(
-    folder: Path, pictures: Sequence[Original], eager: EagerSession, twin: EagerSession | None, manifest: Manifest
+    folder: Path,
+    pictures: Sequence[Original],
+    eager: EagerSession,
+    twin: EagerSession | None,
+    manifest: Manifest,
+    progress: Progress = silent,
 ) -> tuple[dict[str, FileRecord], tuple[str, ...]]:
     """Write `golden/`.
 
@@ -57,17 +64,21 @@ def write_golden(
         eager: the graph in float32.
         twin: the graph in the artefact's precision, where that is another.
         manifest: all that is known before anything is built.
+        progress: told of every picture.
 
     Returns:
         Its files, none where no picture can be used, and notes.
     """
     views, notes = [], []
     for i, original in enumerate(pictures):
+        progress("recording what the graph makes of pictures", i, len(pictures))
         try:
             views.append(_seen(folder, f"{FOLDER}/{i:02d}{original.ending}", original, eager, manifest))
         except (ImageError, OutputError) as error:
             notes.append(f"the golden record does without '{original.name}': {error}")
     if not views:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / FOLDER).rmdir()
         return {}, tuple(notes)
     few = views[:NOISE_PICTURES]
     noise = tower_noise(eager, np.concatenate([one.pixels for one in few]), [one.tokens for one in few], twin)
@@ -88,9 +99,8 @@ def write_golden(
     arrays |= {f"output.{name}": array for name, array in outputs.items()} | (signals or {})
     _save(folder / ARRAYS, arrays)
     (folder / RECORD).write_text(to_json(record), encoding="utf-8")
-    return record_files(folder, [Path(name) for name in (RECORD, ARRAYS, *(one.picture.file for one in views))]), (
-        *notes,
-    )
+    files = [Path(name) for name in (RECORD, ARRAYS, *(one.picture.file for one in views))]
+    return record_files(folder, files), tuple(notes)
 
 
 def _seen(folder: Path, file: str, original: Original, eager: EagerSession, manifest: Manifest) -> _Seen:

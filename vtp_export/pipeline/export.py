@@ -99,9 +99,8 @@ def export(
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = _manifest(loaded, assembly, narrow, limits)
-        progress(f"recording what the graph makes of {len(pictures)} pictures")
         twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
-        files, told = write_golden(folder, pictures, EagerSession(assembly.graph), twin, manifest)
+        files, told = write_golden(folder, pictures, EagerSession(assembly.graph), twin, manifest, progress)
         manifest = dataclasses.replace(manifest, golden=files)
         seconds, builds = {}, []
         for done, (name, backend) in enumerate(backends.items()):
