@@ -73,6 +73,7 @@ def inspection_summary(result: Inspection) -> Summary:
         "built by": ", ".join(f"{k} {v}" for k, v in m.versions.items()),
     }
     files = [(n, b.format, f.bytes / 1e6, f.sha256[:16]) for b in m.builds for n, f in b.files.items()]
+    files += [(n, "golden record", f.bytes / 1e6, f.sha256[:16]) for n, f in m.golden.items()]
     return (
         pairs(str(result.folder), contents),
         Table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files),
