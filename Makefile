@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BINDINGS := --only-binary=:all: --python-version 311 --platform manylinux_2_17_x86_64 --platform manylinux_2_28_x86_64 \
 	tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==11.4.0.106
 
-.PHONY: demo test test-all check fix bench resolve clean
+.PHONY: demo test test-all check fix bench wheel resolve clean
 
 # export, validate and draw on the embedded model: a few minutes on a laptop
 demo: $(READY)
@@ -43,6 +43,10 @@ bench: $(READY)
 	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.precision
 	$(BIN)/python -m bench.embedded 200
+
+# dist/vtp_export-VERSION-py3-none-any.whl, to carry to a machine without this repository
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 # do the packages of every docker image exist for its machine? asks the package index
 resolve: $(READY)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "vtp_export"
 FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "progress", "endings"},
+    {"errors", "progress", "endings", "extras"},
     {"json_records", "settings"},
     {"spec", "rooms"},
     {"manifests"},

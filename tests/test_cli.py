@@ -322,9 +322,37 @@ def test_bad_images_are_refused(vtp, artefact, tmp_path, photo):
     empty.touch()
     text.write_text("not an image")
     cut.write_bytes(photo.read_bytes()[:200])
-    for bad in (empty, text, cut, tmp_path / "absent.png", tmp_path):
+    (tmp_path / "hollow").mkdir()
+    for bad in (empty, text, cut, tmp_path / "absent.png", tmp_path / "hollow"):
         refused(vtp("run", artefact, photo, bad, "--out", tmp_path / "r.npz"), bad.name)
         assert not (tmp_path / "r.npz").exists()
+
+
+def test_a_folder_of_photos_bad_ones_among_them(vtp, artefact, tmp_path, photo):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(photo, folder / "a.png")
+    (folder / "b.jpg").write_text("not an image")
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "c.gif", save_all=True, append_images=frames[1:])
+    refused(vtp("run", artefact, folder), "b.jpg' is not an image")
+    out = tmp_path / "r.npz"
+    code, printed, err = vtp("run", artefact, folder, "--skip-bad", "--json", "--out", out, "--overlay", tmp_path / "o")
+    report = json.loads(printed)
+    assert code == 0
+    assert [one["image"][-5:] for one in report["images"]] == ["a.png", "c.gif"]
+    assert [one["image"][-5:] for one in report["skipped"]] == ["b.jpg"]
+    assert len(np.load(out)["tokens"]) == 2
+    assert err.count("note: ") == 1 and "c.gif' holds several images, and the first is used" in err  # read twice
+    code, printed, err = vtp("run", artefact, folder, "--skip-bad", "-q")
+    assert code == 0 and not err
+    assert "skipped, 1 of 3" in printed and "b.jpg" in printed
+
+
+def test_no_threads_are_refused(vtp, artefact, photo, tmp_path):
+    calibrate = ("calibrate", "tiny-llava", "--images", "photos", "--out", tmp_path / "c.json")
+    for command in (("run", artefact, photo), ("bench", artefact), ("validate", artefact, "--limit", 1), calibrate):
+        refused(vtp(*command, "--threads", 0), "threads is 0; it must be at least 1")
 
 
 PLACES = {"pipe": "it is a pipe or a device", "folder": "it is a folder", "file/x": "Not a directory"}

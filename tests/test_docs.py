@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from vtp_export import cli
+from vtp_export import __version__, cli
 from vtp_export.benchmarks.shapes import Benchmark
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +115,20 @@ def test_what_python_imports_of_this_package_is_there(block):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("vtp_export"):
             module = importlib.import_module(node.module)
             assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+SOURCES = sorted(path for path in (ROOT / "vtp_export").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*PAGES, *SOURCES], ids=lambda path: path.name)
+def test_nobody_is_sent_to_an_index_that_does_not_have_this_package(path):
+    """From a clone, or from the wheel that `make wheel` writes; libraries by their own names (`extras.install`)."""
+    assert re.findall(r"pip install [^\n`]*(?<![\w/.])'?vtp-export\b.*", path.read_text()) == []
+
+
+def test_the_wheel_of_the_pages_is_the_one_that_is_made():
+    wheels = {name for page in PAGES for name in re.findall(r"vtp_export-[\w.]+-py3-none-any\.whl", page.read_text())}
+    assert wheels - {"vtp_export-VERSION-py3-none-any.whl"} == {f"vtp_export-{__version__}-py3-none-any.whl"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -105,3 +105,14 @@ def test_entropy():
     found = attention_entropy(torch.from_numpy(saliency)[None]).item()
     assert found == pytest.approx(reference.attention_entropy(saliency), abs=1e-5)
     assert attention_entropy(torch.tensor([[1.0, 0.0, 1.0]])).item() == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_constants_are_placed_once_because_each_copy_waits_for_a_gpu(monkeypatch):
+    gram = torch.eye(7)[None]
+    first = effective_rank(gram, centred=False)
+
+    def copied(*_):
+        raise AssertionError("a second copy")
+
+    monkeypatch.setattr("vtp_export.functional.erank.constant", copied)
+    assert torch.equal(effective_rank(gram, centred=False), first)

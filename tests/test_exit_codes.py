@@ -10,6 +10,7 @@ import pytest
 
 from vtp_export import cli, terminal
 from vtp_export.errors import ArtefactError
+from vtp_export.extras import install
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline import demo, inspect
 from vtp_export.reports.demo import DemoReport
@@ -91,7 +92,7 @@ def test_what_the_system_refuses_is_a_sentence(vtp, failing):
 
 def test_a_missing_library_of_the_extra_says_what_to_install(vtp, failing):
     failing(ModuleNotFoundError("No module named 'torch'", name="torch"))
-    assert vtp("inspect", "a")[2] == "error: this command needs torch: pip install 'vtp-export[export]'\n"
+    assert vtp("inspect", "a")[2] == f"error: this command needs torch: {install('export')}\n"
 
 
 def test_our_own_mistake_asks_for_a_report(vtp, failing, tmp_path, monkeypatch):

@@ -23,12 +23,12 @@ def test_a_pipe_hears_of_new_things_and_of_long_ones(clock, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "[   0.0 s] loading",
         "[   0.0 s] comparing",
-        "[  20.0 s] comparing (20 of 50)",
-        "[  40.0 s] comparing (40 of 50)",
+        "[  20.0 s] comparing (20 of 50, about 30 s left)",
+        "[  40.0 s] comparing (40 of 50, about 10 s left)",
         "[  50.0 s] writing",
     ]
 
 
 def test_brackets_in_a_table_are_no_markup(capsys):
-    terminal.show([Table("t", ("a",), [("pip install 'vtp-export[lint]'",)])])
-    assert "vtp-export[lint]" in capsys.readouterr().out
+    terminal.show([Table("t", ("a",), [("pip install 'onnxruntime-gpu[cuda]'",)])])
+    assert "onnxruntime-gpu[cuda]" in capsys.readouterr().out

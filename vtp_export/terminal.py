@@ -12,7 +12,7 @@ from types import TracebackType
 
 import rich.table
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from vtp_export.reports.table import Summary, Table
 
@@ -34,7 +34,8 @@ class Listener:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._text = ""
-        self._began = self._told = time.monotonic()
+        self._began = self._told = self._since = time.monotonic()
+        self._first = 0
 
     def __enter__(self) -> "Listener":
         """Start listening."""
@@ -51,14 +52,23 @@ class Listener:
         """See `progress.Progress`."""
         if self._quiet:
             return
+        if text != self._text:
+            self._since, self._first = time.monotonic(), done
         if self._console.is_terminal and not self._verbose:
             self._draw(text, done, total)
         # One line for each new thing, not one for each step of it; but no long silence either.
         elif text != self._text or self._verbose or time.monotonic() - self._told >= SILENCE:
             self._told = time.monotonic()
-            count = f" ({done} of {total})" if total and text == self._text else ""
+            count = f" ({done} of {total}{self._left(done, total)})" if total and text == self._text else ""
             self._write(f"[{self._told - self._began:6.1f} s] {text}{count}")
         self._text = text
+
+    def _left(self, done: int, total: int) -> str:
+        """How long the rest takes if it goes on as it went."""
+        if done <= self._first:
+            return ""
+        seconds = (time.monotonic() - self._since) / (done - self._first) * (total - done)
+        return f", about {seconds:.0f} s left" if seconds < 100 else f", about {seconds / 60:.0f} min left"
 
     def note(self, sentence: str) -> None:
         """Say what the user should know although it went well."""
@@ -67,7 +77,13 @@ class Listener:
 
     def _draw(self, text: str, done: int, total: int) -> None:
         if self._bar is None:
-            columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
         if self._task is None:
@@ -101,7 +117,7 @@ def _show_table(content: Table) -> None:
     for row in cells:
         table.add_row(*row)
     # Piped output keeps its full width, so that another program can read it.
-    # A sentence such as "pip install 'vtp-export[export]'" is no markup.
+    # A sentence such as "pip install 'onnxruntime-gpu[cuda]'" is no markup.
     console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
     with console.capture() as captured:  # a console that prints itself ends the process when its reader has gone
         console.print(table)

@@ -37,7 +37,7 @@ def test_limit() -> None:
 def test_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Benchmark().missing() is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'vtp-export[data]'" in (Benchmark().missing() or "")
+    assert "pip install 'scikit-image>=" in (Benchmark().missing() or "")
     with pytest.raises(UnavailableError, match="neither is installed"):
         list(Benchmark().examples(1))
 

@@ -110,6 +110,7 @@ def test_a_walk_strikes_out_neighbours_and_fills_up_by_rank():
     for budget, kept in ((1, [0]), (2, [0, 3]), (3, [0, 1, 3]), (4, [0, 1, 2, 3])):
         found = greedy_walk(rank, near, torch.tensor([float(budget)]), 4)
         assert found[0, :budget].tolist() == kept
+    assert greedy_walk(rank, near, None, 3).tolist() == [[0, 1, 3]]
 
 
 def test_identity_and_diagonal():

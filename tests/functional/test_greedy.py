@@ -69,13 +69,13 @@ def test_best_is_the_first_of_the_largest():
 def test_farthest_first_on_a_line():
     place = torch.tensor([[0.0, 1.0, 2.0, 3.0, 10.0]])
     distance = (place[:, :, None] - place[:, None, :]).abs()
-    chosen = farthest_first(torch.tensor([0]), rows_of(distance), 3, True)
+    chosen = farthest_first(torch.tensor([0]), rows_of(distance), 3)
     assert chosen[0].nonzero().flatten().tolist() == [0, 3, 4]  # 10 is farthest from 0, then 3
 
 
 def test_determinant_takes_what_the_chosen_do_not_span():
     kernel = torch.tensor([[1.0, 0.0, -0.8], [0.0, 1.0, -0.6], [-0.8, -0.6, 1.0]])[None]  # the third lies in the plane
     even = torch.zeros(1, 3)
-    assert largest_determinant(kernel, even, 2, 1e-4, True)[0].tolist() == [True, True, False]
+    assert largest_determinant(kernel, even, 2, 1e-4)[0].tolist() == [True, True, False]
     heavy = torch.tensor([[0.0, 0.0, 1.0]])  # first the third; then the one farther from it
-    assert largest_determinant(kernel, heavy, 2, 1e-4, True)[0].tolist() == [False, True, True]
+    assert largest_determinant(kernel, heavy, 2, 1e-4)[0].tolist() == [False, True, True]

@@ -26,7 +26,7 @@ def model():
 
 def visual_tokens(model, scene, pruner="none", **settings):
     graph = assemble(model, pruner, settings).graph
-    pixels = torch.from_numpy(pixel_values([scene.image], model.preprocessing))
+    pixels = torch.from_numpy(pixel_values(scene.open(), model.preprocessing))
     with torch.inference_mode():
         return pixels, graph(pixels)[0][0].numpy()
 
@@ -59,6 +59,32 @@ def test_questions_together_are_questions_alone(answerer, model):
         (alone,) = answerer.answer(tokens, [prompt])
         assert alone.ids == answer.ids
         np.testing.assert_allclose(alone.gaps, answer.gaps, atol=1e-3)
+
+
+PARTS = """{% for m in messages %}USER: {% for part in m['content'] -%}
+{{ '<image>\\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{% endfor %} ASSISTANT:"""
+TEXT = "{% for m in messages %}{{ 'USER: ' + m['content'] }}{% endfor %} ASSISTANT:"
+PRINTED = "{% for m in messages %}USER: {{ m['content'] }}{% endfor %} ASSISTANT:"
+
+
+@pytest.mark.parametrize("template", [PARTS, TEXT, PRINTED], ids=["parts", "text", "printed"])
+def test_content_is_given_as_the_template_reads_it(answerer, monkeypatch, template):
+    """One that adds texts fails on parts; one that prints its content shows them as they are written in Python."""
+    monkeypatch.setattr(answerer._tokenizer, "chat_template", None)
+    plain = answerer._split("What is there?")
+    monkeypatch.setattr(answerer._tokenizer, "chat_template", template)
+    assert answerer._split("What is there?") == plain
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [("{{ messages[0]['content'].nothing() }}", "nothing"), ("hello", "0 images"), ("{% if", "unexpected")],
+)
+def test_a_template_that_cannot_be_used_is_a_sentence(answerer, monkeypatch, template, words):
+    monkeypatch.setattr(answerer._tokenizer, "chat_template", template)
+    with pytest.raises(ModelError, match=f"the chat template cannot be used: .*{words}") as caught:
+        answerer._split("What is there?")
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_seen_matters(answerer, model):

@@ -12,6 +12,7 @@ from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import Serving, config
 from vtp_export.pipeline.triton import triton
+from vtp_export.reports.serving import triton_summary
 from vtp_export.runtime.artefact import open_artefact
 
 
@@ -88,8 +89,22 @@ def test_dynamic_int8_is_not_batched_with_strangers(changed, tmp_path):
     precision = {"name": "int8", "activations": "dynamic", "float32_layers": [], "images": "shapes", "count": 4,
                  "data_sha256": "0" * 64, "tokens_dtype": "float32"}  # fmt: skip
     (model,) = triton(changed(precision=precision), tmp_path / "models")
-    assert not parsed((model.folder / "config.pbtxt").read_text()).HasField("dynamic_batching")
-    assert "would depend on its neighbours" in model.notes[0]
+    found = parsed((model.folder / "config.pbtxt").read_text())
+    assert not found.HasField("dynamic_batching")
+    assert "would depend on its neighbours" in model.notes[1]
+    # ONNX Runtime has no kernel for it on GPUs.
+    assert found.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+    assert "runs on CPUs only" in model.notes[0]
+
+
+@pytest.mark.parametrize("cpu", [False, True])
+def test_where_tf32_must_be_turned_off_is_said_everywhere(artefact, tmp_path, cpu):
+    models = triton(artefact, tmp_path / "models", cpu=cpu)
+    *_, following = triton_summary(tmp_path / "models", models)
+    words = "NVIDIA_TF32_OVERRIDE=0"
+    text = (models[0].folder / "config.pbtxt").read_text()
+    assert [words in "".join(models[0].notes), words in text, words in following] == [not cpu] * 3
+    parsed(text)
 
 
 def test_what_is_refused(artefact, changed, tmp_path):

@@ -39,7 +39,19 @@ def test_half_a_megabyte_goes_over_the_wire_instead_of_nearly_five():
     assert round(whole / 1e6, 1) == 4.7
 
 
+def test_numbers_count_and_not_how_they_lie_in_memory():
+    for laid_out in (tokens().astype(">f4"), np.asfortranarray(tokens()), tokens()[::-1].copy()[::-1]):
+        assert image_part(laid_out) == image_part(tokens())
+
+
 def test_what_cannot_be_sent_is_refused():
+    for wrong, words in (
+        (torch.zeros(2, 3), "this is Tensor"),
+        (b"tokens", "this is bytes"),
+        (np.zeros((2, 3), int), "this is int64"),
+    ):
+        with pytest.raises(ImageError, match=rf"such as output\[0\]\.tokens, and {words}"):
+            image_part(wrong)
     with pytest.raises(ImageError, match="those of one image have two axes"):
         image_part(tokens()[None])
     with pytest.raises(ImageError, match="half precision ends at 65504"):

@@ -1,12 +1,14 @@
 """Noise is measured and moved signal by signal, by what each signal is."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from vtp_export.functional.similarity import cosine_distance
 from vtp_export.functional.tokens import KINDS, Tokens
-from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of
+from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of, tower_noise
 from vtp_export.parity.witness import HEADROOM, Noise, witness
 from vtp_export.reference.base import Outcome
 from vtp_export.spec import Candidates
@@ -77,3 +79,16 @@ def test_the_search_moves_each_signal_by_its_own_noise_and_no_other(tokens, name
         before = cosine_distance(torch.from_numpy(getattr(signals, name)))
         after = [cosine_distance(torch.from_numpy(getattr(one, name))) for one in seen]
         assert HEADROOM * size * 0.2 < max(float((one - before).abs().max()) for one in after) < HEADROOM * size * 2
+
+
+def test_float64_is_computed_on_the_device_of_the_graph(tokens, monkeypatch):
+    asked = []
+
+    def session(graph, device, dtype):
+        asked.append((device, dtype))
+        return SimpleNamespace(encode=lambda pixels: tokens)
+
+    monkeypatch.setattr("vtp_export.parity.noise.EagerSession", session)
+    measured = tower_noise(SimpleNamespace(graph=None, device="cuda"), np.zeros((1, 3, 8, 8), np.float32), [tokens])
+    assert asked == [("cuda", torch.float64)]
+    assert set(measured.sizes.values()) == {0.0}

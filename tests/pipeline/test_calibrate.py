@@ -99,7 +99,7 @@ def test_a_journal_cut_anywhere_is_resumed_to_the_same_record(record, tmp_path, 
 
 def test_a_full_disk_is_told_and_loses_no_batch(tmp_path):
     one = Measured(name="a", digest="0", erank=1.0, erank_uncentred=2.0, attention_entropy=3.0)
-    journal = Journal(tmp_path / "record.json", {"model": "m"}, resume=False)
+    journal = Journal(tmp_path / "record.json", {"model": "m"}, resume=False, kind=Measured)
     journal.add([one])
     with Path("/dev/full").open("w") as full:
         file, journal._file = journal._file, full
@@ -107,7 +107,7 @@ def test_a_full_disk_is_told_and_loses_no_batch(tmp_path):
             journal.add([one, one])
         journal.close(finished=False)
     file.close()
-    resumed = Journal(tmp_path / "record.json", {"model": "m"}, resume=True)
+    resumed = Journal(tmp_path / "record.json", {"model": "m"}, resume=True, kind=Measured)
     assert resumed.done == [one]
     resumed.close(finished=True)
 
@@ -132,7 +132,7 @@ def test_a_damaged_journal_is_one_sentence(tmp_path, line):
     path = tmp_path / ".record.json.partial"
     path.write_text('{"model": "m"}\n' + line + "\n[]\n")
     with pytest.raises(ArtefactError, match=r"is damaged \(line 2.*\); remove it and start again$") as caught:
-        Journal(tmp_path / "record.json", {"model": "m"}, resume=True)
+        Journal(tmp_path / "record.json", {"model": "m"}, resume=True, kind=Measured)
     assert len(str(caught.value)) < 400
 
 

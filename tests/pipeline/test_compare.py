@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from vtp_export.errors import ModelError, SpecError, UnknownNameError
+from vtp_export.errors import ArtefactError, ModelError, SpecError, UnknownNameError
+from vtp_export.pipeline import compare as room
 from vtp_export.pipeline.compare import compare
 from vtp_export.reports.comparison import comparison_table, write_comparison
 
@@ -23,7 +24,10 @@ def report():
 
 
 def timeless(report):
-    return dataclasses.replace(report, rows=tuple(dataclasses.replace(r, milliseconds=0) for r in report.rows))
+    return dataclasses.replace(
+        report,
+        rows=tuple(dataclasses.replace(r, milliseconds=0, milliseconds_p10=0, milliseconds_p90=0) for r in report.rows),
+    )
 
 
 def test_two_runs_are_the_same(report):
@@ -46,6 +50,15 @@ def test_rows(report):
     assert all(1 <= row.erank <= row.kept for row in report.rows)
 
 
+def test_what_is_chance_is_told(report):
+    full, worst = report.rows[0], report.rows[5]
+    assert (full.margin, full.p_value) == (0, 1)
+    assert worst.p_value < 1e-6
+    assert full.score - worst.score > worst.margin > 0.01
+    assert all(row.milliseconds_p10 <= row.milliseconds <= row.milliseconds_p90 for row in report.rows)
+    assert sum(report.bins) == report.images == 24
+
+
 def test_adaptive_count_varies(report):
     adaptive = report.rows[4]
     assert adaptive.method == "adaptive:count=adaptive"
@@ -64,7 +77,20 @@ def test_bins_are_a_partition_by_complexity(report):
 
 def test_table_and_page(report, tmp_path):
     table = comparison_table(report)
-    assert {"method", "tokens", "accuracy", "% of full", "C_S", "erank kept", "ms"} <= set(table.columns)
+    assert f"24 images, {report.questions} questions, {report.counted} of them in the accuracy" in table.title
+    assert report.counted == report.questions - 24  # a caption each
+    assert {
+        "method",
+        "tokens",
+        "accuracy",
+        "% of full",
+        "points lost or won",
+        "p",
+        "p10 to p90",
+        "C_S",
+        "erank kept",
+        "ms",
+    } <= set(table.columns)
     assert all(len(row) == len(table.columns) for row in table.rows)
     page = write_comparison(report, tmp_path / "out").read_text()
     for figure in ("budget.svg", "complexity-16.svg", "complexity-64.svg"):
@@ -91,3 +117,40 @@ def test_another_dtype_is_another_computation_of_nearly_the_same():
     for one, other in zip(wide.rows, narrow.rows, strict=True):
         assert other.erank == pytest.approx(one.erank, rel=0.1)
         assert other.erank != one.erank
+
+
+def test_interrupted_work_is_taken_up_where_it_was(report, tmp_path, monkeypatch):
+    """The same report to the last digit; nothing is asked twice."""
+    calls = []
+
+    def dying(*arguments):
+        calls.append(arguments[1].name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return look(*arguments)
+
+    look = room._look
+    monkeypatch.setattr(room, "_look", dying)
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        compared(limit=4, report=tmp_path, progress=lambda text, done=0, total=0: told.append(text))
+    assert told[-1] == "2 images are done; --resume goes on from there"
+    with pytest.raises(ArtefactError, match="add --resume to go on"):
+        compared(limit=4, report=tmp_path)
+    with pytest.raises(ArtefactError, match="was begun for"):
+        compared(limit=4, report=tmp_path, keep=(16, 32), resume=True)
+    resumed = compared(limit=4, report=tmp_path, resume=True)
+    assert calls[3:] == [*calls[2:3], "scene-0003"]
+    assert timeless(resumed) == timeless(compared(limit=4))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".svg") == ["index.html"]
+    with pytest.raises(SpecError, match="--report"):
+        compared(resume=True)
+
+
+def test_a_mistake_is_told_before_anything_is_loaded(monkeypatch):
+    monkeypatch.setattr(room, "load_model", lambda *arguments: pytest.fail("loaded"))
+    monkeypatch.setattr(room, "benchmark_of", lambda name: pytest.fail("read"))
+    with pytest.raises(SpecError, match="did you mean 'count'"):
+        compared(settings={"cuont": "adaptive"})
+    with pytest.raises(SpecError, match="count is 'many'"):
+        compared(settings={"count": "many"})

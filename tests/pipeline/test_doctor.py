@@ -64,7 +64,7 @@ def test_a_jetson(tmp_path, no_runtime, tensorrt_library):
     assert found["TensorRT for Python"] == [("tensorrt 10.3.0", "")]
     assert found["TensorRT's library"] == [("libnvinfer.so.10, 10.3.0", "runs")]
     assert found["memory"] == [("51.2 of 66.6 GB available", "")]
-    assert "pip install 'vtp-export[onnxruntime]'" in found["ONNX Runtime on cpu"][0][1]
+    assert "pip install 'onnxruntime>=" in found["ONNX Runtime on cpu"][0][1]
     assert result.able
 
 
@@ -84,7 +84,7 @@ def test_a_machine_with_nothing(tmp_path, no_runtime):
     assert not result.able
     assert found["GPU"][0][0] is found["TensorRT for Python"][0][0] is found["ONNX Runtime"][0][0] is None
     assert found["memory"] == [(None, "/proc/meminfo does not tell")]
-    assert "vtp-export[export]" in found["to export"][0][1]
+    assert "pip install 'huggingface-hub>=" in found["to export"][0][1]
 
 
 def test_a_library_without_a_package_or_a_gpu_runs_nothing(tmp_path, no_runtime, tensorrt_library):

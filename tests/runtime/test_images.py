@@ -49,7 +49,8 @@ def test_every_way_to_name_a_photo_gives_the_same_pixels(turned):
 def test_an_overlay_is_as_upright_as_the_pixels(turned):
     layout = Layout(Candidates((4, 4)), (28, 28), keep=2, slots=2)
     pictures = [
-        overlay(photo, np.array([0, 1]), layout, PREP) for photo in (Image.open(turned), turned, read_image(turned))
+        overlay(photo, np.array([0, 1]), layout, PREP)
+        for photo in (load_image(str(turned)), Image.open(turned), turned)
     ]
     assert len({(picture.size, picture.tobytes()) for picture in pictures}) == 1
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export.errors import ImageError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.spec import TensorSpec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def missing_torch() -> str | None:
     """Why torch cannot be used, or None."""
     if importlib.util.find_spec("torch") is None:
-        return "torch is not installed: pip install 'vtp-export[export]'"
+        return f"torch is not installed: {install('export')}"
     return None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from vtp_export.backends import base
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
 from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
@@ -60,7 +61,7 @@ class Backend(base.Backend):
     def missing(self) -> str | None:
         """See `base.Backend`."""
         if importlib.util.find_spec("onnxruntime") is None:
-            return "onnxruntime is not installed: pip install 'vtp-export[onnxruntime]' (or [onnxruntime-gpu])"
+            return f"onnxruntime is not installed: {install('onnxruntime')} (or onnxruntime-gpu)"
         return None
 
     def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:

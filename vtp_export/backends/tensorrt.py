@@ -1,6 +1,7 @@
 """TensorRT 10.3 to 11: a plan, built from the neutral ONNX on the machine that is to run it.
 
-Written against the documented API of both majors and exercised through a fake of it; it has not run on TensorRT yet.
+Written against the documented API of both majors and exercised through a fake of it. TensorRT for RTX 1.7 has built
+plans through it; no plan has been run yet.
 """
 
 import importlib.util
@@ -11,6 +12,7 @@ from typing import Any
 
 from vtp_export.backends import base
 from vtp_export.errors import UnavailableError
+from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
@@ -84,7 +86,7 @@ class Backend(base.Backend):
         """See `base.Backend`."""
         if importlib.util.find_spec("tensorrt") is None:
             return (
-                "tensorrt is not installed: pip install 'vtp-export[tensorrt]', or on a Jetson use JetPack's own, "
+                f"tensorrt is not installed: {install('tensorrt')}, or on a Jetson use JetPack's own, "
                 "from a virtual environment made with --system-site-packages"
             )
         return cuda.missing()

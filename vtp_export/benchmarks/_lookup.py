@@ -1,9 +1,10 @@
-"""A benchmark by name, or a folder of one's own images."""
+"""A benchmark by name, a folder of one's own images, or a file of one's own questions."""
 
 from pathlib import Path
 
 from vtp_export import rooms
 from vtp_export.benchmarks._folder import Folder
+from vtp_export.benchmarks._question_file import QuestionFile
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
 from vtp_export.runtime.images import note
@@ -25,10 +26,11 @@ def examples_of(name: str | Path, limit: int | None) -> list[Example]:
 def benchmark_of(name: str | Path) -> Benchmark:
     """The data set itself, to be read one picture at a time.
 
-    A bare name is that of a benchmark, whatever folder there is; a `Path`, and a text with a slash, is a folder.
+    A bare name is that of a benchmark, whatever folder there is; a `Path`, and a text with a slash, is a folder, or a
+    question file.
 
     Raises:
-        UnknownNameError: neither a benchmark nor a folder.
+        UnknownNameError: neither a benchmark nor a folder nor a file.
         UnavailableError: the benchmark's data are not installed.
         SpecError: a folder without images.
     """
@@ -37,13 +39,11 @@ def benchmark_of(name: str | Path) -> Benchmark:
         if isinstance(name, Path) or not known:
             return Folder(Path(name))
         note(f"'{name}' is taken for the benchmark of that name; the folder is './{name}'")
+    elif Path(name).is_file() and (isinstance(name, Path) or not known):
+        return QuestionFile(Path(name))
     name = str(name)
-    if not known and ("/" in name or "." in name):
-        raise SpecError(
-            f"no folder '{name}'; name a folder of images or one of: {', '.join(rooms.names('benchmarks'))}"
-        )
     if not known:
-        raise UnknownNameError("benchmark", name, rooms.names("benchmarks"))
+        raise UnknownNameError("folder, question file or benchmark", name, rooms.names("benchmarks"))
     benchmark: Benchmark = rooms.load("benchmarks", name).Benchmark()
     if reason := benchmark.missing():
         raise UnavailableError(reason)

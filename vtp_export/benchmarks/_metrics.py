@@ -14,7 +14,18 @@ def is_right(answered: Answered) -> bool:
     wanted, given = answered.question.answer.lower(), answered.text.lower()
     if answered.question.kind == "caption":
         return mentioned(wanted) == mentioned(given)
-    return re.findall(r"\w+", given)[: len(wanted.split())] == wanted.split()
+    return begins_with(given, wanted)
+
+
+def begins_with(given: str, wanted: str) -> bool:
+    """Whether a text begins with the words of another, in either case, whatever stands between them.
+
+    Example:
+        >>> begins_with("Yes, there is.", "yes"), begins_with("Yesterday.", "yes")
+        (True, False)
+    """
+    words = re.findall(r"\w+", wanted.lower())
+    return bool(words) and re.findall(r"\w+", given.lower())[: len(words)] == words
 
 
 def accuracy_by_kind(asked: Sequence[Answered]) -> dict[str, float]:

@@ -59,11 +59,6 @@ class Scene:
     pixels: npt.NDArray[np.uint8]
     things: tuple[Thing, ...]
 
-    @property
-    def image(self) -> Image.Image:
-        """The picture for Pillow."""
-        return Image.fromarray(self.pixels)
-
 
 def kinds() -> list[str]:
     """Every kind of object, the most common first.

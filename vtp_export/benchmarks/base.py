@@ -91,6 +91,10 @@ class Benchmark(Protocol):
         """Whether an answer is right. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
 
+    def counts(self, question: Question) -> bool:
+        """Whether the main metric is the share of right answers to such questions, this one among them."""
+        return True
+
     def score(self, asked: Sequence[Answered]) -> dict[str, float]:
         """Metrics by name, the main one first. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")

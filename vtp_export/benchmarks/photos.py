@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vtp_export.benchmarks import base
 from vtp_export.errors import UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.images import read_image
 
 # Photographs of scenes and textures, some grey. Left out: drawings, masks, test charts, scanned text, the
@@ -64,10 +65,7 @@ class Benchmark(base.Benchmark):
         """Why there are no photographs here, or None."""
         if _paths():
             return None
-        return (
-            "the photos come with scikit-image and scikit-learn, and neither is installed: "
-            "pip install 'vtp-export[data]'"
-        )
+        return f"the photos come with scikit-image and scikit-learn, and neither is installed: {install('data')}"
 
 
 def _paths() -> list[Path]:

@@ -71,6 +71,10 @@ class Benchmark(base.Benchmark):
         """Whether an answer is right."""
         return is_right(answered)
 
+    def counts(self, question: base.Question) -> bool:
+        """Captions have metrics of their own."""
+        return question.kind != "caption"
+
     def score(self, asked: Sequence[base.Answered]) -> dict[str, float]:
         """Accuracy, accuracy of each kind of question, POPE's F1, CHAIR."""
         return {**accuracy_by_kind(asked), **pope_f1(asked), **chair(asked)}

@@ -6,10 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.json_records import decode, parse_json, read_text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Item = TypeVar("Item", bound="DataclassInstance")
 
 MAX_BYTES = 1 << 30
 """Of a journal: five million pictures."""
@@ -26,7 +31,7 @@ class Measured:
     attention_entropy: float
 
 
-class Journal:
+class Journal(Generic[Item]):
     """Lines that survive a kill.
 
     A line that was cut short, by a kill or a full disk, is dropped, and with it the whole batch: resumed work sees the
@@ -36,15 +41,17 @@ class Journal:
         out: where the record will be; the journal is `.NAME.partial` beside it.
         head: what must be the same when the work is taken up again.
         resume: go on from a journal that is there.
+        kind: the dataclass of what is written down, of which a batch is a list.
 
     Raises:
         ArtefactError: a journal is there and `resume` is not set, or it was begun for something else, or the folder
             cannot be written.
     """
 
-    def __init__(self, out: Path, head: dict[str, Any], resume: bool) -> None:
+    def __init__(self, out: Path, head: dict[str, Any], resume: bool, kind: type[Item]) -> None:
         self.path = out.with_name(f".{out.name}.partial")
-        self.done: list[Measured] = []
+        self.done: list[Item] = []
+        self._batch: Any = tuple[kind, ...]  # type: ignore[valid-type]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not (self.path.exists() and self._taken_up(head, resume)):
@@ -61,10 +68,12 @@ class Journal:
                 return False
             if not resume:
                 raise ArtefactError(
-                    f"an interrupted calibration is there ('{self.path}'): add --resume to go on, or remove that file"
+                    f"interrupted work is there ('{self.path}'): add --resume to go on, or remove that file"
                 )
             first, *rest = (parse_json(line, f"line {number}") for number, line in enumerate(whole.split("\n"), 1))
-            self.done = [one for number, line in enumerate(rest, 2) for one in decode(_BATCH, line, f"line {number}")]
+            self.done = [
+                one for number, line in enumerate(rest, 2) for one in decode(self._batch, line, f"line {number}")
+            ]
         except SpecError as error:
             raise ArtefactError(f"'{self.path}' is damaged ({error}); remove it and start again") from error
         if first != head:
@@ -73,14 +82,14 @@ class Journal:
             os.truncate(self.path, len(f"{whole}\n".encode()))
         return True
 
-    def add(self, batch: Sequence[Measured]) -> None:
+    def add(self, batch: Sequence[Item]) -> None:
         """Put what a batch gave down, at once.
 
         Raises:
             ArtefactError: it cannot be written.
         """
         try:
-            self._file.write(json.dumps([asdict(measured) for measured in batch]) + "\n")
+            self._file.write(json.dumps([asdict(item) for item in batch]) + "\n")
             self._file.flush()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -95,6 +104,3 @@ class Journal:
 
     def _unwritable(self, error: OSError) -> ArtefactError:
         return ArtefactError(f"cannot write '{self.path}': {error.strerror or error}")
-
-
-_BATCH = tuple[Measured, ...]

@@ -18,9 +18,10 @@ from vtp_export import __version__
 from vtp_export.cli._command import printing
 from vtp_export.endings import CRASH, INTERRUPTED, INTERRUPTION, MISTAKE, failure
 from vtp_export.errors import VtpError
+from vtp_export.extras import install
 
 EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "huggingface_hub")
-"""Modules that come with `vtp-export[export]`."""
+"""Modules that come with the extra `export`."""
 
 USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What typer raises at a word it cannot parse. It has no public name, and its home differs between versions."""
@@ -62,7 +63,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED, INTERRUPTION
     if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_EXTRA:
-        return MISTAKE, f"this command needs {error.name}: pip install 'vtp-export[export]'"
+        return MISTAKE, f"this command needs {error.name}: {install('export')}"
     if isinstance(error, OSError):
         place = f": '{error.filename}'" if error.filename else ""
         return MISTAKE, f"{error.strerror or error}{place}"

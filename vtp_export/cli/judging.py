@@ -86,7 +86,9 @@ def compare(
     progress: "Listener",
     model: Model,
     keep: Annotated[list[int], typer.Option(help="A budget of visual tokens. Repeatable.")],
-    benchmark: Annotated[str, typer.Option(help="One with questions, see: vtp-export list benchmarks.")] = "shapes",
+    benchmark: Annotated[
+        str, typer.Option(help="A name with questions (vtp-export list benchmarks), or a file of them.")
+    ] = "shapes",
     pruner: Annotated[
         list[str] | None,
         name_option("pruners", "--pruner", words="Repeatable; default: fastervlm and adaptive."),
@@ -101,6 +103,9 @@ def compare(
     calibration: Calibration = None,
     revision: Revision = None,
     report: Report = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run with the same --report was interrupted.")
+    ] = False,
     device: TorchDevice = "cpu",
     dtype: Dtype = "float32",
     threads: Threads = None,
@@ -126,6 +131,7 @@ def compare(
         calibration=calibration,
         revision=revision,
         report=report,
+        resume=resume,
         device=device,
         dtype=dtype,
         threads=threads,

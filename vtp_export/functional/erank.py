@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from vtp_export.functional.products import product
-from vtp_export.functional.sizes import constant, diagonal, identity, static_size
+from vtp_export.functional.sizes import capturing, constant, diagonal, identity, static_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +114,30 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
     """
     m = static_size(gram, -1)
     largest = gram.abs().amax((-2, -1))
-    sums = traces(gram, centred, CHAIN) - constant(null_traces(m, centred, CHAIN), gram)
-    weighed = sums[:, :, None] * constant(_columns(), gram)  # not a matrix product, which may be in TF32
+    null, columns = _constants(m, centred, gram)
+    sums = traces(gram, centred, CHAIN) - null
+    weighed = sums[:, :, None] * columns  # not a matrix product, which may be in TF32
     total, logs, deficient_total, deficient_logs, filled = weighed.sum(1).unbind(-1)
     resolved, deficient = _log_rank(total, logs), _log_rank(deficient_total, deficient_logs)
     low, high = DEFICIT
     mixture = ((1 - filled / m - low) / (high - low)).clamp(0.0, 1.0)
     log_rank = resolved + mixture * (deficient - resolved)
     return torch.where(largest > 0, log_rank, torch.zeros_like(log_rank)).clamp(0.0, math.log(m)).exp()
+
+
+def _constants(m: int, centred: bool, like: Tensor) -> tuple[Tensor, Tensor]:
+    """`null_traces` and `_columns` where `like` is."""
+    if capturing():
+        return constant(null_traces(m, centred, CHAIN), like), constant(_columns(), like)
+    return _placed_constants(m, centred, like.dtype, like.device)
+
+
+@functools.cache
+def _placed_constants(m: int, centred: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Copied once: every copy waits for a GPU, and a CUDA graph cannot hold one."""
+    with torch.inference_mode(False):  # whoever calls next may not be in that mode
+        like = torch.empty((), dtype=dtype, device=device)
+        return constant(null_traces(m, centred, CHAIN), like), constant(_columns(), like)
 
 
 def _log_rank(total: Tensor, logs: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ image; all its questions share that cache.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ModelError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
@@ -86,7 +88,7 @@ class Answerer:
         try:
             import transformers
         except ImportError as error:
-            raise UnavailableError("answers need transformers: pip install 'vtp-export[export]'") from error
+            raise UnavailableError(f"answers need transformers: {install('export')}") from error
         try:
             with _quiet(transformers):
                 at = {} if revision is None else {"revision": revision}
@@ -115,7 +117,9 @@ class Answerer:
         """
         split = [self._split(prompt) for prompt in prompts]
         answers: dict[int, Decoded] = {}
-        visual = torch.from_numpy(np.ascontiguousarray(tokens))[None].to(self._model.device, self._model.dtype)
+        visual = torch.from_numpy(np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("=")))[None].to(
+            self._model.device, self._model.dtype
+        )
         for before in dict.fromkeys(before for before, _ in split):
             prefix = torch.cat([self._embed([before]), visual], dim=1)
             cache = self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values
@@ -129,17 +133,31 @@ class Answerer:
 
     def _split(self, question: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Token ids before and after the image."""
-        if self._tokenizer.chat_template:
-            content = [{"type": "image"}, {"type": "text", "text": question}]
-            turns = [{"role": "user", "content": content}]
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        else:
-            text = LLAVA_PROMPT.format(question=question)
-        ids = self._tokenizer(text)["input_ids"]
-        if ids.count(self._image) != 1:
-            raise ModelError(f"the chat template puts {ids.count(self._image)} images into the prompt; 1 is needed")
-        place = ids.index(self._image)
-        return tuple(ids[:place]), tuple(ids[place + 1 :])
+        faults = []
+        for prompt in self._prompts(question):
+            try:
+                ids = self._tokenizer(prompt())["input_ids"]
+            except Exception as error:  # a template is a program, and Jinja raises whatever it raises
+                faults.append(f"{type(error).__name__}: {error}".splitlines()[0])
+                continue
+            if ids.count(self._image) == 1:
+                place = ids.index(self._image)
+                return tuple(ids[:place]), tuple(ids[place + 1 :])
+            faults.append(f"it puts {ids.count(self._image)} images into the prompt, and 1 is needed")
+        raise ModelError(f"the chat template cannot be used: {'; '.join(dict.fromkeys(faults))}")
+
+    def _prompts(self, question: str) -> list[Callable[[], str]]:
+        """What makes the prompt: of content in parts, as templates of today read it; of one text, as older ones do."""
+        if not self._tokenizer.chat_template:
+            return [lambda: LLAVA_PROMPT.format(question=question)]
+        parts = [{"type": "image"}, {"type": "text", "text": question}]
+        text = f"{self._tokenizer.convert_ids_to_tokens(self._image)}\n{question}"
+        return [partial(self._templated, parts), partial(self._templated, text)]
+
+    def _templated(self, content: Any) -> str:
+        turns = [{"role": "user", "content": content}]
+        text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return text
 
     def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
         embedded: Tensor = self._model.get_input_embeddings()(torch.tensor(ids, device=self._model.device))

@@ -14,6 +14,12 @@ TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "int64": "TYPE_INT64"}
 BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt"}
 """Formats that Triton can serve, and its backend for each."""
 
+TF32 = (
+    "start tritonserver with NVIDIA_TF32_OVERRIDE=0: its ONNX Runtime has no option against TF32, in which distances "
+    "and effective rank are too coarse to keep the same tokens"
+)
+"""Of GPUs since Ampere."""
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -46,7 +52,8 @@ def config(manifest: Manifest, fmt: str, plans: dict[str, str], serving: Serving
             f"the artefact takes batches of {manifest.batch.min} to {manifest.batch.max}, and Triton sends single "
             "images too; export with --batch 1:OPT:MAX"
         )
-    lines = [
+    lines = [f"# {TF32}"] if serving.gpu and fmt == "onnx" else []
+    lines += [
         f"name: {_text(serving.name)}",
         f"backend: {_text(BACKENDS[fmt])}",
         f"max_batch_size: {manifest.batch.max}",
@@ -66,6 +73,11 @@ def config(manifest: Manifest, fmt: str, plans: dict[str, str], serving: Serving
     identity = f"value: {{ string_value: {_text(manifest.identity())} }}"
     lines.append(f'parameters {{ key: "vtp_export.manifest" {identity} }}')
     return "\n".join(lines) + "\n"
+
+
+def only_on_cpus(manifest: Manifest) -> bool:
+    """Whether ONNX Runtime has kernels for it on CPUs alone: for int8 whose scales are found at run time."""
+    return manifest.precision.activations == "dynamic"
 
 
 def depends_on_the_batch(manifest: Manifest) -> bool:

@@ -47,8 +47,11 @@ def half(tokens: np.ndarray) -> np.ndarray:
     """Tokens in half precision, which is what language models compute in.
 
     Raises:
-        ImageError: not (m, d), or numbers that half precision cannot hold.
+        ImageError: no floats of shape (m, d), or numbers that half precision cannot hold.
     """
+    if not isinstance(tokens, np.ndarray) or tokens.dtype.kind != "f":
+        kind = tokens.dtype.name if isinstance(tokens, np.ndarray) else type(tokens).__name__
+        raise ImageError(f"tokens are a NumPy array of floats, such as output[0].tokens, and this is {kind}")
     if tokens.ndim != 2:
         raise ImageError(f"tokens have shape {tokens.shape}; those of one image have two axes, (m, d)")
     rows = np.ascontiguousarray(tokens)

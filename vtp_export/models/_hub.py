@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vtp_export.errors import ModelError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.models._checkpoint import CONFIG, Checkpoint
 from vtp_export.models._weights import PICKLES
 
@@ -18,7 +19,7 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
         import huggingface_hub
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ImportError as error:
-        raise UnavailableError("a hub id needs huggingface_hub: pip install 'vtp-export[export]'") from error
+        raise UnavailableError(f"a hub id needs huggingface_hub: {install('export')}") from error
     unasked: set[str] = set()
 
     def fetch(name: str, revision: str | None) -> Path | None:

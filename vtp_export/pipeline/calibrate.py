@@ -66,7 +66,7 @@ def calibrate(
         note(sentence)
     session = EagerSession(assemble(loaded, "none", {}).graph, device)
     head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
-    journal = Journal(out, head, resume)
+    journal = Journal(out, head, resume, Measured)
     finished = False
     try:
         _measure(session, loaded.preprocessing, benchmark, limit, journal, progress)
@@ -74,6 +74,8 @@ def calibrate(
         write_atomically(out, to_json(record))
         finished = True
     finally:
+        if journal.done and not finished:
+            progress(f"{len(journal.done)} images are measured; --resume goes on from there")
         # Nothing measured: nothing worth resuming.
         journal.close(finished or not journal.done)
     return record
@@ -84,7 +86,7 @@ def _measure(
     preprocessing: Preprocessing,
     benchmark: Benchmark,
     limit: int | None,
-    journal: Journal,
+    journal: Journal[Measured],
     progress: Progress,
 ) -> None:
     known = {measured.name for measured in journal.done}

@@ -1,7 +1,10 @@
 """`vtp-export compare`: methods and budgets side by side on one benchmark, by what the language model then answers."""
 
+import contextlib
+import hashlib
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Answered, Benchmark, Example
+from vtp_export.benchmarks.base import Example
+from vtp_export.calibration.journal import Journal
 from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
-from vtp_export.graphs.complexity import SIGNALS, Complexity, complexities, entropy_among
+from vtp_export.graphs.complexity import SIGNALS, complexities, entropy_among
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
@@ -23,30 +27,30 @@ from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
-from vtp_export.reports.comparison import CompareReport, Row, write_comparison
+from vtp_export.reports.comparison import CompareReport, write_comparison
+from vtp_export.reports.tally import Entry, Outcome, Seen, compared
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.writing import refuse_unwritable
+from vtp_export.spec import PrunerRecord
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
 
-BINS = 4
-"""Quarters of the images, by effective rank."""
+
+JOURNAL = "comparison"
+"""What is done so far is `.comparison.partial` in the report's folder."""
 
 
 @dataclass(kw_only=True)
 class _Contender:
-    """One method at one budget, while the images go by."""
+    """One method at one budget. `pruner`: with its settings in force, which the record of interrupted work carries."""
 
     name: str
     budget: int
     session: EagerSession
-    asked: list[Answered] = field(default_factory=list)
-    erank: list[float] = field(default_factory=list)
-    entropy: list[float] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
+    pruner: PrunerRecord
     seconds: list[float] = field(default_factory=list)
 
 
@@ -61,6 +65,7 @@ def compare(
     calibration: str | Path | None = None,
     revision: str | None = None,
     report: str | Path | None = None,
+    resume: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
@@ -78,6 +83,7 @@ def compare(
         calibration: see `export`.
         revision: commit, branch or tag on the hub.
         report: folder of a page with figures, or None.
+        resume: go on where an earlier run into the same report was interrupted.
         device: where torch runs all of it: "cpu" or "cuda".
         dtype: what the tower, the projector and the language model compute with; selection is float32 at least.
         threads: CPU threads, or None for torch's choice.
@@ -89,34 +95,69 @@ def compare(
     keeps = (keep,) if isinstance(keep, int) else tuple(keep)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
+    if resume and report is None:
+        raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
     if report is not None:
         refuse_unwritable(Path(report))
+    wanted = _wanted(pruners, settings or {}, keeps)
+    needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     prepare(device, threads)
     data = benchmark_of(benchmark)
     examples = list(data.examples(limit))
     refuse_silent(examples)
     progress("loading the model")
-    wanted = _wanted(pruners, settings or {}, keeps)
-    needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     loaded = loaded_in(load_model(model, needs, revision), dtype)
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
-    complexity: list[Complexity] = []
-    for done, example in enumerate(examples):
-        progress("comparing", done, len(examples))
-        pixels = pixel_values(example.open(), loaded.preprocessing)
-        encoded: dict[frozenset[str], Tokens] = {}
-        with naming([example.name]):
-            complexity += complexities(contenders[0].session, pixels)
-            for contender in contenders:
-                _ask(contender, example, pixels, answerer, encoded)
-    _time(contenders, examples, loaded, progress)
-    measured = np.array([(one.erank, one.attention_entropy) for one in complexity])
-    result = _report((str(model), str(benchmark)), data, examples, contenders, measured)
-    if report is not None:
-        write_comparison(result, Path(report))
+    head = _head(loaded, contenders, examples, dtype)
+    with _journal(report, head, resume, progress) as journal:
+        seen = {one.name: one for one in (journal.done if journal is not None else ())}
+        for done, example in enumerate(examples):
+            progress("comparing", done, len(examples))
+            if example.name not in seen:
+                seen[example.name] = _look(contenders, example, loaded, answerer)
+                if journal is not None:
+                    journal.add([seen[example.name]])
+        _time(contenders, examples, loaded, progress)
+        entries = [Entry(name=one.name, keep=one.budget, seconds=tuple(one.seconds)) for one in contenders]
+        names = str(model), str(benchmark)
+        result = compared(names, data, examples, [seen[example.name] for example in examples], entries)
+        if report is not None:
+            write_comparison(result, Path(report))
     return result
+
+
+def _head(
+    model: LoadedModel, contenders: Sequence[_Contender], examples: Sequence[Example], dtype: str
+) -> dict[str, Any]:
+    """What must be the same for work to be taken up again."""
+    asked = [[example.name, [[q.kind, q.prompt, q.answer] for q in example.questions]] for example in examples]
+    return {
+        "model": model.core.weights_sha256,
+        "questions": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
+        "dtype": dtype,
+        "methods": [[one.name, one.pruner.name, dict(one.pruner.settings)] for one in contenders],
+    }
+
+
+@contextlib.contextmanager
+def _journal(
+    report: str | Path | None, head: dict[str, Any], resume: bool, progress: Progress
+) -> Iterator[Journal[Seen] | None]:
+    """What is done so far, kept where there is a folder for it, until all is done."""
+    if report is None:
+        yield None
+        return
+    journal = Journal(Path(report) / JOURNAL, head, resume, Seen)
+    finished = False
+    try:
+        yield journal
+        finished = True
+    finally:
+        if journal.done and not finished:
+            progress(f"{len(journal.done)} images are done; --resume goes on from there")
+        journal.close(finished or not journal.done)
 
 
 def _wanted(
@@ -141,8 +182,23 @@ def _contenders(
             note(sentence)
         session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots
-        contenders.append(_Contender(name=label, budget=budget, session=session))
+        contenders.append(_Contender(name=label, budget=budget, session=session, pruner=assembly.pruner))
     return contenders
+
+
+def _look(contenders: Sequence[_Contender], example: Example, model: LoadedModel, answerer: LanguageModel) -> Seen:
+    """What every method makes of one image."""
+    pixels = pixel_values(example.open(), model.preprocessing)
+    encoded: dict[frozenset[str], Tokens] = {}
+    with naming([example.name]):
+        (complexity,) = complexities(contenders[0].session, pixels)
+        outcomes = tuple(_ask(contender, example, pixels, answerer, encoded) for contender in contenders)
+    return Seen(
+        name=example.name,
+        erank=float(complexity.erank),
+        attention_entropy=float(complexity.attention_entropy),
+        outcomes=outcomes,
+    )
 
 
 def _ask(
@@ -151,17 +207,19 @@ def _ask(
     pixels: np.ndarray,
     model: LanguageModel,
     encoded: dict[frozenset[str], Tokens],
-) -> None:
-    """Add one image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
+) -> Outcome:
+    """One image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
     session = contender.session
     needs = session.graph.pruner.method.needs | {"saliency"}
     if needs not in encoded:
         encoded[needs] = session.encode(pixels, needs)
     result = session.finish(encoded[needs])[0]
-    contender.asked += [reply.answered for reply in ask(model, example, result.tokens)]
-    contender.kept.append(result.num_kept)
-    contender.erank.append(effective_rank(result.tokens, center=False))
-    contender.entropy.append(entropy_among(encoded[needs], result.kept))
+    return Outcome(
+        answers=tuple(reply.answered.text for reply in ask(model, example, result.tokens)),
+        kept=result.num_kept,
+        erank=float(effective_rank(result.tokens, center=False)),
+        entropy=float(entropy_among(encoded[needs], result.kept)),
+    )
 
 
 def _time(
@@ -174,57 +232,3 @@ def _time(
             began = time.perf_counter()
             contender.session(pixels)
             contender.seconds.append(time.perf_counter() - began)
-
-
-def _report(
-    names: tuple[str, str],
-    benchmark: Benchmark,
-    examples: Sequence[Example],
-    contenders: Sequence[_Contender],
-    complexity: np.ndarray,
-) -> CompareReport:
-    edges = np.quantile(complexity[:, 0], np.linspace(0, 1, BINS + 1))
-    place = np.clip(np.searchsorted(edges, complexity[:, 0], side="right") - 1, 0, BINS - 1)
-    bins = {example.name: int(number) for example, number in zip(examples, place, strict=True)}
-    scores = [benchmark.score(contender.asked) for contender in contenders]
-    metric = next(iter(scores[0]))
-    full = scores[0][metric]
-    rows = tuple(
-        _row(contender, metrics, metric, full, _by_bin(benchmark, contender, metric, bins))
-        for contender, metrics in zip(contenders, scores, strict=True)
-    )
-    varied = len(examples) > 1 and bool(np.ptp(complexity, axis=0).all())
-    together = float(np.corrcoef(complexity.T)[0, 1]) if varied else 0.0
-    return CompareReport(
-        model=names[0],
-        benchmark=names[1],
-        images=len(examples),
-        questions=len(contenders[0].asked),
-        metric=metric,
-        rows=rows,
-        edges=tuple(float(edge) for edge in edges),
-        correlation=together,
-    )
-
-
-def _by_bin(benchmark: Benchmark, contender: _Contender, metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:
-    found = []
-    for number in range(BINS):
-        mine = [answered for answered in contender.asked if bins[answered.image] == number]
-        found.append(benchmark.score(mine).get(metric, float("nan")) if mine else float("nan"))
-    return tuple(found)
-
-
-def _row(contender: _Contender, metrics: dict[str, float], metric: str, full: float, by_bin: tuple[float, ...]) -> Row:
-    return Row(
-        method=contender.name,
-        keep=contender.budget,
-        kept=float(np.mean(contender.kept)),
-        score=metrics[metric],
-        share=metrics[metric] / full if full else 0.0,
-        metrics=metrics,
-        erank=float(np.mean(contender.erank)),
-        entropy=float(np.mean(contender.entropy)),
-        milliseconds=float(np.median(contender.seconds[1:] or contender.seconds)) * 1e3,
-        by_bin=by_bin,
-    )

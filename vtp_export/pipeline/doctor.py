@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from vtp_export.extras import install
 from vtp_export.pipeline.inspect import inspect
 from vtp_export.reports.artefact import Inspection
 from vtp_export.reports.machine import Diagnosis, Finding
@@ -120,8 +121,8 @@ def libraries(sources: Sources) -> Iterable[Finding]:
 def tensorrt(sources: Sources) -> Iterable[Finding]:
     """TensorRT's Python package, and its library with the version that it says of itself."""
     packages = [f"{name} {version}" for name in TENSORRT_PACKAGES if (version := sources.package(name))]
-    install = "for the format tensorrt: pip install 'vtp-export[tensorrt]'; on a Jetson it comes with JetPack"
-    yield Finding("TensorRT for Python", ", ".join(packages) or None, "" if packages else install)
+    lacking = f"for the format tensorrt: {install('tensorrt')}; on a Jetson it comes with JetPack"
+    yield Finding("TensorRT for Python", ", ".join(packages) or None, "" if packages else lacking)
     names = [name for name in machine.libraries(sources.run("ldconfig", "-p")) if name.startswith("libnvinfer.")]
     for name in [*names, *_in_a_package()]:
         if reason := why_not_loadable(name):
@@ -148,7 +149,7 @@ def onnxruntime(sources: Sources) -> Iterable[Finding]:
     conflict = "each overwrites the other: pip uninstall -y onnxruntime onnxruntime-gpu, then install one"
     yield Finding("ONNX Runtime", text or None, conflict if len(packages) > 1 else "")
     if not _importable("onnxruntime"):
-        yield Finding("ONNX Runtime on cpu", None, "for the format onnx: pip install 'vtp-export[onnxruntime]'")
+        yield Finding("ONNX Runtime on cpu", None, f"for the format onnx: {install('onnxruntime')}")
         return
     for provider in providers.NAMES:
         built = providers.NAMES[provider] in _available()
@@ -182,5 +183,5 @@ def tools(sources: Sources) -> Iterable[Finding]:
     found = {name: sources.package(name) for name in TOOLS}
     text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     lacking = [name for name, version in found.items() if version is None]
-    verdict = f"no {', '.join(lacking)}: for export and validate, pip install 'vtp-export[export]'" if lacking else RUNS
+    verdict = f"no {', '.join(lacking)}: for export and validate, {install('export')}" if lacking else RUNS
     return [Finding("to export", text or None, verdict)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.integrations.triton import BACKENDS, Serving, config, depends_on_the_batch
+from vtp_export.integrations.triton import BACKENDS, TF32, Serving, config, depends_on_the_batch, only_on_cpus
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.serving import ServedModel
 from vtp_export.runtime.artefact import Artefact, open_artefact, verify_file
@@ -32,7 +32,7 @@ def triton(
         folder: the artefact.
         repository: the folder that tritonserver is pointed at; other models in it are left alone.
         name: of the models, before the format is added; None takes the artefact's folder.
-        cpu: serve on CPUs.
+        cpu: serve on CPUs; int8 with dynamic activations always is.
         queue_delay_us: how long a request waits for others to join its batch.
         force: replace models of the same names.
         progress: hears of every step.
@@ -56,14 +56,16 @@ def triton(
     if not formats:
         has = ", ".join(artefact.manifest.formats())
         raise ArtefactError(f"Triton serves {' and '.join(BACKENDS)} (tensorrt on GPUs), and '{folder}' has: {has}")
-    texts = {fmt: _config(artefact, fmt, Serving(f"{base}-{fmt}", not cpu, queue_delay_us)) for fmt in formats}
+    gpu = not cpu and not only_on_cpus(artefact.manifest)
+    texts = {fmt: _config(artefact, fmt, Serving(f"{base}-{fmt}", gpu, queue_delay_us)) for fmt in formats}
     written = []
     for done, fmt in enumerate(formats):
         progress(f"copying and verifying {fmt}", done, len(formats))
         out = Path(repository) / f"{base}-{fmt}"
         with replacing(out, force, _why_not_replaceable) as partial:
             _fill(artefact, fmt, texts[fmt], partial)
-        written.append(ServedModel(out.name, out, BACKENDS[fmt], _notes(artefact)))
+        notes = _notes(artefact, fmt, gpu)
+        written.append(ServedModel(name=out.name, folder=out, backend=BACKENDS[fmt], gpu=gpu, notes=notes))
     return written
 
 
@@ -87,14 +89,16 @@ def _fill(artefact: Artefact, fmt: str, text: str, folder: Path) -> None:
         verify_file(folder / "1", name, record)  # the artefact may be replaced at any time
 
 
-def _notes(artefact: Artefact) -> tuple[str, ...]:
-    if not depends_on_the_batch(artefact.manifest):
-        return ()
-    note = (
-        "int8 with dynamic activations has one scale for a whole batch, so requests are not batched together: an "
-        "image's tokens would depend on its neighbours"
-    )
-    return (note,)
+def _notes(artefact: Artefact, fmt: str, gpu: bool) -> tuple[str, ...]:
+    notes = [TF32] if gpu and fmt == "onnx" else []
+    if only_on_cpus(artefact.manifest):
+        notes.append("int8 with dynamic activations runs on CPUs only, so the instances stand there")
+    if depends_on_the_batch(artefact.manifest):
+        notes.append(
+            "int8 with dynamic activations has one scale for a whole batch, so requests are not batched together: an "
+            "image's tokens would depend on its neighbours"
+        )
+    return tuple(notes)
 
 
 def _why_not_replaceable(out: Path) -> str | None:

@@ -147,11 +147,11 @@ class Pruner(base.Pruner):
             measured = torch.full_like(saliency[:, 0], config.settled_average)
         rank = descending_rank(saliency)
         near = cosine_distance(features) < self._threshold(rank, measured)[:, :, None]
-        budget = self._budget(measured)  # (b,)
+        budget = self._budget(measured) if config.count == "adaptive" else None
         kept = greedy_walk(rank, near, budget, self.method.slots)
         return Selection(
             kept,
-            num_kept=budget.long() if config.count == "adaptive" else None,
+            num_kept=None if budget is None else budget.long(),
             **dict.fromkeys(self.method.measures, measured),
         )
 
@@ -164,8 +164,6 @@ class Pruner(base.Pruner):
         return ((rank + 1) * slope[:, None]).clamp(max=config.tau_max)
 
     def _budget(self, complexity: Tensor) -> Tensor:
-        """How many to keep, (b,) whole numbers in float."""
-        if self.config.count == "fixed":
-            return torch.full_like(complexity, self.method.slots)
+        """How many to keep under the adaptive count, (b,) whole numbers in float."""
         share = (complexity / self.config.settled_average).clamp(FLOOR, self.config.ceiling)
         return (self.keep * share + 0.5).floor().clamp(1, self.method.slots)

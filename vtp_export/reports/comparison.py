@@ -16,9 +16,11 @@ CHAIR = ("C_S", "C_I", "recall", "length")
 class Row:
     """One method at one budget.
 
-    kept: mean number of tokens. share: of the unpruned score. metrics: all of the benchmark's.
+    kept: mean number of tokens. share: of the unpruned score. margin: half of the 95 % interval of the difference to
+    the unpruned score, None of one image. p_value: of McNemar's exact test on the questions that only one of the two
+    got right. metrics: all of the benchmark's.
     erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
-    attention among the kept tokens. milliseconds: median of the eager front end, batch 1.
+    attention among the kept tokens. milliseconds: median of the eager front end, batch 1, and its two outer deciles.
     by_bin: the main metric in each quarter of the images, simplest first.
     """
 
@@ -27,10 +29,14 @@ class Row:
     kept: float
     score: float
     share: float
+    margin: float | None
+    p_value: float
     metrics: dict[str, float]
     erank: float
     entropy: float
     milliseconds: float
+    milliseconds_p10: float
+    milliseconds_p90: float
     by_bin: tuple[float, ...]
 
 
@@ -38,7 +44,8 @@ class Row:
 class CompareReport:
     """All rows, the unpruned model first.
 
-    edges: effective rank of the images between the bins, lowest and highest included.
+    counted: how many of the questions the main metric is about.
+    edges: effective rank of the images between the bins, lowest and highest included. bins: images in each.
     correlation: of the images' effective rank and attention entropy.
     """
 
@@ -46,28 +53,47 @@ class CompareReport:
     benchmark: str
     images: int
     questions: int
+    counted: int
     metric: str
     rows: tuple[Row, ...]
     edges: tuple[float, ...]
+    bins: tuple[int, ...]
     correlation: float
 
 
 def comparison_table(report: CompareReport) -> Table:
     """A row for each method at each budget."""
     names = [name for name in report.rows[0].metrics if name != report.metric and not name.startswith("F1 ")]
-    columns = ("method", "tokens", report.metric, "% of full", *names, "erank kept", "entropy kept", "ms")
+    measures = ("erank kept", "entropy kept", "ms", "p10 to p90")
+    columns = ("method", "tokens", report.metric, "% of full", "points lost or won", "p", *names, *measures)
+    full = report.rows[0].score
     rows: list[tuple[object, ...]] = []
     for row in report.rows:
         rest = [f"{row.metrics.get(name, float('nan')):.{1 if name == 'length' else 3}f}" for name in names]
-        cells = f"{row.kept:.4g}", f"{row.score:.4f}", f"{100 * row.share:.1f}", *rest
-        rows.append((row.method, *cells, f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}"))
-    return Table(f"{report.model} on {report.benchmark}, {report.images} images", columns, rows)
+        cells = f"{row.kept:.4g}", f"{row.score:.4f}", f"{100 * row.share:.1f}", *_difference(row, full), *rest
+        spread = f"{row.milliseconds_p10:.1f} to {row.milliseconds_p90:.1f}"
+        rows.append((row.method, *cells, f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}", spread))
+    about = f"{report.images} images, {report.questions} questions"
+    if report.counted != report.questions:
+        about += f", {report.counted} of them in the {report.metric}"
+    return Table(f"{report.model} on {report.benchmark}, {about}", columns, rows)
+
+
+def _difference(row: Row, full: float) -> tuple[str, str]:
+    """To the unpruned model, with its interval, and the chance of it."""
+    if row.method == "none":
+        return "-", "-"
+    margin = "" if row.margin is None else f" ± {100 * row.margin:.1f}"
+    return f"{100 * (row.score - full):+.1f}{margin}", f"{row.p_value:.2g}"
 
 
 def comparison_summary(report: CompareReport, page: Path | None) -> Summary:
     """The table, and how the two measures of complexity go together."""
-    sentence = f"erank and attention entropy of the images correlate with {report.correlation:.2f}"
-    return comparison_table(report), sentence, *mention(page)
+    sentences = (
+        "points lost or won: against none, with a 95 % interval over images; p: McNemar's exact test of the questions",
+        f"erank and attention entropy of the images correlate with {report.correlation:.2f}",
+    )
+    return comparison_table(report), *sentences, *mention(page)
 
 
 def write_comparison(report: CompareReport, folder: Path) -> Path:
@@ -86,9 +112,15 @@ def write_comparison(report: CompareReport, folder: Path) -> Path:
     lines = {name: [(row.kept, row.score) for row in pruned if row.method == name] for name in methods}
     drawn = [("budget.svg", "Metric against budget", metric_against_budget(lines, report.rows[0].score, report.metric))]
     for keep in sorted({row.keep for row in pruned if row.kept == row.keep}):
-        mine = {row.method: row.by_bin for row in report.rows if row.method == "none" or row.keep == keep}
+        lines_of_bins = {row.method: row.by_bin for row in report.rows if row.method == "none" or row.keep == keep}
         title = f"{report.metric} by complexity, {keep} tokens"
-        drawn.append((f"complexity-{keep}.svg", title, metric_by_complexity(mine, report.edges, report.metric, title)))
+        drawn.append(
+            (
+                f"complexity-{keep}.svg",
+                title,
+                metric_by_complexity(lines_of_bins, (report.edges, report.bins), report.metric, title),
+            )
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, title, figure in drawn:

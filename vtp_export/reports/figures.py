@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export.errors import UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.writing import atomically
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ def metric_against_budget(lines: Mapping[str, Sequence[tuple[float, float]]], fu
 
 
 def metric_by_complexity(
-    lines: Mapping[str, Sequence[float]], edges: Sequence[float], metric: str, title: str
+    lines: Mapping[str, Sequence[float]], bins: tuple[Sequence[float], Sequence[int]], metric: str, title: str
 ) -> "Figure":
     """A line for each method over bins of effective rank, simplest images first.
 
     Args:
         lines: method to its metric in each bin.
-        edges: effective rank between bins, one more than there are bins.
+        bins: effective rank between bins, one more than there are bins, and how many images are in each.
         metric: its name.
         title: what the lines have in common.
 
@@ -51,7 +52,9 @@ def metric_by_complexity(
         UnavailableError: matplotlib is not installed.
     """
     figure, axes = _axes()
-    names = [f"{low:.0f}-{high:.0f}" for low, high in itertools.pairwise(edges)]
+    edges, counts = bins
+    spans = zip(itertools.pairwise(edges), counts, strict=True)
+    names = [f"{low:.0f}-{high:.0f}\n{count} images" for (low, high), count in spans]
     for i, (name, values) in enumerate(lines.items()):
         style = {"color": "0.5", "linestyle": "--"} if name == "none" else {"marker": MARKS[i % len(MARKS)]}
         axes.plot(names, values, label="unpruned" if name == "none" else name, **style)
@@ -82,7 +85,7 @@ def _axes() -> "tuple[Figure, Any]":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UnavailableError("figures need matplotlib: pip install 'vtp-export[reports]'") from error
+        raise UnavailableError(f"figures need matplotlib: {install('reports')}") from error
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     return figure, figure.subplots()
 

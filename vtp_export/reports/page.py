@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.writing import atomically, sentence, write_atomically
 
 PAGE = "index.html"
@@ -44,7 +45,7 @@ def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures:
     try:
         import jinja2
     except ImportError as error:
-        raise UnavailableError("a report needs jinja2: pip install 'vtp-export[reports]'") from error
+        raise UnavailableError(f"a report needs jinja2: {install('reports')}") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from vtp_export.errors import UnavailableError
+from vtp_export.extras import install
 
 
 def missing() -> str | None:
     """Why CUDA cannot be used from here, or None. Does not touch a device."""
     if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
         return (
-            "cuda-bindings is not installed: pip install 'vtp-export[tensorrt]', or on a Jetson, where TensorRT comes "
+            f"cuda-bindings is not installed: {install('tensorrt')}, or on a Jetson, where TensorRT comes "
             "with JetPack, pip install 'cuda-bindings==12.9.*' (JetPack 6) or 'cuda-bindings>=13' (JetPack 7)"
         )
     return None

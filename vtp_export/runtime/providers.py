@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.extras import install
 from vtp_export.runtime.libraries import needed, not_loadable
 from vtp_export.runtime.versions import TENSORRT_PACKAGES, versions
 
@@ -56,11 +57,11 @@ def why_unavailable(provider: str) -> str | None:
         if len(packages) > 1:
             return (
                 f"onnxruntime and onnxruntime-gpu are both installed, and the first has overwritten {name}: "
-                "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'vtp-export[onnxruntime-gpu]'"
+                f"pip uninstall -y onnxruntime onnxruntime-gpu && {install('onnxruntime-gpu')}"
             )
         return (
             f"this onnxruntime ({onnxruntime.__version__}) is built without {name}: "
-            "pip uninstall -y onnxruntime && pip install 'vtp-export[onnxruntime-gpu]'"
+            f"pip uninstall -y onnxruntime && {install('onnxruntime-gpu')}"
         )
     path = library(provider)
     if not path.is_file():
@@ -103,13 +104,14 @@ def providers(provider: str, path: Path | None) -> list[Any]:
     distances and what is kept would be another device's business. CUDA has an option for it. TensorRT's provider has
     none, only NVIDIA's environment variable, which must be set before the first of its libraries is loaded.
     """
-    cuda = (NAMES["cuda"], {"device_id": "0", "use_tf32": "0"})
+    # No device_id: the first GPU is the default, and ONNX Runtime 1.31 prints a warning where it is named.
+    cuda = (NAMES["cuda"], {"use_tf32": "0"})
     if provider == "cpu":
         return [NAMES["cpu"]]
     if provider == "cuda":
         return [cuda]
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    options = {"device_id": "0", "trt_fp16_enable": "0", "trt_int8_enable": "0"}  # precision is in the graph
+    options = {"trt_fp16_enable": "0", "trt_int8_enable": "0"}  # precision is in the graph
     if path is not None:
         cache = str(_engine_cache(path))
         for what in ("engine", "timing"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.extras import install
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -84,7 +85,7 @@ def read(path: Path) -> Model:
         import onnx
         from onnx import shape_inference
     except ModuleNotFoundError:
-        raise UnavailableError("lint needs the onnx package: pip install 'vtp-export[lint]'") from None
+        raise UnavailableError(f"lint needs the onnx package: {install('lint')}") from None
     try:
         loaded = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # of protobuf's several kinds
