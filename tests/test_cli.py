@@ -104,7 +104,7 @@ def test_list_of_nothing(vtp):
 
 def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     out = tmp_path / "a"
-    code, printed, _ = vtp("export", small_llava, "--keep", 6, "--set", "complexity=entropy", "--out", out)
+    code, printed, _ = vtp("export", small_llava, "--keep", "16.7%", "--set", "complexity=entropy", "--out", out)
     assert code == 0
     assert "keeps 6 of 36" in printed
     code, printed, _ = vtp("validate", out, "--limit", 3, "--json", "--report", tmp_path / "report")
