@@ -343,6 +343,16 @@ def test_a_single_truncated_file_is_said_so(single_llava, tmp_path):
         load_model(str(folder))
 
 
+def test_what_was_loaded_needs_its_file_no_more(llava_copy):
+    model = load_model(str(llava_copy))
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    for shard in llava_copy.glob("*.safetensors"):
+        with shard.open("r+b") as file:  # in place: whoever still had it mapped would read zeros
+            file.write(bytes(shard.stat().st_size))
+    after = model.module.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
 def test_a_digest_is_of_names_dtypes_shapes_and_bytes():
     base = {"a": torch.arange(6, dtype=torch.int32).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
     same = {"b": base["b"].clone(), "a": base["a"].t().contiguous().t()}  # other order, other strides

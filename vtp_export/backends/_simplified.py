@@ -5,6 +5,7 @@ the whole export.
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -66,7 +67,7 @@ def simplify(model: ir.Model, loops: bool) -> None:
             value.const_value = _in_rows(value.const_value)
 
 
-def _in_rows(tensor: ir.Tensor) -> ir.Tensor | ir.LazyTensor:
+def _in_rows(tensor: ir.Tensor[Any]) -> ir.Tensor[Any] | ir.LazyTensor:
     """A weight that folding has transposed is a view, and would be written number by number: copied when it is."""
     view = tensor.raw
     if not isinstance(view, np.ndarray) or view.flags.c_contiguous:
@@ -75,6 +76,6 @@ def _in_rows(tensor: ir.Tensor) -> ir.Tensor | ir.LazyTensor:
     return ir.LazyTensor(copied, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
 
 
-def _copied(view: np.ndarray, dtype: ir.DataType) -> ir.Tensor:
+def _copied(view: np.ndarray, dtype: ir.DataType) -> ir.Tensor[Any]:
     bits = torch.from_numpy(view.view(f"u{view.itemsize}"))  # torch copies in a third of the time that NumPy takes
     return ir.Tensor(bits.contiguous().numpy().view(view.dtype), dtype)

@@ -282,5 +282,5 @@ class Fingerprint:
     def add(self, name: str, tensor: Tensor) -> None:
         """Count a tensor in, in the dtype it has."""
         self._sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        self._sha256.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        self._sha256.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         self.bytes += tensor.nbytes
