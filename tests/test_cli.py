@@ -162,6 +162,18 @@ def test_failed_validation_exits_1(vtp, artefact, tmp_path, monkeypatch):
     assert "failed: graph against reference" in printed
 
 
+def test_a_result_is_shown_though_its_report_cannot_be_written(vtp, artefact, tmp_path, monkeypatch):
+    def full(file, *arguments, **options):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    arguments = ("validate", artefact, "--limit", 1, "--format", "onnx", "--report", tmp_path / "report", "--json")
+    code, printed, _ = vtp(*arguments)
+    told = json.loads(printed)
+    assert (code, told["passed"], told["report"]) == (0, True, None)
+    assert "the report was not written: cannot write" in told["notes"][-1] and "No space left" in told["notes"][-1]
+
+
 def test_calibrate_then_export(vtp, tmp_path):
     record = tmp_path / "record.json"
     code, printed, _ = vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 5, "--out", record, "--json")
