@@ -1,5 +1,7 @@
 """A graph without a file is a session like that of any format."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,28 @@ def test_another_dtype_is_of_a_copy(graph, pixels):
     assert next(graph.parameters()).dtype == torch.float32
     assert wide(pixels).tokens.dtype == wide.see(pixels)[0].result.tokens.dtype == np.float32
     assert np.allclose(wide(pixels).tokens, EagerSession(graph)(pixels).tokens, atol=1e-4)
+
+
+def test_another_dtype_is_not_a_second_set_of_weights(graph, pixels):
+    """The same numbers as of weights that are all converted, while only those of one part ever are."""
+    wide, most = EagerSession(graph, dtype=torch.float64), 0
+    weights = dict(graph.frontend.named_parameters())
+
+    def count(module, *_):
+        nonlocal most
+        converted = [w for w in wide.graph.frontend.parameters() if w.dtype == torch.float64]
+        most = max(most, sum(weight.numel() for weight in converted))
+
+    for module in wide.graph.frontend.modules():
+        module.register_forward_hook(count, prepend=True)
+    tokens = wide.encode(pixels)
+    whole = copy.deepcopy(graph)
+    whole.frontend.double()
+    with torch.inference_mode():
+        expected = whole.encode(torch.from_numpy(pixels).double())
+    assert torch.equal(tokens.hidden, expected.hidden) and torch.equal(tokens.projected, expected.projected)
+    assert 0 < most < 0.7 * sum(weight.numel() for weight in weights.values())
+    assert all(value is weights[name] for name, value in wide.graph.frontend.named_parameters())
 
 
 def test_weights_from_elsewhere_make_tokens(graph, pixels):

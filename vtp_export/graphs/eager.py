@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vtp_export.backends._torch import TorchSession
 from vtp_export.functional.devices import computing, prepare
 from vtp_export.functional.tokens import Selection, Tokens
+from vtp_export.graphs.converting import converting
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.session import refuse_not_finite
@@ -28,7 +29,7 @@ class EagerSession(TorchSession):
     """A graph, or its twin in another precision.
 
     Args:
-        graph: left as it is; copied where it has to be moved or converted.
+        graph: left as it is; copied where it has to be moved. Converted weights are never there all at once.
         device: "cpu" or "cuda".
         dtype: of weights and pixels; None for those that the graph has, and float32 pixels. Outputs have those of the
             contract.
@@ -36,7 +37,8 @@ class EagerSession(TorchSession):
 
     def __init__(self, graph: PrunedFrontend, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         prepare(device)
-        self.graph = graph = _placed(graph, device, dtype)
+        graph = _placed(graph, device)
+        self.graph = graph = graph if dtype is None else converting(graph, dtype)
         self._dtype = dtype or torch.float32
         super().__init__(lambda pixels: self._promised(graph(pixels.to(self._dtype))), graph.outputs, device)
 
@@ -107,24 +109,24 @@ class EagerSession(TorchSession):
         return [Seen(one, result) for one, result in zip(_images(tokens), self.finish(tokens), strict=True)]
 
 
-def _placed(graph: PrunedFrontend, device: str, dtype: torch.dtype | None) -> PrunedFrontend:
-    """The graph itself where its weights are there and so already, else a copy."""
+def _placed(graph: PrunedFrontend, device: str) -> PrunedFrontend:
+    """The graph itself where its weights are there already, else a copy."""
     weights: list[Tensor] = list(graph.frontend.parameters())  # type: ignore[attr-defined]
-    if all(weight.device.type == device and weight.dtype == (dtype or weight.dtype) for weight in weights):
+    if all(weight.device.type == device for weight in weights):
         return graph
-    # Weights are shared with the copy and then replaced one by one: at no time are there three sets of them.
+    # Weights are shared with the copy and then moved one by one.
     graph = copy.deepcopy(graph, {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())})
     for module in graph.frontend.modules():  # type: ignore[attr-defined]
         for held in (module._parameters, module._buffers):
             for name, tensor in held.items():
-                if tensor is not None:  # indices stay whole numbers; what the pruner holds is float32 at least
-                    held[name] = _placed_tensor(tensor, device, dtype if tensor.is_floating_point() else None)
+                if tensor is not None:
+                    held[name] = _moved(tensor, device)
     graph.pruner.to(device)
     return graph
 
 
-def _placed_tensor(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
-    moved = tensor.detach().to(device, dtype or tensor.dtype)
+def _moved(tensor: Tensor, device: str) -> Tensor:
+    moved = tensor.detach().to(device)
     return nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
 
 
