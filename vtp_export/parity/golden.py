@@ -13,6 +13,7 @@ Read with NumPy and Pillow alone; `recording.py` writes it. In the folder `golde
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -119,8 +120,8 @@ def read_golden(artefact: Artefact) -> Golden:
     return golden
 
 
-def _arrays(path: object) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:  # type: ignore[call-overload]
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError(f"'{path}' is compressed")  # as large as its file, or it is not ours
         arrays = {}
@@ -147,6 +148,8 @@ def _contradictions(golden: Golden, manifest: Manifest) -> list[str]:
         for name, shape in shapes.items()
         if name not in wanted and not _fits(name, shape, count, manifest.layout)
     ]
+    if not wrong and (not count or golden.arrays["views"].dtype != np.uint8):
+        wrong.append(f"its {count} pictures are {golden.arrays['views'].dtype}, and must be some, of bytes")
     files = {picture.file for picture in golden.record.pictures} | {RECORD, ARRAYS}
     wrong += [f"{shown(file)} is not in both" for file in sorted(files ^ manifest.golden.keys())]
     return wrong
