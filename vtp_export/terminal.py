@@ -14,6 +14,7 @@ import rich.table
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vtp_export.errors import printable
 from vtp_export.reports.table import Summary, Table
 
 SILENCE = 20.0
@@ -91,6 +92,7 @@ class Listener:
         self._bar.update(self._task, description=text, completed=done, total=total or None)
 
     def _write(self, line: str) -> None:
+        line = printable(line)
         with contextlib.suppress(OSError):  # a full disk behind standard error is no reason to stop
             if self._bar is None:
                 print(line, file=sys.stderr, flush=True)
@@ -102,7 +104,7 @@ def show(summary: Summary) -> None:
     """Print tables and sentences."""
     for part in summary:
         if isinstance(part, str):
-            print(part)
+            print("\n".join(map(printable, part.split("\n"))))
         else:
             _show_table(part)
 
@@ -115,7 +117,7 @@ def _show_table(content: Table) -> None:
         numeric = all(row[i].strip(" x%-")[:1].isdigit() or row[i] in ("", "-") for row in cells)
         table.add_column(column, justify="right" if numeric and cells else "left", overflow="fold")
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     # Piped output keeps its full width, so that another program can read it.
     # A sentence such as "pip install 'onnxruntime-gpu[cuda]'" is no markup.
     console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
