@@ -104,7 +104,7 @@ def test_list_of_nothing(vtp):
 
 def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
     out = tmp_path / "a"
-    code, printed, _ = vtp("export", small_llava, "--keep", 6, "--set", "complexity=entropy", "--out", out)
+    code, printed, _ = vtp("export", small_llava, "--keep", "16.7%", "--set", "complexity=entropy", "--out", out)
     assert code == 0
     assert "keeps 6 of 36" in printed
     code, printed, _ = vtp("validate", out, "--limit", 3, "--json", "--report", tmp_path / "report")
@@ -160,6 +160,18 @@ def test_failed_validation_exits_1(vtp, artefact, tmp_path, monkeypatch):
     code, printed, _ = vtp("validate", copy, "--limit", 2, "--format", "onnx")
     assert code == 1
     assert "failed: graph against reference" in printed
+
+
+def test_a_result_is_shown_though_its_report_cannot_be_written(vtp, artefact, tmp_path, monkeypatch):
+    def full(file, *arguments, **options):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    arguments = ("validate", artefact, "--limit", 1, "--format", "onnx", "--report", tmp_path / "report", "--json")
+    code, printed, _ = vtp(*arguments)
+    told = json.loads(printed)
+    assert (code, told["passed"], told["report"]) == (0, True, None)
+    assert "the report was not written: cannot write" in told["notes"][-1] and "No space left" in told["notes"][-1]
 
 
 def test_calibrate_then_export(vtp, tmp_path):

@@ -58,6 +58,7 @@ def test_run_inspect_and_bench(edge, artefact, tmp_path):
     bench = call(edge / "vtp-export", "bench", artefact, "--rounds", "2", "--json", cwd=tmp_path)
     assert bench.returncode == 0, bench.stderr
     assert [row["name"].split()[-1] for row in json.loads(bench.stdout)["timings"]] == ["onnx"]
+    assert "torchscript is left out: torch is not installed" in bench.stderr
 
 
 def test_the_doctor_needs_nothing_more(edge, artefact, tmp_path):

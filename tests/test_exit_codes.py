@@ -69,7 +69,10 @@ def test_a_mistake_is_a_sentence_and_json(vtp, failing):
         (("export", "toy", "--out", "a", "--precision", "fp8"), "'fp32', 'fp16', 'bf16', 'int8'"),
         (("export", "toy", "--out", "a", "--activations", "dynamc"), "did you mean 'dynamic'"),
         (("run", "a", "b", "--format", "onx"), "did you mean 'onnx'"),
-        (("export", "toy", "--out", "a", "--keep", "six"), "valid integer"),
+        (
+            ("export", "toy", "--out", "a", "--keep", "six"),
+            "'six'; it must be a number of visual tokens, or a share",
+        ),
     ],
 )
 def test_what_cannot_be_parsed(vtp, arguments, words):

@@ -1,8 +1,10 @@
 """What people see while they wait."""
 
+from pathlib import Path
+
 import pytest
 
-from vtp_export import terminal
+from vtp_export import reports, terminal
 from vtp_export.reports.table import Table
 
 
@@ -27,6 +29,19 @@ def test_a_pipe_hears_of_new_things_and_of_long_ones(clock, capsys):
         "[  40.0 s] comparing (40 of 50, about 10 s left)",
         "[  50.0 s] writing",
     ]
+
+
+def test_a_pipe_gets_lines_no_wider_than_their_cells(capsys):
+    long = "why a format does not run here, in words that are not folded " * 4
+    terminal.show([Table("formats", ("format", "runs here"), [("onnx", "yes"), ("pt2", long.strip())])])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["formats", "format  runs here", "onnx    yes", f"pt2     {long.strip()}"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(reports.__file__).parent.glob("*.py")))
+def test_no_column_is_without_a_name(name):
+    source = (Path(reports.__file__).parent / f"{name}.py").read_text()
+    assert '("", ' not in source
 
 
 def test_brackets_in_a_table_are_no_markup(capsys):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import rich.table
 from rich.console import Console
@@ -111,19 +112,21 @@ def show(summary: Summary) -> None:
 
 def _show_table(content: Table) -> None:
     """Numbers are aligned to the right."""
-    table = rich.table.Table(title=content.title, title_justify="left", title_style="bold")
+    # What is piped keeps every cell whole, and has no frame, so that a line is as narrow as it can be.
+    piped = not sys.stdout.isatty()
+    form: dict[str, Any] = {"box": None, "pad_edge": False} if piped else {}
+    table = rich.table.Table(title=content.title, title_justify="left", title_style="bold", **form)
     cells = content.cells()
     for i, column in enumerate(content.columns):
         numeric = all(row[i].strip(" x%-")[:1].isdigit() or row[i] in ("", "-") for row in cells)
         table.add_column(column, justify="right" if numeric and cells else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(printable, row))
-    # Piped output keeps its full width, so that another program can read it.
     # A sentence such as "pip install 'onnxruntime-gpu[cuda]'" is no markup.
-    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
+    console = Console(width=1000 if piped else None, highlight=False, markup=False)
     with console.capture() as captured:  # a console that prints itself ends the process when its reader has gone
         console.print(table)
-    print(captured.get(), end="")
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def show_json(value: object) -> None:

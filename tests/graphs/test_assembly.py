@@ -48,6 +48,30 @@ def test_a_method_that_knows_no_budget_is_not_replaced(small_llava):
     assert (assembly.pruner.name, assembly.notes) == ("prumerge", ())
 
 
+@pytest.mark.parametrize(("pruner", "more"), [("none", {}), ("prumerge", {"count": "adaptive"})])
+def test_a_budget_that_decides_nothing_is_told(small_llava, pruner, more):
+    assert "keep, 8, decides nothing" in assembled(small_llava, pruner, keep=8, **more).notes[0]
+
+
+@pytest.mark.parametrize(("share", "keep"), [("25%", 9), (" 10 %", 4), ("0.1%", 1), ("100%", None)])
+def test_a_budget_may_be_a_share(small_llava, share, keep):
+    assert assembled(small_llava, "fastervlm", keep=share).layout.keep == keep
+
+
+@pytest.mark.parametrize("share", ["0%", "101%", "-3%", "nan%", "ten%", "%"])
+def test_a_share_that_is_none(small_llava, share):
+    with pytest.raises(SpecError, match="a share must be above 0% and at most 100%"):
+        assembled(small_llava, "fastervlm", keep=share)
+
+
+@pytest.mark.parametrize(("settings", "count"), [({}, 1), ({"complexity": "entropy"}, 1), ({"average": 20.0}, 0)])
+def test_numbers_of_another_geometry_are_told(small_llava, settings, count):
+    notes = assembled(small_llava, "adaptive", keep=8, **settings).notes
+    assert (
+        sum("published for LLaVA-1.5 with 576 visual tokens, and this model has 36" in note for note in notes) == count
+    )
+
+
 def test_the_manifest_says_which_order_and_which_attention(small_llava):
     assert assembled(small_llava, "fastervlm", keep=8).pruner.ascending
     assert not assembled(small_llava, "prumerge", keep=8).pruner.ascending

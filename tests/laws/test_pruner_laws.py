@@ -42,8 +42,13 @@ def test_float64_is_the_reference_exactly(name, settings):
             signals = signals_of(tokens, i, CANDIDATES)
             signals = signals if measured is None else dataclasses.replace(signals, complexity=float(measured))
             outcome, count = select(signals, config), count_of(pruner, selection, i)
-            assert np.array_equal(selection.kept[i, :count].numpy(), outcome.kept), f"keep {keep}, image {i}"
-            assert (selection.mix is None) == (outcome.mix is None)
+            assert np.array_equal(selection.kept[i, :count].numpy(), outcome.kept), (
+                f"pruners/{name}.py and reference/{name}.py keep different tokens of image {i} at keep={keep}: the one "
+                "that is not as the paper writes it is wrong; among equals the lowest position goes first in both"
+            )
+            assert (selection.mix is None) == (outcome.mix is None), (
+                f"one of pruners/{name}.py and reference/{name}.py returns a mixture and the other does not"
+            )
             if outcome.mix is not None:
                 np.testing.assert_allclose(selection.mix[i, :count].numpy(), outcome.mix, atol=1e-9)
 
@@ -57,12 +62,15 @@ def test_kept_is_distinct_in_range_and_in_order(name, settings):
         assert selection.mix is None or selection.mix.isfinite().all()
         for i in range(KINDS):
             kept = selection.kept[i, : count_of(pruner, selection, i)].tolist()
-            assert len(set(kept)) == len(kept)
+            assert len(set(kept)) == len(kept), "a position is kept twice: strike out what is taken"
             assert all((0 if selection.mix is None else -1) <= position < N for position in kept)
-            if pruner.method.ascending:
-                assert kept == sorted(kept)
+            assert not pruner.method.ascending or kept == sorted(kept), (
+                "kept does not ascend: sort it, or say ascending=False in the Method"
+            )
         if selection.mix is None and keep == N:
-            assert all(sorted(row) == list(range(N)) for row in selection.kept.tolist())
+            assert all(sorted(row) == list(range(N)) for row in selection.kept.tolist()), (
+                "a budget of all tokens must keep all of them"
+            )
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)
@@ -71,11 +79,15 @@ def test_a_batch_is_its_images_and_a_run_repeats(name, settings):
     tokens = batch(KINDS, torch.float64)
     together, again = pruner(tokens), pruner(tokens)
     for one, two in zip(together, again, strict=True):
-        assert (one is None and two is None) or torch.equal(one, two)
+        assert (one is None and two is None) or torch.equal(one, two), (
+            "two runs differ: draw random numbers when the pruner is made, from a seed among its settings"
+        )
     for i in range(KINDS):
         alone = pruner(one_of(tokens, i))
         count = count_of(pruner, together, i)
-        assert torch.equal(alone.kept[0, :count], together.kept[i, :count])
+        assert torch.equal(alone.kept[0, :count], together.kept[i, :count]), (
+            f"image {i} keeps other tokens in a batch than alone: a sum, a maximum or a sort runs over the batch axis"
+        )
         if alone.mix is not None:
             torch.testing.assert_close(alone.mix[0], together.mix[i])
 
@@ -94,7 +106,10 @@ def test_shuffled_patches_are_chosen_alike_unless_by_place(name, settings):
     before, after = pruner(tokens), pruner(Tokens(*map(shuffled, tokens)))
     for i in range(6):
         moved = {int(order[p]) if p >= 0 else -1 for p in after.kept[i, : count_of(pruner, after, i)].tolist()}
-        assert moved == set(before.kept[i, : count_of(pruner, before, i)].tolist())
+        assert moved == set(before.kept[i, : count_of(pruner, before, i)].tolist()), (
+            "shuffled candidates are not chosen alike: if the method counts where in the picture a candidate is, say "
+            "by_place=True in its Method; if not, an index is used as if it were a place"
+        )
 
 
 @pytest.mark.parametrize(("name", "variant"), RUNS)
@@ -106,5 +121,11 @@ def test_float32_is_the_reference_up_to_what_rounding_explains(name, variant):
         kept = outputs[1][i, : int(outputs[2][i])].tolist()
         expected = select(signals_of(tokens, i, CANDIDATES), config).kept.tolist()
         overlaps.append(len(set(kept) & set(expected)) / len(expected))
-        assert chaotic or unexplained(name, variant, i, outputs) is None
-    assert np.mean(overlaps) >= (0.75 if chaotic else 0.97)
+        assert chaotic or unexplained(name, variant, i, outputs) is None, (
+            "no rounding of the signals explains the difference: compute in float32 at least (at_least_float32), and "
+            "compare distances after functional.similarity.snapped; if rounding really turns a large part of the "
+            "selection over, say chaotic=True in the Method"
+        )
+    assert np.mean(overlaps) >= (0.75 if chaotic else 0.97), (
+        f"only {np.mean(overlaps):.0%} of the tokens are those of the reference in float32: see chaotic of Method"
+    )

@@ -41,8 +41,9 @@ def exported_program(graph: "nn.Module", brief: Brief) -> "ExportedProgram":
 @contextlib.contextmanager
 def torch_warnings_contained() -> Iterator[None]:
     """Keep torch's warnings about its own parts, and its log lines, away from the user."""
-    # "torchvision is not installed. Skipping ...", once per operator; the stack trace of a file that is then refused.
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    # "torchvision is not installed. Skipping ...", once per operator; "Skipped deduplication ..."; the stack trace of a
+    # file that is then refused.
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

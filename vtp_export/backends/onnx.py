@@ -89,7 +89,8 @@ class Backend(base.Backend):
             raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
         assert onnx_program is not None
         model = onnx_program.model
-        simplify(model, brief.loops)
+        with torch_warnings_contained():
+            simplify(model, brief.loops)
         model.ir_version = IR_VERSION
         model.metadata_props[base.IDENTITY] = brief.identity
         external = sum(tensor.nbytes for tensor in source.state_dict().values()) > EXTERNAL_ABOVE

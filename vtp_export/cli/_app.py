@@ -1,5 +1,6 @@
 """The application, and the arguments and options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +41,15 @@ def name_option(room: str, *flags: str, words: str) -> Any:
         autocompletion=starting(names),
         help=f"{words} One of: {', '.join(names)}.",
     )
+
+
+def budget(text: str) -> Any:
+    """Read a budget: a number of tokens, or a share of them, which is a text."""
+    if re.fullmatch(r"[+-]?\d+", text.strip()):
+        return int(text)
+    if text.strip().endswith("%"):
+        return text.strip()
+    raise SpecError(f"--keep is '{text}'; it must be a number of visual tokens, or a share of them such as 10%")
 
 
 def starting(names: list[str]) -> Callable[[str], list[str]]:

@@ -17,6 +17,7 @@ from vtp_export.cli._app import (
     Revision,
     Threads,
     TorchDevice,
+    budget,
     name_option,
     settings_of,
     several_of,
@@ -85,7 +86,10 @@ def validate(
 def compare(
     progress: "Listener",
     model: Model,
-    keep: Annotated[list[int], typer.Option(help="A budget of visual tokens. Repeatable.")],
+    keep: Annotated[
+        list[str],
+        typer.Option(metavar="N|N%", parser=budget, help="A budget of visual tokens, or a share. Repeatable."),
+    ],
     benchmark: Annotated[
         str, typer.Option(help="A name with questions (vtp-export list benchmarks), or a file of them.")
     ] = "shapes",

@@ -18,6 +18,7 @@ from vtp_export.cli._app import (
     Settings,
     Threads,
     TorchDevice,
+    budget,
     name_option,
     settings_of,
 )
@@ -34,7 +35,9 @@ def export(
     model: Model,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The artefact folder to write.")],
     pruner: Annotated[str, name_option("pruners", "--pruner", words="The method.")] = "adaptive",
-    keep: Annotated[int | None, typer.Option(help="How many visual tokens to keep.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="N|N%", parser=budget, help="How many visual tokens to keep, or which share.")
+    ] = None,
     settings: Settings = None,
     formats: Formats = None,
     batch: Annotated[

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 WEIGHTS = rooms.PACKAGE / "weights"
 """Checkpoints that come with this package: one Hugging Face folder each, named after the model."""
 
+PUBLISHED = 576
+"""Visual tokens of the model that published numbers are of."""
+
+ANY = 100
+"""Tokens that a share is taken of where the number does not matter: what a pruner reads is the same for each budget."""
+
 CALIBRATION = "calibration.json"
 """The calibration record that a checkpoint may carry."""
 
@@ -136,7 +142,11 @@ def calibration_for(
     if path is None:
         room = rooms.load("pruners", pruner)
         beside = None if model.folder is None else model.folder / CALIBRATION
-        if beside is None or not beside.is_file() or not from_settings(room.Config, settings).calibrated:
+        if (
+            beside is None
+            or not beside.is_file()
+            or not from_settings(room.Config, in_tokens(settings, ANY)).calibrated
+        ):
             return None, ()
         try:
             record = _read_calibration(beside)
@@ -163,6 +173,32 @@ def _read_calibration(path: Path) -> CalibrationRecord:
         raise SpecError(f"the calibration record '{path}' cannot be used: {error}") from error
 
 
+def in_tokens(settings: Mapping[str, Any], candidates: int) -> dict[str, Any]:
+    """Settings whose budget, where it is a share, is a number of tokens.
+
+    Args:
+        settings: of a pruner.
+        candidates: how many tokens the model has.
+
+    Raises:
+        SpecError: a share that is none.
+
+    Example:
+        >>> in_tokens({"keep": "12.5%"}, 576)
+        {'keep': 72}
+    """
+    keep = settings.get("keep")
+    if not (isinstance(keep, str) and keep.strip().endswith("%")):
+        return dict(settings)
+    try:
+        share = float(keep.strip().removesuffix("%"))
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 100:
+        raise SpecError(f"keep is '{keep}'; a share must be above 0% and at most 100%")
+    return {**settings, "keep": max(1, round(share / 100 * candidates))}
+
+
 def needs_of(pruner: str, settings: Mapping[str, Any]) -> frozenset[str]:
     """The signals that a pruner reads: what a model is to be loaded for.
 
@@ -171,7 +207,7 @@ def needs_of(pruner: str, settings: Mapping[str, Any]) -> frozenset[str]:
         SpecError: a setting out of range.
     """
     room = rooms.load("pruners", pruner)
-    needs: frozenset[str] = room.needs(from_settings(room.Config, settings))
+    needs: frozenset[str] = room.needs(from_settings(room.Config, in_tokens(settings, ANY)))
     return needs
 
 
@@ -191,12 +227,19 @@ def assemble(
     """
     candidates = model.frontend.candidates
     room = rooms.load("pruners", pruner)
-    config = from_settings(room.Config, settings)
+    config = from_settings(room.Config, in_tokens(settings, candidates.n))
     notes = list(model.notes)
+    if config.budget is None and "keep" in settings:
+        notes.append(f"{pruner} takes no budget with these settings: keep, {settings['keep']}, decides nothing")
     if config.budget is not None and config.budget >= candidates.n:
         notes.append(f"keep is {config.budget} and the model has {candidates.n} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
+    if config.calibrated and calibration is None and candidates.n != PUBLISHED:
+        notes.append(
+            f"{pruner} is set by numbers that were published for LLaVA-1.5 with {PUBLISHED} visual tokens, and this "
+            f"model has {candidates.n}: measure its own with 'vtp-export calibrate', and export with --calibration"
+        )
     config, origins = config.resolved(calibration)
     if idle := config.idle(candidates, calibration):
         notes.append(idle)

@@ -13,6 +13,7 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.results import Timing
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load, obstacle, options_of
+from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 
 WARM_UP = 2
@@ -66,8 +67,8 @@ def bench(
         for folder, fmt in chosen:
             progress(f"opening {folder} ({fmt})")
             session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
-            for note in session.notes:
-                progress(note)
+            for sentence in session.notes:
+                note(sentence)
             contenders[f"{folder} {fmt}{on}"] = session.run
             sizes.add(session.manifest.layout.image_size)
             most = min(most, session.manifest.batch.max)
@@ -92,7 +93,13 @@ def bench(
 def _runnable(folder: str | Path, device: str | None) -> list[str]:
     artefact = open_artefact(folder)
     formats = artefact.manifest.formats()
-    return [fmt for fmt in formats if obstacle(artefact, fmt, device) is None] or formats
+    obstacles = {fmt: obstacle(artefact, fmt, device) for fmt in formats}
+    if None not in obstacles.values():
+        return formats  # the first that is opened says why not
+    for fmt, reason in obstacles.items():
+        if reason is not None:
+            note(f"{folder}: {fmt} is left out: {reason}")
+    return [fmt for fmt in formats if obstacles[fmt] is None]
 
 
 def _eager(model: str, device: str, dtype: str, threads: int | None) -> tuple[Run, tuple[int, int]]:

@@ -57,7 +57,7 @@ class _Contender:
 
 def compare(
     model: str | Path,
-    keep: int | Sequence[int],
+    keep: int | str | Sequence[int | str],
     *,
     benchmark: str | Path = "shapes",
     pruners: Sequence[str] = ("fastervlm", "adaptive"),
@@ -76,7 +76,7 @@ def compare(
 
     Args:
         model: folder, hub id or embedded name.
-        keep: one budget of visual tokens, or several.
+        keep: one budget of visual tokens, or several; a text such as "10%" is a share of them.
         benchmark: one with questions.
         pruners: methods; `none` is always there.
         settings: by name, a value or a list of those to try; each is for the pruners that have it.
@@ -93,7 +93,7 @@ def compare(
     Raises:
         VtpError: the model, a method or the benchmark cannot be used.
     """
-    keeps = (keep,) if isinstance(keep, int) else tuple(keep)
+    keeps = (keep,) if isinstance(keep, int | str) else tuple(keep)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
     if resume and report is None:
@@ -162,7 +162,7 @@ def _journal(
 
 
 def _wanted(
-    pruners: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int]
+    pruners: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int | str]
 ) -> list[tuple[str, str, dict[str, object]]]:
     """Label, pruner and settings of every contender; the first keeps all."""
     wanted: list[tuple[str, str, dict[str, object]]] = [("none", "none", {})]

@@ -30,7 +30,7 @@ def export(
     out: str | Path,
     *,
     pruner: str = "adaptive",
-    keep: int | None = None,
+    keep: int | str | None = None,
     settings: Mapping[str, Any] | None = None,
     formats: Sequence[str] = ("onnx",),
     batch: int | tuple[int, int, int] = (1, 1, 16),
@@ -50,7 +50,7 @@ def export(
         model: folder, hub id or embedded name.
         out: the artefact's folder.
         pruner: the method, a file of `pruners/`.
-        keep: visual tokens to keep; None for the pruner's default.
+        keep: visual tokens to keep, or a share of them ("10%"); None for the pruner's default.
         settings: of the pruner, by name; values or texts.
         formats: files of `backends/`.
         batch: exactly so many images, or smallest, usual and largest batch.
@@ -118,7 +118,7 @@ def _backends(formats: Sequence[str]) -> dict[str, Backend]:
     return backends
 
 
-def _with_keep(settings: Mapping[str, Any], keep: int | None) -> dict[str, Any]:
+def _with_keep(settings: Mapping[str, Any], keep: int | str | None) -> dict[str, Any]:
     if keep is None:
         return dict(settings)
     if "keep" in settings:

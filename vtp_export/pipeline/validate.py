@@ -36,7 +36,7 @@ from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.validation import write_validation
+from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
@@ -134,7 +134,7 @@ def validate(
         told = _record(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
         result = dataclasses.replace(result, notes=(*result.notes, *told))
         if report is not None:
-            write_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
+            result = report_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
     return result
 
 

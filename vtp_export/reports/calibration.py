@@ -13,7 +13,7 @@ def calibration_summary(record: CalibrationRecord, model: str, out: Path) -> Sum
         (name, d.mean, d.std, d.min, d.quantiles["0.25"], d.quantiles["0.5"], d.quantiles["0.75"], d.max)
         for name, d in measures.items()
     ]
-    columns = ("", "mean", "std", "min", "25 %", "median", "75 %", "max")
+    columns = ("measure", "mean", "std", "min", "25 %", "median", "75 %", "max")
     return (
         Table(f"{record.images} images of {record.data}", columns, rows),
         f"wrote {out}",

@@ -53,7 +53,7 @@ def lint_summary(title: str, reports: Sequence[LintReport], details: bool) -> Su
 
 
 def _findings(report: LintReport) -> Table:
-    columns = ("", "rule", "what", "nodes", "first node", "remedy")
+    columns = ("severity", "rule", "what", "nodes", "first node", "remedy")
     rows = [(g.severity, g.rule, g.problem, g.count, g.first, g.remedy) for g in grouped(report.findings)]
     return Table(report.target, columns, rows)
 

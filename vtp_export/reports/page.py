@@ -16,8 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page_in(folder: Path | None) -> Path | None:
-    """The page of a folder, if one was asked for."""
-    return None if folder is None else folder / PAGE
+    """The page of a folder, if one was asked for and could be written."""
+    return folder / PAGE if folder is not None and (folder / PAGE).is_file() else None
 
 
 @dataclass(frozen=True)

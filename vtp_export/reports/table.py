@@ -30,7 +30,7 @@ Summary: TypeAlias = Sequence[Table | str]
 
 def pairs(title: str, values: Mapping[str, object]) -> Table:
     """A table of names and values."""
-    return Table(title, ("", ""), list(values.items()))
+    return Table(title, ("what", "value"), list(values.items()))
 
 
 def mention(page: Path | None) -> Summary:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
-from vtp_export.errors import OutputError
+from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
@@ -55,6 +55,34 @@ def write_validation(
     return write_page(
         folder, "validation.html.j2", values, _pictures(artefact, own, examples[:MOST_PICTURES], progress)
     )
+
+
+def report_validation(
+    result: ValidationReport,
+    artefact: PrunedArtefact,
+    own: Manifest,
+    examples: Sequence[Example],
+    folder: Path,
+    progress: Progress = silent,
+) -> ValidationReport:
+    """Write the page, or note why that cannot be done: the result, which took so long, is shown all the same.
+
+    Args:
+        result: see `write_validation`, as the others.
+        artefact: open.
+        own: what the model itself says.
+        examples: what was validated on.
+        folder: of the page.
+        progress: told of every picture.
+
+    Returns:
+        The result, with that note.
+    """
+    try:
+        write_validation(result, artefact, own, examples, folder, progress)
+    except (ArtefactError, UnavailableError) as error:
+        return dataclasses.replace(result, notes=(*result.notes, f"the report was not written: {error}"))
+    return result
 
 
 def _pictures(
