@@ -66,10 +66,11 @@ from vtp_export.runtime.writing import atomically
 def write(folder):
     with atomically(Path(folder) / 'record.json') as file:
         file.write(b'half')
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)  # pressed twice
+        os.kill(os.getpid(), signal.SIGINT)
+def tidied(self, missing_ok=False):
+    os.kill(os.getpid(), signal.SIGINT)  # pressed again
+    os.unlink(self)
+Path.unlink = tidied
 inspect.inspect = write
 """
 

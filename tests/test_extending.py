@@ -93,7 +93,7 @@ from torch.nn import functional as F
 from vtp_export.errors import ModelError
 from vtp_export.functional.attention import attention_received
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._weights import Weights, digest, size_in_bytes
+from vtp_export.models._weights import Fingerprint, Weights
 from vtp_export.models.base import AttentionGroup, LoadedModel
 from vtp_export.spec import Candidates, ModelRecord, Preprocessing
 
@@ -145,14 +145,15 @@ def load(checkpoint, needs):
         raise ModelError(f"a model of the family 'wide' gives no {', '.join(missing)}; choose another pruner")
     with torch.device("meta"):
         module = Wide()
-    tensors = Weights(checkpoint).read({name: name for name in module.state_dict()})
+    tensors = dict(Weights(checkpoint).read({name: name for name in module.state_dict()}))
     module.load_state_dict(tensors, assign=True)
+    fingerprint = Fingerprint(tensors)
     record = ModelRecord(
         id=checkpoint.id,
         revision=checkpoint.revision,
         family="wide",
-        weights_sha256=digest(tensors),
-        weights_bytes=size_in_bytes(tensors.values()),
+        weights_sha256=fingerprint.sha256,
+        weights_bytes=fingerprint.bytes,
         saliency=module.saliency,
     )
     half = (0.5, 0.5, 0.5)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model, needs_of
 from vtp_export.models._checkpoint import folder_checkpoint
-from vtp_export.models._weights import INDEX, SINGLE, Weights, digest, size_in_bytes
+from vtp_export.models._weights import INDEX, SINGLE, Fingerprint, Weights
 
 TOWER, PROJECTOR, LANGUAGE = (f"model-0000{part}-of-00003.safetensors" for part in (1, 2, 3))
 
@@ -343,11 +343,21 @@ def test_a_single_truncated_file_is_said_so(single_llava, tmp_path):
         load_model(str(folder))
 
 
+def test_what_was_loaded_needs_its_file_no_more(llava_copy):
+    model = load_model(str(llava_copy))
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    for shard in llava_copy.glob("*.safetensors"):
+        with shard.open("r+b") as file:  # in place: whoever still had it mapped would read zeros
+            file.write(bytes(shard.stat().st_size))
+    after = model.module.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
 def test_a_digest_is_of_names_dtypes_shapes_and_bytes():
     base = {"a": torch.arange(6, dtype=torch.int32).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
     same = {"b": base["b"].clone(), "a": base["a"].t().contiguous().t()}  # other order, other strides
     changed = {**base, "b": torch.tensor([1.0, 1.0009765625], dtype=torch.float16)}  # the last bit
-    assert digest(same) == digest(base)
+    assert Fingerprint(same).sha256 == Fingerprint(base).sha256
     others = [
         changed,
         {**base, "a": base["a"].reshape(3, 2)},
@@ -357,8 +367,8 @@ def test_a_digest_is_of_names_dtypes_shapes_and_bytes():
         {"a": base["a"]},
         {},
     ]
-    assert len({digest(tensors) for tensors in [base, *others]}) == len(others) + 1
-    assert size_in_bytes(base.values()) == 6 * 4 + 2 * 2
+    assert len({Fingerprint(tensors).sha256 for tensors in [base, *others]}) == len(others) + 1
+    assert Fingerprint(base).bytes == 6 * 4 + 2 * 2
 
 
 @pytest.mark.parametrize("where", ["pathlib.Path.is_file", "pathlib.Path.open", "safetensors.safe_open"])

@@ -1,15 +1,16 @@
 """Fill a front end from a checkpoint."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
 from vtp_export.models._clip import FOLLOWING
 from vtp_export.models._frontend import ClipFrontend
-from vtp_export.models._weights import Weights, digest, size_in_bytes
+from vtp_export.models._weights import Fingerprint, Weights
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing, preprocessing_from_config
 from vtp_export.spec import ModelRecord, Preprocessing
@@ -51,57 +52,68 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, fam
     for name in frontend.state_dict():
         part = next(part for part in prefixes if name.startswith(part))
         wanted[prefixes[part] + name.removeprefix(part)] = name
-    tensors = weights.read(wanted)
-    _check_shapes(frontend.state_dict(), tensors, checkpoint.id)
-    frontend.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     preprocessing, notes = _preprocessing(checkpoint, frontend.tower.config.image_size, family)
-    model = loaded(frontend, tensors, preprocessing, (checkpoint.id, checkpoint.revision, family))
+    source = (checkpoint.id, checkpoint.revision, family)
+    model = loaded(frontend, weights.read(wanted), preprocessing, source)
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
 def loaded(
     frontend: ClipFrontend,
-    tensors: Mapping[str, Tensor],
+    tensors: Iterable[tuple[str, Tensor]],
     preprocessing: Preprocessing,
     source: tuple[str, str | None, str],
 ) -> LoadedModel:
-    """A filled front end, ready to use.
+    """A front end with its weights, ready to use.
 
     Args:
-        frontend: with its weights.
-        tensors: all of them by name, as they were read.
+        frontend: its own weights are replaced.
+        tensors: all of them by name, in the order of the names; what is kept of each is a copy.
         preprocessing: of its images.
         source: id, revision and family.
+
+    Raises:
+        ModelError: a tensor has another shape than the front end's.
     """
     model_id, revision, family = source
+    expected = frontend.state_dict()
+    core, whole = Fingerprint(), Fingerprint()
+    extra = any(name.startswith(EXTRA) for name in expected)
+    state = {}
+    for name, tensor in tensors:
+        _check_shape(name, tensor, expected[name], model_id)
+        if not name.startswith(EXTRA):
+            core.add(name, tensor)
+        if extra:
+            whole.add(name, tensor)
+        state[name] = tensor.to(torch.float32, copy=True)
+    frontend.load_state_dict(state, assign=True)
 
-    def record(read: Mapping[str, Tensor]) -> ModelRecord:
+    def record(fingerprint: Fingerprint) -> ModelRecord:
         return ModelRecord(
             id=model_id,
             revision=revision,
             family=family,
-            weights_sha256=digest(read),
-            weights_bytes=size_in_bytes(read.values()),
+            weights_sha256=fingerprint.sha256,
+            weights_bytes=fingerprint.bytes,
             saliency=frontend.saliency,
         )
 
-    core = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXTRA)}
     return LoadedModel(
         module=frontend.requires_grad_(False).eval(),
         preprocessing=preprocessing,
         core=record(core),
-        extra=record(tensors) if len(tensors) > len(core) else None,
+        extra=record(whole) if extra else None,
         beyond=FOLLOWING,
     )
 
 
-def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], model_id: str) -> None:
-    for name, like in expected.items():
-        if tensors[name].shape != like.shape:
-            raise ModelError(
-                f"tensor {name} of '{model_id}' has shape {list(tensors[name].shape)}, "
-                f"but its config.json asks for {list(like.shape)}"
-            )
+def _check_shape(name: str, tensor: Tensor, expected: Tensor, model_id: str) -> None:
+    if tensor.shape != expected.shape:
+        raise ModelError(
+            f"tensor {name} of '{model_id}' has shape {list(tensor.shape)}, "
+            f"but its config.json asks for {list(expected.shape)}"
+        )
 
 
 def _preprocessing(checkpoint: Checkpoint, image_size: int, family: str) -> tuple[Preprocessing, tuple[str, ...]]:

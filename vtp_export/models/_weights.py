@@ -5,9 +5,10 @@ and from the hub only the shards that hold a wanted tensor are fetched.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -146,8 +147,10 @@ class Weights:
             self._check_held(file, name)
             return tuple(file.get_slice(name).get_shape())
 
-    def read(self, wanted: Mapping[str, str]) -> dict[str, Tensor]:
-        """Tensors, mapped from their files.
+    def read(self, wanted: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
+        """Tensors one after another, in the order of their new names.
+
+        Each is mapped from its file, and counts as memory as long as it is held: who keeps it takes a copy.
 
         Args:
             wanted: name in the checkpoint to the name the result should have.
@@ -157,13 +160,11 @@ class Weights:
                 adapter, or not finite.
         """
         self._check_names(wanted)
-        result = {}
-        for shard in sorted({self.files[name] for name in wanted}):
-            with _opened(self._fetched(shard), shard) as file:
-                for name in (name for name in wanted if self.files[name] == shard):
-                    self._check_held(file, name)
-                    result[wanted[name]] = self._checked(file.get_tensor(name), name)
-        return result
+        for name, new in sorted(wanted.items(), key=lambda item: item[1]):
+            shard = self.files[name]
+            with _opened(self._fetched(shard), shard) as file:  # anew: an open file keeps what was read of it
+                self._check_held(file, name)
+                yield new, self._checked(file.get_tensor(name), name)
 
     def _fetched(self, name: str) -> Path:
         path = self.checkpoint.fetch(name)
@@ -267,16 +268,25 @@ def _beside(names: Iterable[str], layers: Collection[str]) -> list[str]:
     return sorted(beside)
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+class Fingerprint:
+    """What tells weights apart: SHA-256 over names, dtypes, shapes and bytes; and how many bytes they are.
 
+    Args:
+        tensors: by name; more may be added, as long as all come in the order of their names.
+    """
 
-def size_in_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of all tensors together, in the dtype they have."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    def __init__(self, tensors: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+        self._sha256, self.bytes = hashlib.sha256(), 0
+        for name in sorted(tensors):
+            self.add(name, tensors[name])
+
+    @property
+    def sha256(self) -> str:
+        """Of what has been added."""
+        return self._sha256.hexdigest()
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Count a tensor in, in the dtype it has."""
+        self._sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        self._sha256.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        self.bytes += tensor.nbytes

@@ -34,7 +34,9 @@ def load(checkpoint: None, needs: Collection[str]) -> LoadedModel:
     if following is not None:  # of a seed of its own, so that the others are the same without it
         draw_weights(following, SEED + 1)
         module.tower.following = following
-    return loaded(module, module.state_dict(), clip_preprocessing(CONFIG.image_size), ("toy", None, "toy"))
+    return loaded(
+        module, sorted(module.state_dict().items()), clip_preprocessing(CONFIG.image_size), ("toy", None, "toy")
+    )
 
 
 def draw_weights(module: nn.Module, seed: int) -> None:

@@ -125,14 +125,13 @@ class Pruner(base.Pruner):
         n = static_size(rank, -1)
         itself = identity(n, rank) > 0
         mean = torch.where(itself, 0.0, cosine).sum((1, 2)) / max(n * (n - 1), 1)
-        near = (same & (cosine > (self.keep / 32 * mean)[:, None, None])).to(rank.dtype)
-        rows = rows_of(near)
+        near = same & (cosine > (self.keep / 32 * mean)[:, None, None])
+        rows = rows_of((near & (rank[:, None] > rank[:, :, None])).to(rank.dtype))  # of each, those that come later
 
         def step(turn: Tensor | int, suppressed: Tensor) -> Tensor:
             now = (rank == turn).to(rank.dtype)
             standing = 1 - (now * suppressed).sum(1, keepdim=True)
-            struck = standing * rows(now.argmax(1)) * (rank > turn).to(rank.dtype)
-            return torch.maximum(suppressed, struck)
+            return torch.maximum(suppressed, standing * rows(now.argmax(1)))
 
         return repeat(step, torch.zeros_like(rank), n)
 
