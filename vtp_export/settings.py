@@ -17,6 +17,25 @@ from vtp_export.errors import SpecError, UnknownNameError
 Record = TypeVar("Record")
 
 
+MOST_THREADS = 4096
+"""More than any machine has: a runtime makes as many as it is told to, or fails at a number that it cannot hold."""
+
+
+def check_threads(threads: int | None) -> None:
+    """See that so many CPU threads can be asked for; None asks for no number.
+
+    Raises:
+        SpecError: they cannot.
+
+    Example:
+        >>> check_threads(0)
+        Traceback (most recent call last):
+        vtp_export.errors.SpecError: threads is 0; it must be 1 to 4096
+    """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise SpecError(f"threads is {threads}; it must be 1 to {MOST_THREADS}")
+
+
 def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "setting") -> Record:
     """Build a frozen dataclass from texts or values by name, checked against its fields.
 
