@@ -7,12 +7,13 @@ be and where its default comes from; `check` holds a record to that, `described`
 import dataclasses
 import inspect
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.errors import SpecError, UnknownNameError, shown
 
 Record = TypeVar("Record")
 
@@ -40,6 +41,17 @@ def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "
             raise UnknownNameError(what, name, sorted(fields))
     kinds = {name: getattr(field.type, "__name__", str(field.type)) for name, field in fields.items()}
     return kind(**{name: _parsed(f"{what} {name}", kinds[name], value) for name, value in settings.items()})
+
+
+def check_threads(threads: int | None) -> None:
+    """Hold a number of CPU threads to what a machine can start: runtimes take the process down beyond it.
+
+    Raises:
+        SpecError: no whole number, less than 1, or far more than there are CPUs.
+    """
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
+        raise SpecError(f"threads is {shown(threads)}; it must be a whole number from 1 to {most}")
 
 
 def shared_out(

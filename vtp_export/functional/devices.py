@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
+from vtp_export.errors import UnavailableError, UnknownNameError
+from vtp_export.settings import check_threads
 
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -22,7 +23,7 @@ def prepare(device: str, threads: int | None = None) -> None:
 
     Raises:
         UnknownNameError: there is no such device.
-        SpecError: less than one thread.
+        SpecError: a number of threads that no machine can start.
         UnavailableError: the machine, or this torch, has none of that kind; or torch would hang, because this process
             was forked from one in which it has computed with several threads.
     """
@@ -33,9 +34,8 @@ def prepare(device: str, threads: int | None = None) -> None:
         )
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
+    check_threads(threads)
     if threads is not None:
-        if threads < 1:
-            raise SpecError(f"threads is {threads}; it must be at least 1")
         torch.set_num_threads(threads)
     if device == "cuda":
         if reason := _why_no_cuda():

@@ -15,7 +15,7 @@ from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import UNPORTABLE, Session
-from vtp_export.settings import from_settings, shared_out
+from vtp_export.settings import check_threads, from_settings, shared_out
 from vtp_export.spec import Build, Manifest
 
 
@@ -175,8 +175,7 @@ def load(
         ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    if threads is not None and threads < 1:
-        raise SpecError(f"threads is {threads}; it must be at least 1")
+    check_threads(threads)
 
     def use(artefact: Artefact) -> PrunedArtefact:
         _refuse_unknown(device)
