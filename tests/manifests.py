@@ -25,10 +25,10 @@ SMALLEST = Manifest(
         TensorSpec("num_kept", "int64", ("b",)),
     ),
     preprocessing=Preprocessing(
-        resize_shortest=8,
+        resize_shortest=28,
         resize_exact=None,
         resample=3,
-        crop=(8, 8),
+        crop=(28, 28),
         rescale_factor=1 / 255,
         mean=(0.48145466, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

@@ -47,3 +47,13 @@ def test_no_column_is_without_a_name(name):
 def test_brackets_in_a_table_are_no_markup(capsys):
     terminal.show([Table("t", ("a",), [("pip install 'onnxruntime-gpu[cuda]'",)])])
     assert "onnxruntime-gpu[cuda]" in capsys.readouterr().out
+
+
+def test_names_are_shown_and_not_obeyed(capsys):
+    with terminal.Listener() as progress:
+        progress.note("a\nb\x1b[1m")
+    terminal.show(["two\nlines", "\x1b[1m", Table("names", ("name",), [("a\nb\udcff",)])])
+    captured = capsys.readouterr()
+    assert captured.err == "note: a\\nb\\x1b[1m\n"
+    assert captured.out.startswith("two\nlines\n\\x1b[1m\n")
+    assert "a\\nb\\udcff" in captured.out

@@ -16,6 +16,7 @@ VtpWarning is a note: it went well, and something may not be as it was meant.
 
 import difflib
 import reprlib
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,8 +35,22 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+def printable(text: str) -> str:
+    r"""A text with a name from elsewhere in it, as one line that a terminal shows and does not obey.
+
+    Example:
+        >>> printable("no file 'a\nb\x1b[1m'") == r"no file 'a\nb\x1b[1m'"
+        True
+    """
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
+
+
 class VtpError(Exception):
     """The root: one sentence that says what was wrong, the value received, and what would be right."""
+
+    def __str__(self) -> str:
+        """On one line, whatever the names in it are."""
+        return printable(super().__str__())
 
 
 class SpecError(VtpError):

@@ -132,6 +132,16 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def as_unicode(text: str) -> str:
+    r"""A name, which may be no UTF-8 on a file system, as a record can hold it: what is read back is what was written.
+
+    Example:
+        >>> as_unicode("photo-\udcff.jpg") == r"photo-\udcff.jpg"
+        True
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def canonical(value: Any, allow_nan: bool = False) -> str:
     """JSON with sorted keys, two spaces and a newline at the end: the same text for the same value.
 

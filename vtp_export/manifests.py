@@ -8,6 +8,15 @@ from vtp_export.spec import MANIFEST_SCHEMA, Build, Manifest, TensorSpec
 
 INPUT = "pixel_values"
 
+LARGEST_EDGE = 1 << 14
+"""Of an image in pixels: far beyond every tower, and little enough for every runtime."""
+
+SMALLEST_NUMBER, LARGEST_NUMBER = 1e-6, 1e6
+"""Of factors, means and deviations: colours are of the order of 1, or of 255."""
+
+FILTERS = range(6)
+"""Pillow's, to resize with."""
+
 ALWAYS = ("tokens", "kept", "num_kept")
 """Outputs that every graph has."""
 
@@ -39,7 +48,12 @@ def refuse_contradictions(manifest: Manifest) -> None:
     Raises:
         SpecError: an input or output is none that a graph has, or two places of the manifest disagree.
     """
-    for contradiction in (*_of_sizes(manifest), *_of_tensors(manifest), *_of_builds(manifest)):
+    for contradiction in (
+        *_of_sizes(manifest),
+        *_of_preprocessing(manifest),
+        *_of_tensors(manifest),
+        *_of_builds(manifest),
+    ):
         raise SpecError(f"{contradiction}; export again")
 
 
@@ -50,6 +64,29 @@ def _of_sizes(manifest: Manifest) -> Iterator[str]:
     if min(*layout.candidates.grid, *layout.image_size, layout.slots) < 1:
         sizes = f"grid {layout.candidates.grid}, image_size {layout.image_size}, slots {layout.slots}"
         yield f"the layout has a size below 1: {sizes}"
+    if any(patches > edge for patches, edge in zip(layout.candidates.grid, layout.image_size, strict=True)):
+        yield f"the grid {layout.candidates.grid} is finer than the pixels of {layout.image_size}"
+    if max(layout.image_size) > LARGEST_EDGE or layout.slots > layout.candidates.n:
+        sizes = f"image_size {layout.image_size} and {layout.slots} slots for {layout.candidates.n} candidates"
+        yield f"the layout has {sizes}; edges go up to {LARGEST_EDGE}, and slots to the candidates"
+
+
+def _of_preprocessing(manifest: Manifest) -> Iterator[str]:
+    prep, size = manifest.preprocessing, manifest.layout.image_size
+    if prep.resample not in FILTERS:
+        yield f"preprocessing resizes with {shown(prep.resample)}; it must be one of Pillow's filters, 0 to 5"
+    if prep.resize_shortest is not None and not 1 <= prep.resize_shortest <= LARGEST_EDGE:
+        yield f"preprocessing resizes to {shown(prep.resize_shortest)} pixels; it must be 1 to {LARGEST_EDGE}"
+    for what, edges in (("resizes", prep.resize_exact), ("crops", prep.crop)):
+        if edges is not None and not (len(edges) == 2 and all(1 <= edge <= LARGEST_EDGE for edge in edges)):
+            yield f"preprocessing {what} to {shown(edges)}; it must be a height and a width, 1 to {LARGEST_EDGE}"
+    if prep.crop is not None and prep.crop != size:
+        yield f"preprocessing crops to {prep.crop}, and the graph takes images of {size}"
+    if not SMALLEST_NUMBER <= prep.rescale_factor <= LARGEST_NUMBER:
+        yield f"preprocessing scales by {prep.rescale_factor}; it must be {SMALLEST_NUMBER:g} to {LARGEST_NUMBER:g}"
+    for what, numbers, least in (("mean", prep.mean, -LARGEST_NUMBER), ("std", prep.std, SMALLEST_NUMBER)):
+        if len(numbers) != 3 or not all(least <= number <= LARGEST_NUMBER for number in numbers):
+            yield f"the {what} of preprocessing is {shown(numbers)}; three numbers are needed, {least:g} or more"
 
 
 def _of_tensors(manifest: Manifest) -> Iterator[str]:

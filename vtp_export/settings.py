@@ -18,6 +18,19 @@ from vtp_export.errors import SpecError, UnknownNameError, shown
 Record = TypeVar("Record")
 
 
+def check_threads(threads: int | None) -> None:
+    """See that so many CPU threads can be asked for; None asks for no number.
+
+    A runtime starts as many as it is told to: at hundreds for each CPU it takes minutes, beyond that the process dies.
+
+    Raises:
+        SpecError: no whole number, less than 1, or far more than the machine has CPUs.
+    """
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
+        raise SpecError(f"threads is {shown(threads)}; it must be 1 to {most}")
+
+
 def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "setting") -> Record:
     """Build a frozen dataclass from texts or values by name, checked against its fields.
 
@@ -41,17 +54,6 @@ def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "
             raise UnknownNameError(what, name, sorted(fields))
     kinds = {name: getattr(field.type, "__name__", str(field.type)) for name, field in fields.items()}
     return kind(**{name: _parsed(f"{what} {name}", kinds[name], value) for name, value in settings.items()})
-
-
-def check_threads(threads: int | None) -> None:
-    """Hold a number of CPU threads to what a machine can start: runtimes take the process down beyond it.
-
-    Raises:
-        SpecError: no whole number, less than 1, or far more than there are CPUs.
-    """
-    most = max(64, 4 * (os.cpu_count() or 1))
-    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
-        raise SpecError(f"threads is {shown(threads)}; it must be a whole number from 1 to {most}")
 
 
 def shared_out(

@@ -15,6 +15,7 @@ import rich.table
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vtp_export.errors import printable
 from vtp_export.reports.table import Summary, Table
 
 SILENCE = 20.0
@@ -92,6 +93,7 @@ class Listener:
         self._bar.update(self._task, description=text, completed=done, total=total or None)
 
     def _write(self, line: str) -> None:
+        line = printable(line)
         with contextlib.suppress(OSError):  # a full disk behind standard error is no reason to stop
             if self._bar is None:
                 print(line, file=sys.stderr, flush=True)
@@ -103,7 +105,7 @@ def show(summary: Summary) -> None:
     """Print tables and sentences."""
     for part in summary:
         if isinstance(part, str):
-            print(part)
+            print("\n".join(map(printable, part.split("\n"))))
         else:
             _show_table(part)
 
@@ -119,7 +121,7 @@ def _show_table(content: Table) -> None:
         numeric = all(row[i].strip(" x%-")[:1].isdigit() or row[i] in ("", "-") for row in cells)
         table.add_column(column, justify="right" if numeric and cells else "left", overflow="fold")
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     # A sentence such as "pip install 'onnxruntime-gpu[cuda]'" is no markup.
     console = Console(width=1000 if piped else None, highlight=False, markup=False)
     with console.capture() as captured:  # a console that prints itself ends the process when its reader has gone

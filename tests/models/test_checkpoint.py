@@ -415,3 +415,11 @@ def test_a_folder_has_no_revision(single_llava):
     assert checkpoint.revision is None
     assert checkpoint.fetch("no-such-file") is None
     assert checkpoint.json("no-such-file") is None
+
+
+def test_pickled_shards_in_the_index_are_named_for_what_they_are(llava_copy):
+    index = json.loads((llava_copy / INDEX).read_text())
+    index["weight_map"]["a"] = "pytorch_model-00001-of-00002.bin"
+    (llava_copy / INDEX).write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"puts 'a' into '.*\.bin', and only safetensors are read: .*save_pretrained"):
+        load_model(str(llava_copy))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vtp_export.benchmarks import base
 from vtp_export.errors import SpecError
+from vtp_export.json_records import as_unicode
 from vtp_export.runtime.images import images_below, read_image
 
 
@@ -37,7 +38,7 @@ class Folder(base.Benchmark):
             SpecError: the limit is below 1.
         """
         for path in base.limited(self.paths, limit):
-            yield base.Example(path.relative_to(self.folder).as_posix(), partial(read_image, path))
+            yield base.Example(as_unicode(path.relative_to(self.folder).as_posix()), partial(read_image, path))
 
     def missing(self) -> str | None:
         """None: a folder needs no library."""

@@ -1,6 +1,7 @@
 """The contract of a data set: pictures in a fixed order, with questions where it has any."""
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -104,4 +105,4 @@ def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:
     """The first `limit` items, or all of them."""
     if limit is not None and limit < 1:
         raise SpecError(f"the limit is {limit}, and a number of images of at least 1 was expected")
-    return itertools.islice(items, limit)
+    return itertools.islice(items, None if limit is None else min(limit, sys.maxsize))

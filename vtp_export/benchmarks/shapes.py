@@ -15,12 +15,14 @@ from vtp_export.benchmarks._metrics import accuracy_by_kind, chair, is_right, po
 from vtp_export.benchmarks._questions import questions_of
 from vtp_export.benchmarks._scenes import Scene, background_photos, draw_scene
 from vtp_export.benchmarks.photos import Benchmark as Photos
-from vtp_export.errors import UnavailableError
+from vtp_export.errors import SpecError, UnavailableError
 
 SPLITS = {"train": 1, "calibration": 2, "test": 3}
 """First half of the seed of a scene; the second half is its number."""
 IMAGES = 400
 """Of the test split, when no limit is given."""
+MOST = 100_000
+"""Scenes that are drawn at a time: they are held in memory, 34 GB of them."""
 
 
 def scene_of(split: str, number: int, size: int | None = None) -> tuple[Scene, np.random.Generator]:
@@ -43,11 +45,13 @@ class Benchmark(base.Benchmark):
             limit: stop after so many, at least 1; None yields the split's usual 400.
 
         Raises:
-            SpecError: the limit is below 1.
+            SpecError: the limit is below 1, or more than `MOST`.
             UnavailableError: the background photographs are not installed.
         """
         if reason := self.missing():
             raise UnavailableError(reason)
+        if limit is not None and limit > MOST:
+            raise SpecError(f"limit is {limit}, and scenes are drawn up to {MOST} at a time")
         for number in base.limited(range(IMAGES if limit is None else limit), limit):
             scene, generator = scene_of(self.split, number)
             yield base.Example(

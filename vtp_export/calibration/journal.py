@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.errors import ArtefactError, SpecError, shown
 from vtp_export.json_records import decode, parse_json, read_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class Journal(Generic[Item]):
         except SpecError as error:
             raise ArtefactError(f"'{self.path}' is damaged ({error}); remove it and start again") from error
         if first != head:
-            raise ArtefactError(f"'{self.path}' was begun for {first}, not for {head}; remove it and start again")
+            was, now = (shown(one) for one in _differing(first, head))
+            raise ArtefactError(f"'{self.path}' was begun for {was}, not for {now}; remove it and start again")
         if torn:
             os.truncate(self.path, len(f"{whole}\n".encode()))
         return True
@@ -104,3 +105,11 @@ class Journal(Generic[Item]):
 
     def _unwritable(self, error: OSError) -> ArtefactError:
         return ArtefactError(f"cannot write '{self.path}': {error.strerror or error}")
+
+
+def _differing(first: Any, second: dict[str, Any]) -> tuple[Any, Any]:
+    """Two records, without what they have in common."""
+    if not isinstance(first, dict) or first.keys() != second.keys():
+        return first, second
+    keys = [key for key in second if first[key] != second[key]]
+    return {key: first[key] for key in keys}, {key: second[key] for key in keys}

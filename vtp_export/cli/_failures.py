@@ -17,7 +17,7 @@ import typer
 from vtp_export import __version__
 from vtp_export.cli._command import printing
 from vtp_export.endings import CRASH, INTERRUPTED, INTERRUPTION, MISTAKE, failure
-from vtp_export.errors import VtpError
+from vtp_export.errors import VtpError, printable
 from vtp_export.extras import install
 
 EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "huggingface_hub")
@@ -39,6 +39,7 @@ def report(error: BaseException, words: Sequence[str]) -> int:
     """
     verbose = "-v" in words or "--verbose" in words
     code, sentence = _judged(error)
+    sentence = printable(sentence)
     if not sentence:
         return 0  # no word at all was given, and the help has been shown
     if code == CRASH and not verbose:

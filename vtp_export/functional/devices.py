@@ -23,7 +23,7 @@ def prepare(device: str, threads: int | None = None) -> None:
 
     Raises:
         UnknownNameError: there is no such device.
-        SpecError: a number of threads that no machine can start.
+        SpecError: less than one thread, or more than any machine has.
         UnavailableError: the machine, or this torch, has none of that kind; or torch would hang, because this process
             was forked from one in which it has computed with several threads.
     """

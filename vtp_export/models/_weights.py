@@ -18,6 +18,7 @@ from vtp_export.errors import ModelError, shown
 from vtp_export.models._checkpoint import ADAPTER, MERGE, Checkpoint, original_layout
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+ENDING = ".safetensors"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.ckpt", "consolidated.00.pth")
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -80,6 +81,11 @@ class Weights:
             if not _is_file_name(file):
                 raise ModelError(
                     f"{name} of '{self.checkpoint.id}' puts {shown(tensor)} into {shown(file)}, which is no file name"
+                )
+            if not file.endswith(ENDING):
+                raise ModelError(
+                    f"{name} of '{self.checkpoint.id}' puts {shown(tensor)} into {shown(file)}, and only safetensors "
+                    f"are read: other weights can run code when loaded; convert them (save_pretrained writes {SINGLE})"
                 )
         return files
 

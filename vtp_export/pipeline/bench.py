@@ -17,6 +17,9 @@ from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 
 WARM_UP = 2
+MOST_ROUNDS = 1_000_000
+MOST_IMAGES = 65_536
+"""In a batch where no artefact says how many it takes: 89 GB of pixels."""
 
 
 Contenders = dict[str, Run]
@@ -52,10 +55,11 @@ def bench(
     Raises:
         VtpError: an artefact cannot be opened, or a number is out of range.
     """
-    if rounds < 1 or not batches or min(batches) < 1:
-        raise SpecError(f"rounds is {rounds} and batch is {list(batches)}; all must be at least 1")
+    if not 1 <= rounds <= MOST_ROUNDS or not batches or min(batches) < 1:
+        limits = f"rounds must be 1 to {MOST_ROUNDS}, and a batch at least 1"
+        raise SpecError(f"rounds is {rounds} and batch is {list(batches)}; {limits}")
     with contextlib.ExitStack() as stack:
-        sizes: set[tuple[int, int]] = set()
+        sizes, most = set[tuple[int, int]](), MOST_IMAGES
         contenders: Contenders = {}
         on = "" if device in (None, "cpu") else f" on {device}"
         chosen = [(folder, fmt) for folder in folders for fmt in formats or _runnable(folder, device)]
@@ -67,6 +71,7 @@ def bench(
                 note(sentence)
             contenders[f"{folder} {fmt}{on}"] = session.run
             sizes.add(session.manifest.layout.image_size)
+            most = min(most, session.manifest.batch.max)
         if against is not None:
             progress(f"loading {against}")
             call, size = _eager(str(against), device or "cpu", dtype, threads)
@@ -76,6 +81,8 @@ def bench(
             raise SpecError("no artefact was named; give at least one folder")
         if len(sizes) > 1:
             raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
+        if max(batches) > most:
+            raise SpecError(f"batch is {max(batches)}; it must be 1 to {most}, the largest that all of these take")
         rows: list[Timing] = []
         for batch in batches:
             pixels = np.random.default_rng(0).standard_normal((batch, 3, *max(sizes)), dtype=np.float32)

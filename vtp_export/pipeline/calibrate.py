@@ -12,7 +12,7 @@ from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.complexity import SIGNALS, complexities
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.json_records import to_json
+from vtp_export.json_records import as_unicode, to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
@@ -57,7 +57,7 @@ def calibrate(
         VtpError: the model or the images cannot be used, or the record cannot be written.
     """
     prepare(device, threads)
-    out, data = Path(out), str(images)
+    out, data = Path(out), as_unicode(str(images))
     refuse_unwritable_file(out)
     benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")

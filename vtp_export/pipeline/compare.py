@@ -21,6 +21,7 @@ from vtp_export.graphs.assembly import assemble, calibration_for, load_model, ne
 from vtp_export.graphs.complexity import SIGNALS, complexities, entropy_among
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer
+from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
@@ -121,7 +122,7 @@ def compare(
                     journal.add([seen[example.name]])
         _time(contenders, examples, loaded, progress)
         entries = [Entry(name=one.name, keep=one.budget, seconds=tuple(one.seconds)) for one in contenders]
-        names = str(model), str(benchmark)
+        names = str(model), as_unicode(str(benchmark))
         result = compared(names, data, examples, [seen[example.name] for example in examples], entries)
         if report is not None:
             write_comparison(result, Path(report))

@@ -23,6 +23,7 @@ from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.integrations.transformers import Answerer, image_processor
+from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
@@ -122,7 +123,7 @@ def validate(
             replies = _answers(answerer, benchmark_of(benchmark), examples, runs, own, progress)
         result = ValidationReport(
             artefact=str(folder),
-            benchmark=str(benchmark),
+            benchmark=as_unicode(str(benchmark)),
             pixels=pixels,
             false_claims=(*false_claims(manifest, own), *false_precision(trial.graph, held)),
             comparisons=tuple(trial.done()),

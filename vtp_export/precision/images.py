@@ -7,6 +7,7 @@ import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.errors import SpecError
+from vtp_export.json_records import as_unicode
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
@@ -38,6 +39,8 @@ def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> 
     Raises:
         VtpError: the images cannot be used, or there are none.
     """
+    if as_unicode(name) != name:
+        raise SpecError(f"the name '{name}' is no UTF-8 text, and no manifest could hold it; rename the folder")
     examples, total = benchmark_of(name).calibration().spread(limit)
     if not examples:
         raise SpecError(f"'{name}' holds no range images; at least one is needed")

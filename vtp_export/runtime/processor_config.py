@@ -4,17 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from vtp_export.errors import SpecError, shown
+from vtp_export.manifests import FILTERS, LARGEST_EDGE, LARGEST_NUMBER, SMALLEST_NUMBER
 from vtp_export.spec import Preprocessing
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 BICUBIC = 3  # Pillow's number
-
-LARGEST_EDGE = 1 << 14
-"""Of an image in pixels: far beyond every tower, and little enough for every runtime."""
-
-SMALLEST_NUMBER, LARGEST_NUMBER = 1e-6, 1e6
-"""Of factors, means and deviations: colours are of the order of 1, or of 255."""
 
 _CLIP: Mapping[str, Any] = {
     "size": {"shortest_edge": 224},
@@ -183,7 +178,7 @@ def _positive(key: str, value: Any) -> float:
 
 
 def _resample(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 5:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in FILTERS:
         raise _unexpected("resample", value, "one of Pillow's filters, 0 to 5,")
     return int(value)  # from PIL.Image.Resampling too
 
