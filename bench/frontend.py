@@ -122,14 +122,14 @@ def exports(model: Path, out: Path) -> None:
     }
     rows: list[tuple[object, ...]] = []
     for name, code in jobs.items():
-        seconds, peak = in_process(code)
+        seconds, processor, peak = in_process(code)
         weights = sum(file.stat().st_size for file in (out / name.replace(" ", "-")).glob("model.onnx*"))
-        rows.append((name, seconds, weights / 1e9, peak / 1e9, peak / weights))
-    rows.append(("(imports alone)", bare[0], 0.0, bare[1] / 1e9, "-"))
-    table("Export", ("what", "seconds", "file GB", "peak GB", "peak / file"), rows)
+        rows.append((name, seconds, processor, weights / 1e9, peak / 1e9, peak / weights))
+    rows.append(("(imports alone)", bare[0], bare[1], 0.0, bare[2] / 1e9, "-"))
+    table("Export", ("what", "seconds", "processor s", "file GB", "peak GB", "peak / file"), rows)
     weights = sum(file.stat().st_size for file in (out / "adaptive").glob("model.onnx*"))
-    _, peak = in_process(FIRST_RUN.format(out=str(out / "adaptive")))
-    _, idle = in_process("import numpy, onnxruntime, vtp_export.runtime.front_end")
+    _, _, peak = in_process(FIRST_RUN.format(out=str(out / "adaptive")))
+    _, _, idle = in_process("import numpy, onnxruntime, vtp_export.runtime.front_end")
     rows = [("open and first run", peak / 1e9, peak / weights), ("(imports alone)", idle / 1e9, "-")]
     table("Memory of the adaptive artefact", ("what", "peak GB", "peak / file"), rows)
 

@@ -116,7 +116,7 @@ def use_forged(copy, photo, cases, monkeypatch):
 
 
 def test_a_sample_of_forged_manifests(copy, photo, artefact, monkeypatch):
-    use_forged(copy, photo, random.Random(SEED).sample(forged_manifests(artefact), 150), monkeypatch)
+    use_forged(copy, photo, random.Random(SEED).sample(forged_manifests(artefact), 80), monkeypatch)
 
 
 @pytest.mark.whole

@@ -81,10 +81,14 @@ def journals():
         yield from (f"{json.dumps(HEAD)}\n{json.dumps(LINE)}\n{replaced(LINE, way, text)}\n" for text in STRANGE)
 
 
-def test_journals(tmp_path):
+@pytest.mark.parametrize(
+    "count", [pytest.param(150, id="sample"), pytest.param(800, id="whole", marks=pytest.mark.whole)]
+)
+def test_journals(tmp_path, count):
     rng, path = random.Random(SEED), tmp_path / ".record.json.partial"
     whole = "".join(json.dumps(line) + "\n" for line in (HEAD, LINE, LINE, LINE)).encode()
-    for content in [*(text.encode() for text in journals()), *(damaged(whole, rng) for _ in range(500))]:
+    contents = [*(text.encode() for text in journals()), *(damaged(whole, rng) for _ in range(500))]
+    for content in rng.sample(contents, count):
         path.write_bytes(content)
         done = outcome(resumed, tmp_path / "record.json")
         if not isinstance(done, VtpError):

@@ -57,7 +57,7 @@ LIES = {
 
 CONTRADICTIONS = {
     "layout.slots": (lambda _: 9, "the layout has 9 slots"),
-    "layout.image_size": (lambda _: (21, 84), "the inputs are pixel_values"),
+    "layout.image_size": (lambda _: (21, 84), "the graph takes images of"),
     "inputs": (lambda inputs: (dataclasses.replace(inputs[0], name="pixels"),), "the inputs are pixels"),
     "outputs": (lambda outputs: outputs[:2], "the outputs are named"),
     "precision.tokens_dtype": (lambda _: "float16", "tokens are float32 among the outputs and 'float16' in precision"),
