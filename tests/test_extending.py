@@ -327,4 +327,4 @@ def test_a_format_is_one_file(copy, artefact, small_llava, tmp_path):
     out = tmp_path / "both"
     vtp("export", small_llava, "--keep", 4, "-f", "onnx", "-f", "zipped", "--option", "level=1", "--out", out)
     assert open_artefact(out).manifest.formats() == ["onnx", "zipped"]
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "model.onnx", "model.zipped"]
+    assert sorted(path.name for path in out.iterdir()) == ["golden", "manifest.json", "model.onnx", "model.zipped"]

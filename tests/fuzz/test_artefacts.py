@@ -61,9 +61,9 @@ def test_damaged_files(copy, photo, count):
 @pytest.mark.whole
 def test_swapped_files(copy, other_artefact, photo):
     """Each file in the place of each other, of this artefact and of another."""
-    sources = {path: path.read_bytes() for folder in (copy, other_artefact) for path in sorted(folder.iterdir())}
+    sources = {path: path.read_bytes() for folder in (copy, other_artefact) for path in sorted(folder.glob("*.*"))}
     right = {fmt: used(copy, photo, fmt) for fmt in ("onnx", "torchscript")}
-    for place in sorted(copy.iterdir()):
+    for place in sorted(copy.glob("*.*")):
         content = place.read_bytes()
         for source in sources.values():
             place.write_bytes(source)
