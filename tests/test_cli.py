@@ -261,7 +261,7 @@ def test_static_choices_are_those_of_the_code():
         (("export", "toy", "--out", "a", "--set", "keep=1", "--keep", 2), "keep is there twice"),
         (("build", "a", "--option", "workspace_gb"), "--option takes KEY=VALUE"),
         (("export", "toy", "--out", "a", "--threads", 0), "threads is 0"),
-        (("export", "toy", "--out", "a", "--threads", 2**31), "threads is 2147483648; it must be 1 to 4096"),
+        (("export", "toy", "--out", "a", "--threads", 2**31), "threads is 2147483648; it must be 1 to "),
         (("run", "a", "b.png", "--threads", 2**63), "threads is 9223372036854775808"),
         (("compare", "toy", "--keep", 8, "--limit", 2**31), "limit is 2147483648, and scenes are drawn up to 100000"),
         (("bench", "a", "--rounds", 2**63), "rounds must be 1 to 1000000"),
@@ -369,7 +369,7 @@ def test_a_folder_of_photos_bad_ones_among_them(vtp, artefact, tmp_path, photo):
 def test_no_threads_are_refused(vtp, artefact, photo, tmp_path):
     calibrate = ("calibrate", "tiny-llava", "--images", "photos", "--out", tmp_path / "c.json")
     for command in (("run", artefact, photo), ("bench", artefact), ("validate", artefact, "--limit", 1), calibrate):
-        refused(vtp(*command, "--threads", 0), "threads is 0; it must be 1 to 4096")
+        refused(vtp(*command, "--threads", 0), "threads is 0; it must be 1 to ")
 
 
 PLACES = {"pipe": "it is a pipe or a device", "folder": "it is a folder", "file/x": "Not a directory"}

@@ -7,33 +7,28 @@ be and where its default comes from; `check` holds a record to that, `described`
 import dataclasses
 import inspect
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vtp_export.errors import SpecError, UnknownNameError
+from vtp_export.errors import SpecError, UnknownNameError, shown
 
 Record = TypeVar("Record")
-
-
-MOST_THREADS = 4096
-"""More than any machine has: a runtime makes as many as it is told to, or fails at a number that it cannot hold."""
 
 
 def check_threads(threads: int | None) -> None:
     """See that so many CPU threads can be asked for; None asks for no number.
 
-    Raises:
-        SpecError: they cannot.
+    A runtime starts as many as it is told to: at hundreds for each CPU it takes minutes, beyond that the process dies.
 
-    Example:
-        >>> check_threads(0)
-        Traceback (most recent call last):
-        vtp_export.errors.SpecError: threads is 0; it must be 1 to 4096
+    Raises:
+        SpecError: no whole number, less than 1, or far more than the machine has CPUs.
     """
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise SpecError(f"threads is {threads}; it must be 1 to {MOST_THREADS}")
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
+        raise SpecError(f"threads is {shown(threads)}; it must be 1 to {most}")
 
 
 def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "setting") -> Record:

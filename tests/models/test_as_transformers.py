@@ -154,6 +154,15 @@ def test_tower_and_projector_are_of_one_model(single_llava, tmp_path):
         load_model(str(tmp_path))
 
 
+def test_half_of_one_model_and_half_of_another_are_none(single_llava, tmp_path):
+    shutil.copy(single_llava / "config.json", tmp_path)
+    tensors = load_file(single_llava / SINGLE)
+    halves = {("policy." if name.startswith("vision") else "target.") + name: t for name, t in tensors.items()}
+    save_file(halves, tmp_path / SINGLE)
+    with pytest.raises(ModelError, match=r"tower of 'policy\..*projector of 'target\.', which are two models"):
+        load_model(str(tmp_path))
+
+
 def test_a_model_under_a_name_of_its_own_is_read(single_llava, tmp_path):
     shutil.copy(single_llava / "config.json", tmp_path)
     tensors = load_file(single_llava / SINGLE)

@@ -49,6 +49,7 @@ ADAPTED = {
     ),
     "with peft's prefix": beside(f"base_model.model.{LAYER}.lora_A.weight"),
     "of another kind": beside(f"{LAYER}.hada_w1_a"),
+    "of one more kind": beside(f"{LAYER}.vera_lambda_b.default"),
 }
 
 

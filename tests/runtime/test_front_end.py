@@ -92,6 +92,9 @@ def test_an_image_whose_tokens_are_not_finite_is_named(sessions):
     ("wrong", "words"),
     [
         (torch.zeros(1, 3, 42, 42, dtype=torch.float16), "must be float32"),
+        (torch.zeros(1, 3, 42, 42, requires_grad=True), "cannot read the tensor where it is.*detach"),
+        (np.zeros((1, 3, 42, 42), ">f4"), "cannot read the tensor where it is.*byte order"),
+        (torch.zeros(1, 3, 42, 42, device="meta"), "(?i)cannot read the tensor where it is.*meta"),
         ([[0.0]], "not a list; .*__dlpack__"),
         (None, "not a NoneType"),
     ],

@@ -332,12 +332,18 @@ def test_sizes_beyond_memory_are_refused(size: tuple[int, int], prep: Preprocess
         pixel_values([Image.new("L", size)], prep)
 
 
+def test_a_file_whose_size_is_refused_is_named(tmp_path: Path) -> None:
+    Image.new("1", (1, 30000)).save(tmp_path / "thin.png")
+    with pytest.raises(ImageError, match=r"thin\.png' has 1 x 30000 pixels and would have 336 x"):
+        pixel_values([tmp_path / "thin.png"], clip_preprocessing(336))
+
+
 def test_nothing_to_see_is_refused() -> None:
     with pytest.raises(ImageError, match="no images were given"):
         pixel_values([], clip_preprocessing(28))
-    with pytest.raises(ImageError, match="0 x 5 pixels is empty"):
+    with pytest.raises(ImageError, match="image 0 has 0 x 5 pixels; both"):
         pixel_values([Image.new("RGB", (0, 5))], clip_preprocessing(28))
-    with pytest.raises(ImageError, match="mode 'La' cannot be converted"):
+    with pytest.raises(ImageError, match="image 0 has the mode 'La', which cannot be converted"):
         pixel_values([Image.new("La", (5, 5))], clip_preprocessing(28))
     loose = dataclasses.replace(clip_preprocessing(28), crop=None)
     with pytest.raises(ImageError, match="image 1 has"):

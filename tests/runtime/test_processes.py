@@ -156,8 +156,8 @@ def test_threads_of_a_session_are_no_threads_of_torch(artefact):
     assert found == [1]
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_no_threads_are_refused(artefact, threads):
+@pytest.mark.parametrize("threads", [0, -1, 10**6, 1.5, True])
+def test_threads_that_no_machine_has_are_refused(artefact, threads):
     for call in (load, lambda folder, threads: bench([folder], threads=threads)):
         with pytest.raises(SpecError, match=f"threads is {threads}; it must be 1 to"):
             call(artefact, threads=threads)

@@ -114,7 +114,11 @@ class TorchSession(Session):
         """The outputs are tensors."""
         import torch.utils.dlpack
 
-        tensors = [torch.utils.dlpack.from_dlpack(array) for array in arrays.values()]
+        try:
+            tensors = [torch.utils.dlpack.from_dlpack(array) for array in arrays.values()]
+        except (RuntimeError, BufferError, TypeError, ValueError) as error:
+            told = str(error).strip().partition("\n")[0]
+            raise ImageError(f"torch cannot read the tensor where it is: {told}") from error
         for name, tensor in zip(arrays, tensors, strict=True):
             if tensor.device.type != self.device:
                 raise ImageError(f"'{name}' is on {tensor.device.type} and this session runs on {self.device}")

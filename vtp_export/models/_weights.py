@@ -32,7 +32,10 @@ PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 ROOTS = {"model", "base_model", "vision_tower", "vision_model"}
 """Words before the name of a layer that differ between versions of Transformers, which reads all of them alike."""
 
-ADAPTED = ("lora_", "base_layer", "original_module", "modules_to_save", "hada_", "lokr_", "ia3_", "oft_")
+ADAPTED = (
+    *("lora_", "base_layer", "original_module", "modules_to_save", "hada_", "lokr_", "ia3_", "oft_"),
+    *("vera_", "fourierft_", "hra_", "bone_", "shira_", "c3a_"),
+)
 """In the names that adapters give to what stands beside, or in place of, a weight."""
 
 
@@ -110,7 +113,7 @@ class Weights:
             parts: a part's description, for messages, to the ending of the one tensor name that tells it.
 
         Raises:
-            ModelError: a part is missing, or it cannot be told which of several is meant.
+            ModelError: a part is missing, parts are of two models, or it cannot be told which of several is meant.
         """
         places = {what: [n.removesuffix(end) for n in self.files if n.endswith(end)] for what, end in parts.items()}
         for what, prefixes in places.items():
@@ -126,7 +129,12 @@ class Weights:
                     "one is meant; save the one model alone"
                 )
             places = own
-        return {what: prefixes[0] for what, prefixes in places.items()}
+        chosen = {what: prefixes[0] for what, prefixes in places.items()}
+        words = {_own_name(prefix).partition(".")[0] for prefix in chosen.values()} - {""}
+        if len(words) > 1:
+            whose = " and ".join(f"the {what} of {shown(prefix)}" for what, prefix in chosen.items())
+            raise ModelError(f"'{self.checkpoint.id}' holds {whose}, which are two models; save the one model alone")
+        return chosen
 
     def _lacks(self, what: str, ending: str) -> str:
         if any("mm_projector." in name for name in self.files):

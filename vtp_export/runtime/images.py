@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -52,7 +52,7 @@ def as_image(image: ImageLike, name: str = "the image") -> Image.Image:
         (64, 48)
     """
     if isinstance(image, Image.Image):
-        with _one_sentence(_named(image, name)), _quiet():
+        with _one_sentence(named(image, name)), _quiet():
             image.load()
             return _upright(image)
     if isinstance(image, np.ndarray):
@@ -61,6 +61,7 @@ def as_image(image: ImageLike, name: str = "the image") -> Image.Image:
         return read_image(image)
     words = "a file name, a Pillow image or an (h, w, 3) uint8 array was expected"
     remedy = "; of a file's bytes make Image.open(io.BytesIO(...))" if isinstance(image, bytes | bytearray) else ""
+    remedy = "; make Image.open(file) of it" if hasattr(image, "read") else remedy
     raise ImageError(f"{name} is a {type(image).__name__}; {words}{remedy}")
 
 
@@ -186,7 +187,7 @@ def rgb_from_image(image: Image.Image, name: str = "the image") -> Image.Image:
         ImageError: the mode has no conversion to RGB.
     """
     if image.mode == "F" or image.mode.startswith("I"):
-        _note_range(image, _named(image, name))
+        _note_range(image, named(image, name))
     try:
         if "A" in image.getbands() or image.info.get("transparency") is not None:
             layered = image.convert("RGBA")
@@ -194,7 +195,9 @@ def rgb_from_image(image: Image.Image, name: str = "the image") -> Image.Image:
             return Image.alpha_composite(white, layered).convert("RGB")
         return image.convert("RGB")
     except (ValueError, OSError) as error:
-        raise ImageError(f"an image of mode {image.mode!r} cannot be converted to RGB: {error}") from error
+        raise ImageError(
+            f"{named(image, name)} has the mode {image.mode!r}, which cannot be converted to RGB: {error}"
+        ) from error
 
 
 def note(sentence: str) -> None:
@@ -206,8 +209,9 @@ def note(sentence: str) -> None:
 def _are_several(images: object) -> bool:
     if isinstance(images, np.ndarray):
         return images.ndim == 4 and images.shape[-1] == 3
-    # A tensor and its like can be iterated over too, and its rows are no images.
-    single = isinstance(images, bytes | bytearray | Image.Image) or hasattr(images, "__array__")
+    # A tensor, an open file and a dictionary can be iterated over too: rows, lines and keys are no images.
+    single = isinstance(images, bytes | bytearray | Image.Image | Mapping)
+    single = single or hasattr(images, "__array__") or hasattr(images, "read")
     return isinstance(images, Iterable) and not single
 
 
@@ -225,7 +229,8 @@ def _note_range(image: Image.Image, name: str) -> None:
         note(f"{does}: it is black; scale it to 0 to 255 first")
 
 
-def _named(image: Image.Image, name: str) -> str:
+def named(image: Image.Image, name: str) -> str:
+    """What an error and a note call an image: its file, or `name` where it has none."""
     path = getattr(image, "filename", "")
     return f"'{path}'" if path and isinstance(path, str) else name
 

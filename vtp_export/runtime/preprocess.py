@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from vtp_export.errors import ImageError
-from vtp_export.runtime.images import ImageLike, as_image, as_images, note, rgb_from_image
+from vtp_export.runtime.images import ImageLike, as_image, as_images, named, note, rgb_from_image
 from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
 
@@ -164,11 +164,13 @@ def _wanted(spec: TensorSpec) -> str:
     return f"'{spec.name}' must be {spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
 
 
-def _planned_sizes(size: tuple[int, int], prep: Preprocessing) -> tuple[tuple[int, int], tuple[int, int]]:
+def _planned_sizes(
+    size: tuple[int, int], prep: Preprocessing, name: str = "the image"
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """(width, height) after padding and after resizing, checked before any memory is asked for."""
     width, height = size
     if width < 1 or height < 1:
-        raise ImageError(f"an image of {width} x {height} pixels is empty; both sides must be at least 1")
+        raise ImageError(f"{name} has {width} x {height} pixels; both sides must be at least 1")
     padded = (max(size), max(size)) if prep.pad_to_square else (width, height)
     resized = padded
     if prep.resize_exact is not None:
@@ -180,7 +182,7 @@ def _planned_sizes(size: tuple[int, int], prep: Preprocessing) -> tuple[tuple[in
     for stage, (w, h) in (("padded to a square", padded), ("resized", resized)):
         if w * h > MAX_PIXELS:
             raise ImageError(
-                f"an image of {width} x {height} pixels would be {w} x {h} when {stage}, more than "
+                f"{name} has {width} x {height} pixels and would have {w} x {h} when {stage}, more than "
                 f"{MAX_PIXELS // 1_000_000} megapixels; crop it to a less extreme shape first"
             )
     return padded, resized
@@ -188,7 +190,7 @@ def _planned_sizes(size: tuple[int, int], prep: Preprocessing) -> tuple[tuple[in
 
 def _model_view(image: Image.Image, prep: Preprocessing, name: str) -> npt.NDArray[np.uint8]:
     """The bytes that the model sees, before rescaling: `(h, w, 3)`."""
-    padded, resized = _planned_sizes(image.size, prep)
+    padded, resized = _planned_sizes(image.size, prep, named(image, name))
     image = rgb_from_image(image, name)
     if padded != image.size:
         # The mean colour, truncated to bytes exactly as LlavaImageProcessor does.
