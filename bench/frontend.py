@@ -34,7 +34,7 @@ ROUNDS = 9
 
 EXPORT = """
 from vtp_export import export
-export({model!r}, {out!r}, pruner={pruner!r}, settings={settings!r}, force=True)
+export({model!r}, {out!r}, pruner={pruner!r}, settings={settings!r}, golden={golden}, force=True)
 """
 
 # What people do today: Hugging Face's tower, then the projector, nothing pruned. Read at hidden state -2 as LLaVA does,
@@ -108,13 +108,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def exports(model: Path, out: Path) -> None:
-    """Export thrice, each in a process of its own."""
+    """Each in a process of its own; "and golden" writes its golden record of 8 pictures, too."""
     bare = in_process(
         "import torch, onnx, onnxscript, vtp_export.pipeline.export, transformers.models.clip.modeling_clip"
     )
+
+    def ours(name: str, pruner: str, settings: dict[str, int], golden: int = 0) -> str:
+        return EXPORT.format(model=str(model), out=str(out / name), pruner=pruner, settings=settings, golden=golden)
+
     jobs = {
-        "adaptive": EXPORT.format(model=str(model), out=str(out / "adaptive"), pruner="adaptive", settings={"keep": K}),
-        "none": EXPORT.format(model=str(model), out=str(out / "none"), pruner="none", settings={}),
+        "adaptive": ours("adaptive", "adaptive", {"keep": K}),
+        "none": ours("none", "none", {}),
+        "adaptive and golden": ours("adaptive-and-golden", "adaptive", {"keep": K}, golden=8),
         **{
             name: BY_HAND.format(model=str(model), out=str(out / name.replace(" ", "-")), vision=VISION, state=state)
             for name, state in BY_HAND_STATES.items()

@@ -61,7 +61,7 @@ def pixels(batch, seed=0):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # --- a killed build ---------------------------------------------------------------------------------------------------
