@@ -121,12 +121,18 @@ def test_an_interrupt_is_let_through(monkeypatch):
         load_model("owner/name")
 
 
-def test_pickled_weights_are_not_downloaded_to_be_refused(split_llava, monkeypatch, tmp_path):
+@pytest.fixture
+def pickled(split_llava, tmp_path):
+    """A folder whose weights are a pickle."""
     folder = tmp_path / "pickled"
     folder.mkdir()
     (folder / "config.json").write_bytes((split_llava / "config.json").read_bytes())
     (folder / "pytorch_model.bin").write_bytes(b"\x80")
-    hub = Hub(monkeypatch, folder, tmp_path / "snapshots" / COMMIT)
+    return folder
+
+
+def test_pickled_weights_are_not_downloaded_to_be_refused(pickled, monkeypatch, tmp_path):
+    hub = Hub(monkeypatch, pickled, tmp_path / "snapshots" / COMMIT)
     with pytest.raises(ModelError, match="has pickled weights only"):
         load_model("owner/name")
     assert not [name for name in hub.names if name.endswith((".bin", ".pth", ".ckpt"))]
@@ -190,12 +196,8 @@ def test_weights_that_were_never_downloaded_are_said_so(offline_cache, split_lla
         load_model("owner/name")
 
 
-def test_pickled_weights_in_the_cache_are_called_so(offline_cache, split_llava, tmp_path):
-    folder = tmp_path / "pickled"
-    folder.mkdir()
-    (folder / "config.json").write_bytes((split_llava / "config.json").read_bytes())
-    (folder / "pytorch_model.bin").write_bytes(b"\x80")
-    offline_cache(folder, [])
+def test_pickled_weights_in_the_cache_are_called_so(offline_cache, pickled):
+    offline_cache(pickled, [])
     with pytest.raises(ModelError, match="has pickled weights only"):
         load_model("owner/name")
 

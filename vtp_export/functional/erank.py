@@ -13,8 +13,8 @@ with its next neighbours, are as many functions of l; weights fitted to them onc
 A float32 Gram matrix knows its eigenvalues to about 1e-8 of the largest. Features of images have many energies down
 there, all positive, and weights must follow them; features of an exact low rank have rounding of both signs instead,
 and weights must let it cancel. No weights do both. So there are two sets, on the same traces, and a third that counts
-empty directions decides between them. All constants come from `bench/fit_erank.py`; what they hold on
-is in `bench/RESULTS.md`.
+empty directions decides between them. What the sets are fitted to comes from `bench/fit_erank.py`, what chooses between
+them was set by hand; what they hold on is in `bench/RESULTS.md`.
 """
 
 import functools
