@@ -49,6 +49,9 @@ def test_scale_does_not_matter():
     features = SPECTRA["smooth maps and noise"]
     for factor in (2.0**-40, 2.0**40):  # exact, so that nothing is rounded anew
         assert of(features * np.float32(factor)) == pytest.approx(of(features), rel=1e-6)
+    exact = reference.effective_rank(features, True)
+    for factor in (1e-12, 1e12):  # every feature is rounded anew
+        assert of(features * np.float32(factor)) == pytest.approx(exact, rel=5e-5)
 
 
 def test_degenerate_features_are_one():
