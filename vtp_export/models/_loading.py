@@ -53,8 +53,14 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, fam
         part = next(part for part in prefixes if name.startswith(part))
         wanted[prefixes[part] + name.removeprefix(part)] = name
     preprocessing, notes = _preprocessing(checkpoint, frontend.tower.config.image_size, family)
-    source = (checkpoint.id, checkpoint.revision, family)
-    model = loaded(frontend, weights.read(wanted), preprocessing, source)
+    model = loaded(
+        frontend,
+        weights.read(wanted),
+        preprocessing,
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        family=family,
+    )
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
@@ -62,7 +68,10 @@ def loaded(
     frontend: ClipFrontend,
     tensors: Iterable[tuple[str, Tensor]],
     preprocessing: Preprocessing,
-    source: tuple[str, str | None, str],
+    *,
+    id: str,
+    revision: str | None,
+    family: str,
 ) -> LoadedModel:
     """A front end with its weights, ready to use.
 
@@ -70,18 +79,19 @@ def loaded(
         frontend: its own weights are replaced.
         tensors: all of them by name, in the order of the names; what is kept of each is a copy.
         preprocessing: of its images.
-        source: id, revision and family.
+        id: of the model, as it was given.
+        revision: on the hub.
+        family: its model_type.
 
     Raises:
         ModelError: a tensor has another shape than the front end's.
     """
-    model_id, revision, family = source
     expected = frontend.state_dict()
     core, whole = Fingerprint(), Fingerprint()
     extra = any(name.startswith(EXTRA) for name in expected)
     state = {}
     for name, tensor in tensors:
-        _check_shape(name, tensor, expected[name], model_id)
+        _check_shape(name, tensor, expected[name], id)
         if not name.startswith(EXTRA):
             core.add(name, tensor)
         if extra:
@@ -91,7 +101,7 @@ def loaded(
 
     def record(fingerprint: Fingerprint) -> ModelRecord:
         return ModelRecord(
-            id=model_id,
+            id=id,
             revision=revision,
             family=family,
             weights_sha256=fingerprint.sha256,

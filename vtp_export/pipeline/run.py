@@ -82,6 +82,7 @@ def run(
         folder=Path(folder),
         format=artefact.format,
         device=artefact.device,
+        provider=artefact.provider,
         images=tuple(results),
         skipped=tuple(batches.skipped),
     )

@@ -29,11 +29,15 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What ran, and where, what it gave for each image, and what was left out."""
+    """What ran, and where, what it gave for each image, and what was left out.
+
+    provider: of a runtime that has several for a device, the one that ran it, by the runtime's own name; else None.
+    """
 
     folder: Path
     format: str
     device: str
+    provider: str | None = None
     images: tuple[ImageResult, ...]
     skipped: tuple[Skipped, ...] = ()
 

@@ -63,7 +63,7 @@ def write_validation(
         "failures": result.failures,
         "pruner": f"{own.pruner.name} ({settings})",
         "budget": own.layout.budget,
-        "n_tokens": own.layout.candidates.n,
+        "candidates": own.layout.candidates.n,
         "model": own.model.id,
     }
     return write_page(
