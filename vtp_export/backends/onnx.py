@@ -129,7 +129,8 @@ class Backend(base.Backend):
         base.refuse_other_tensors(
             [_spec(node) for node in (*session.get_inputs(), *session.get_outputs())], brief, build
         )
-        return OnnxSession(session, path, brief.outputs, device, check(session, provider))
+        notes = check(session, provider)
+        return OnnxSession(session, path, brief.outputs, device, notes)
 
 
 def _spec(node: Any) -> TensorSpec:
@@ -153,6 +154,7 @@ class OnnxSession(Session):
     ) -> None:
         super().__init__(outputs, device, notes)
         self._session, self._path = session, path
+        self.provider = session.get_providers()[0]
 
     def narrow_weights(self) -> dict[str, int] | None:
         """Those of the file's initializers, where the onnx library can read them."""

@@ -84,6 +84,7 @@ def run(
         format=artefact.format,
         device=artefact.device,
         checked=checked(artefact.way),
+        provider=artefact.provider,
         images=tuple(results),
         skipped=tuple(batches.skipped),
     )

@@ -34,12 +34,14 @@ class RunReport:
     """What ran, and where, what it gave for each image, and what was left out.
 
     checked: what the last `check` of it came to, on this machine.
+    provider: of a runtime that has several for a device, the one that ran it, by the runtime's own name; else None.
     """
 
     folder: Path
     format: str
     device: str
     checked: Checked
+    provider: str | None = None
     images: tuple[ImageResult, ...]
     skipped: tuple[Skipped, ...] = ()
 

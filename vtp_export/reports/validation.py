@@ -33,15 +33,15 @@ COLUMNS = (
 )
 
 
-def write_validation(
+def report_validation(
     result: ValidationReport,
     artefact: PrunedArtefact,
     own: Manifest,
     examples: Sequence[Example],
     folder: Path,
     progress: Progress = silent,
-) -> Path:
-    """Write `folder/index.html`.
+) -> ValidationReport:
+    """Write `folder/index.html`, or note why that cannot be done: the result, which took so long, is shown anyway.
 
     Args:
         result: what is told.
@@ -52,7 +52,7 @@ def write_validation(
         progress: told of every picture.
 
     Returns:
-        Path of the page.
+        The result, with that note.
     """
     settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
     values: dict[str, object] = {
@@ -63,37 +63,12 @@ def write_validation(
         "failures": result.failures,
         "pruner": f"{own.pruner.name} ({settings})",
         "budget": own.layout.budget,
-        "n_tokens": own.layout.candidates.n,
+        "candidates": own.layout.candidates.n,
         "model": own.model.id,
     }
-    return write_page(
-        folder, "validation.html.j2", values, _pictures(artefact, own, examples[:MOST_PICTURES], progress)
-    )
-
-
-def report_validation(
-    result: ValidationReport,
-    artefact: PrunedArtefact,
-    own: Manifest,
-    examples: Sequence[Example],
-    folder: Path,
-    progress: Progress = silent,
-) -> ValidationReport:
-    """Write the page, or note why that cannot be done: the result, which took so long, is shown all the same.
-
-    Args:
-        result: see `write_validation`, as the others.
-        artefact: open.
-        own: what the model itself says.
-        examples: what was validated on.
-        folder: of the page.
-        progress: told of every picture.
-
-    Returns:
-        The result, with that note.
-    """
     try:
-        write_validation(result, artefact, own, examples, folder, progress)
+        pictures = _pictures(artefact, own, examples[:MOST_PICTURES], progress)
+        write_page(folder, "validation.html.j2", values, pictures)
     except (ArtefactError, UnavailableError) as error:
         return dataclasses.replace(result, notes=(*result.notes, f"the report was not written: {error}"))
     return result

@@ -130,6 +130,11 @@ class PrunedArtefact:
         return self._session.device
 
     @property
+    def provider(self) -> str | None:
+        """Of a runtime that has several for a device, as ONNX Runtime has: the one that runs it."""
+        return self._session.provider
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how it runs."""
         return self._session.notes
