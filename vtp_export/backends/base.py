@@ -51,6 +51,9 @@ class Backend(ABC):
     BuildOptions: ClassVar[type[FormatOptions]] = FormatOptions
     """What can be set when it is built."""
 
+    signals: ClassVar[bool] = False
+    """Whether its files can return signals besides, and leave them where nobody asks (`Brief.signals`)."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Whose versions decide what comes out of a run: a new one is to be checked anew."""
 

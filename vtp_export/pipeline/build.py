@@ -58,6 +58,8 @@ def build(
     source = artefact.builds(backend.source)[0]
     if reason := backend.missing():
         raise UnavailableError(reason)
+    if artefact.manifest.signals and not backend.signals:
+        raise ArtefactError(f"{format} returns no signals, and {source.main} does: export without --signals")
     main = backend.main
     if main in {build.main for build in artefact.manifest.builds} and not force:
         raise ArtefactError(f"'{folder}' has {main} already; use --force to build it anew")

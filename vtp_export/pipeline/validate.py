@@ -39,7 +39,8 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
