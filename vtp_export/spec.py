@@ -50,12 +50,6 @@ class Preprocessing:
     std: tuple[float, ...]
     pad_to_square: bool = False
 
-    @property
-    def size(self) -> tuple[int, ...] | None:
-        """(height, width) of the result, or None where it depends on the picture."""
-        square = self.pad_to_square and self.resize_shortest is not None
-        return self.crop or self.resize_exact or ((self.resize_shortest,) * 2 if square else None)  # type: ignore[return-value]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:

@@ -12,10 +12,11 @@ from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
 from vtp_export.models._config import TowerConfig
 from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
 from vtp_export.models._tower import FOLLOWING
-from vtp_export.models._towers import CLIP, TowerFamily
+from vtp_export.models._towers import TowerFamily
 from vtp_export.models._weights import Fingerprint, Weights
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
+from vtp_export.runtime.processor_config import fixed_size
 from vtp_export.spec import ModelRecord, Preprocessing
 
 PROJECTOR = "two-layer multi-modal projector"
@@ -55,20 +56,20 @@ def projector_width(weights: Weights) -> int:
 
 
 def load_bare(
-    checkpoint: Checkpoint, raw: Mapping[str, Any], kind: tuple[str, TowerFamily], needs: Collection[str]
+    checkpoint: Checkpoint, raw: Mapping[str, Any], needs: Collection[str], *, family: str, tower: TowerFamily
 ) -> LoadedModel:
     """A tower alone, whose tokens are its last hidden state.
 
     Args:
         checkpoint: where.
         raw: what describes the tower.
-        kind: family of the model, and of its tower.
         needs: signals that it must be able to give.
+        family: of the model.
+        tower: of its tower.
 
     Raises:
         ModelError: as `load_parts`.
     """
-    family, tower = kind
     config = tower.config(raw)
     parts = Parts(
         family=family,
@@ -101,9 +102,19 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
             projector=parts.projector,
             needs=needs,
         ).eval()
-    tensors = weights.read(_wanted(frontend, weights, parts.tower))
-    source = (checkpoint.id, checkpoint.revision, parts.family)
-    model = loaded(frontend, tensors, preprocessing, source, parts.tower)
+    fitted = parts.tower.fitted
+    tensors = (
+        (name, fitted(name, tensor, config) if name.startswith("tower.") else tensor)
+        for name, tensor in weights.read(_wanted(frontend, weights, parts.tower))
+    )
+    model = loaded(
+        frontend,
+        tensors,
+        preprocessing,
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        family=parts.family,
+    )
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
@@ -128,8 +139,10 @@ def loaded(
     frontend: VisionFrontend,
     tensors: Iterable[tuple[str, Tensor]],
     preprocessing: Preprocessing,
-    source: tuple[str, str | None, str],
-    tower: TowerFamily = CLIP,
+    *,
+    id: str,
+    revision: str | None,
+    family: str,
 ) -> LoadedModel:
     """A front end with its weights, ready to use.
 
@@ -137,20 +150,19 @@ def loaded(
         frontend: its own weights are replaced.
         tensors: all of them by name, in the order of the names; what is kept of each is a copy.
         preprocessing: of its images.
-        source: id, revision and family.
-        tower: its family, whose tensors may have another shape in a checkpoint.
+        id: of the model, as it was given.
+        revision: on the hub.
+        family: its model_type.
 
     Raises:
         ModelError: a tensor has another shape than the front end's.
     """
-    model_id, revision, family = source
     expected = frontend.state_dict()
     core, whole = Fingerprint(), Fingerprint()
     extra = any(name.startswith(EXTRA) for name in expected)
     state = {}
-    for name, read in tensors:
-        tensor = tower.fitted(name, read, frontend.tower.config) if name.startswith("tower.") else read
-        _check_shape(name, tensor, expected[name], model_id)
+    for name, tensor in tensors:
+        _check_shape(name, tensor, expected[name], id)
         if not name.startswith(EXTRA):
             core.add(name, tensor)
         if extra:
@@ -160,7 +172,7 @@ def loaded(
 
     def record(fingerprint: Fingerprint) -> ModelRecord:
         return ModelRecord(
-            id=model_id,
+            id=id,
             revision=revision,
             family=family,
             weights_sha256=fingerprint.sha256,
@@ -209,8 +221,9 @@ def _edge(checkpoint: Checkpoint, config: TowerConfig, preprocessing: Preprocess
     Raises:
         ModelError: they are no squares, or smaller than a patch.
     """
-    assert preprocessing.size is not None  # or its settings were refused
-    height, width = preprocessing.size
+    size = fixed_size(preprocessing)
+    assert size is not None  # or its settings were refused
+    height, width = size
     if height != width or height < config.patch_size:
         raise ModelError(
             f"the image processor of '{checkpoint.id}' gives {height} x {width} pixels; squares of at least "

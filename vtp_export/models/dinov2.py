@@ -13,4 +13,4 @@ from vtp_export.models.base import LoadedModel
 
 def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load a folder or hub id whose `model_type` is `dinov2`."""
-    return load_bare(checkpoint, checkpoint.config, ("dinov2", DINOV2), needs)
+    return load_bare(checkpoint, checkpoint.config, needs, family="dinov2", tower=DINOV2)

@@ -13,4 +13,4 @@ from vtp_export.models.base import LoadedModel
 
 def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load a folder or hub id whose `model_type` is `dinov2_with_registers`."""
-    return load_bare(checkpoint, checkpoint.config, ("dinov2_with_registers", DINOV2_WITH_REGISTERS), needs)
+    return load_bare(checkpoint, checkpoint.config, needs, family="dinov2_with_registers", tower=DINOV2_WITH_REGISTERS)

@@ -10,4 +10,4 @@ from vtp_export.models.base import LoadedModel
 
 def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load a folder or hub id whose `model_type` is `siglip`."""
-    return load_bare(checkpoint, checkpoint.section("vision_config") or {}, ("siglip", SIGLIP), needs)
+    return load_bare(checkpoint, checkpoint.section("vision_config") or {}, needs, family="siglip", tower=SIGLIP)

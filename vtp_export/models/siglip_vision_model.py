@@ -14,4 +14,4 @@ from vtp_export.models.base import LoadedModel
 
 def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load a folder or hub id whose `model_type` is `siglip_vision_model`."""
-    return load_bare(checkpoint, checkpoint.config, ("siglip_vision_model", SIGLIP), needs)
+    return load_bare(checkpoint, checkpoint.config, needs, family="siglip_vision_model", tower=SIGLIP)

@@ -226,18 +226,30 @@ def _three(key: str, value: Any, divisor: bool = False) -> tuple[float, float, f
     return float(numbers[0]), float(numbers[1]), float(numbers[2])
 
 
+def fixed_size(prep: Preprocessing) -> tuple[int, ...] | None:
+    """(height, width) of the `pixel_values`, or None where they depend on the picture.
+
+    Example:
+        >>> fixed_size(clip_preprocessing(336))
+        (336, 336)
+    """
+    if prep.pad_to_square and prep.resize_shortest is not None:
+        return prep.crop or (prep.resize_shortest, prep.resize_shortest)
+    return prep.crop or prep.resize_exact
+
+
 def _check_result(prep: Preprocessing, image_size: int | None) -> None:
     """The size of `pixel_values` must be the tower's, whatever the photo."""
-    if prep.size is None:
+    size = fixed_size(prep)
+    if size is None:
         needed = "pixels of one size" if image_size is None else f"{image_size} x {image_size} pixels"
         raise SpecError(
             "the image processor neither crops nor resizes to a fixed size, so its result depends on the "
             f"photo; this model needs {needed}"
         )
-    if image_size is not None and prep.size != (image_size, image_size):
+    if image_size is not None and size != (image_size, image_size):
         raise SpecError(
-            f"the image processor gives {prep.size[0]} x {prep.size[1]} pixels, and this model needs "
-            f"{image_size} x {image_size}"
+            f"the image processor gives {size[0]} x {size[1]} pixels, and this model needs {image_size} x {image_size}"
         )
 
 
