@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.tensorrt_api.fake_machine import World
-from tests.tensorrt_api.fake_tensorrt import VERSIONS
+from tests.tensorrt_api.fake_tensorrt import RTX, VERSIONS
 from vtp_export import rooms
 from vtp_export.backends import base
 from vtp_export.backends._torch import example_inputs
@@ -36,7 +36,7 @@ SIZES = ClipConfig(
 IDENTITY = "0123456789abcdef" * 4
 LARGEST = 16
 FAKE = " on the fake "
-ON_A_FAKE = [f"tensorrt{FAKE}{version}" for version in VERSIONS]
+ON_A_FAKE = [*(f"tensorrt{FAKE}{version}" for version in VERSIONS), f"tensorrt_rtx{FAKE}{RTX}"]
 
 
 def backend(name):
@@ -70,6 +70,7 @@ def built(request, graph, brief, tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         if version:
             World(patch, version)
+            patch.setattr("vtp_export.backends.tensorrt_rtx.versions", lambda packages: {})
         if reason := backend(fmt).missing():
             pytest.skip(reason)
         source, folder = graph, tmp_path_factory.mktemp(fmt)
@@ -202,7 +203,7 @@ def test_one_thread_gives_the_same(built, brief, session):
 
 
 def test_a_device_that_is_not_there_is_refused_in_one_sentence(built, brief):
-    if torch.cuda.is_available() or built[0] == "tensorrt":
+    if torch.cuda.is_available() or built[0].startswith("tensorrt"):
         pytest.skip("there is a GPU, or a fake one")
     with pytest.raises(UnavailableError) as caught:
         opened(built, brief, device="cuda")

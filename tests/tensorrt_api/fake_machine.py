@@ -18,7 +18,7 @@ class World:
         """Another machine, with the same memory."""
         self.device.capability = capability or self.device.capability
         self.fake = fake_tensorrt.Module(version, self.device, fake_tensorrt.Faults(**faults))
-        modules = {"tensorrt": self.fake.module, "cuda": types.ModuleType("cuda")}
+        modules = {self.fake.name: self.fake.module, "cuda": types.ModuleType("cuda")}
         modules |= {"cuda.bindings": types.ModuleType("cuda.bindings"), "cuda.bindings.runtime": self.device.module()}
         modules["cuda.bindings"].runtime = modules["cuda.bindings.runtime"]
         for name, module in modules.items():

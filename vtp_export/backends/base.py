@@ -79,6 +79,10 @@ class Backend(ABC):
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
 
+    def missing_to_build(self) -> str | None:
+        """Why this machine cannot build such a file; what `missing` says, but where building takes less."""
+        return self.missing()
+
     @abstractmethod
     def build(self, source: Any, brief: Brief, folder: Path, progress: Progress) -> Build:
         """Write `main`, and what belongs to it, into `folder`.
