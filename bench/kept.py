@@ -50,11 +50,11 @@ def main() -> None:
     def batches_of(examples: Iterable[Example]) -> list[np.ndarray]:
         return [pixel_values((e.open() for e in batch), model.preprocessing) for batch in batched(examples, 4)]
 
-    shown, calibration = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
+    shown, for_ranges = batches_of(benchmark.examples(count)), batches_of(benchmark.calibration().examples(16))
     rows = []
     for pruner in pruners:
         graph = assemble(model, pruner, {"keep": KEEP}, calibration_for(model, None, pruner, {"keep": KEEP})[0]).graph
-        ranges, expected = measured(graph, calibration), kept(graph, shown)
+        ranges, expected = measured(graph, for_ranges), kept(graph, shown)
         records = [PrecisionRecord(name="fp16"), PrecisionRecord(name="bf16")]
         records += [
             PrecisionRecord(name="int8", activations=form, float32_layers=wide(graph, blocks))

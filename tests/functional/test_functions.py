@@ -9,14 +9,15 @@ from torch import nn
 
 from vtp_export.errors import SpecError, UnknownNameError
 from vtp_export.functional.attention import attention_entropy, attention_received, cls_attention
-from vtp_export.functional.devices import DTYPES, dtype_of, prepare
+from vtp_export.functional.devices import DTYPES, computing, dtype_of, prepare
 from vtp_export.functional.erank import CHAIN, RESOLVED, Chain, null_traces, traces, weights
 from vtp_export.functional.loop import repeat
 from vtp_export.functional.merging import mixture, nearest_chosen, one_hot, rank_within
 from vtp_export.functional.precision import at_least_float32
+from vtp_export.functional.products import product
 from vtp_export.functional.ranking import descending_rank, everything, positions
-from vtp_export.functional.similarity import cosine_distance, snapped, spectral_gram, unit_tokens
-from vtp_export.functional.sizes import capturing, constant, diagonal, identity, static_size
+from vtp_export.functional.similarity import PIECES, cosine_distance, snapped, spectral_gram, unit_tokens
+from vtp_export.functional.sizes import capturing, constant, diagonal, earlier, identity, static_size
 from vtp_export.functional.walk import greedy_walk
 
 HERE = Path(__file__).parent
@@ -117,6 +118,21 @@ def test_identity_and_diagonal():
     matrix = torch.arange(9.0).reshape(1, 3, 3)
     assert torch.equal(identity(3, matrix), torch.eye(3))
     assert diagonal(matrix).tolist() == [[0.0, 4.0, 8.0]]
+    assert torch.equal(earlier(3, matrix), torch.ones(3, 3, dtype=torch.bool).tril(-1))
+
+
+@pytest.mark.parametrize(("k", "pieces"), [(6, 3), (7, 3), (2, 8), (5, 1)])
+def test_a_product_in_pieces_is_the_product(k, pieces):
+    left, right = (torch.from_numpy(GENERATOR.integers(-9, 9, shape)).double() for shape in ((2, 3, k), (2, k, 4)))
+    assert torch.equal(product(left, right, pieces), left @ right)
+
+
+def test_a_product_in_pieces_rounds_less():
+    """Of LLaVA's 576 tokens, in as many pieces as the Gram matrix takes: a third, half to be sure."""
+    left, right = (torch.from_numpy(GENERATOR.random(shape)).float() for shape in ((1, 64, 576), (1, 576, 64)))
+    exact = left.double() @ right.double()
+    whole, pieces = (float((product(left, right, n) - exact).square().mean()) ** 0.5 for n in (1, PIECES))
+    assert pieces < whole / 2
 
 
 @pytest.mark.parametrize(("dtype", "step"), [(torch.float32, 2.0**-22), (torch.float64, 2.0**-32)])
@@ -174,6 +190,19 @@ def test_a_device_and_a_dtype_are_orders():
         dtype_of("float64")
     assert [dtype_of(name) for name in DTYPES] == [torch.float32, torch.float16, torch.bfloat16]
     prepare("cpu", 1)
+    assert torch.get_num_threads() == 1
+
+
+def test_threads_are_those_of_before_when_the_last_of_several_runs_has_ended():
+    with computing():
+        assert torch.get_num_threads() == 1
+    first, second = computing(2), computing(3)
+    first.__enter__()
+    assert torch.get_num_threads() == 2
+    second.__enter__()
+    assert torch.get_num_threads() == 3
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
     assert torch.get_num_threads() == 1
 
 

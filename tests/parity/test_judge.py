@@ -24,7 +24,7 @@ def model(small_llava):
     return load_model(str(small_llava))
 
 
-class Bench:
+class Court:
     """A judge, and the graph that it judges by."""
 
     def __init__(self, model, pruner, **settings):
@@ -66,7 +66,7 @@ def ranked(judge, fourth_less_fifth):
 
 @pytest.fixture(scope="module")
 def selector(model):
-    return Bench(model, "fastervlm")
+    return Court(model, "fastervlm")
 
 
 @pytest.mark.parametrize(("gap", "explained"), [(0.5, True), (2 * HEADROOM * 0.99, True), (2 * HEADROOM * 1.01, False)])
@@ -120,7 +120,7 @@ def test_what_is_planted_in_the_graph_fails(selector, what):
 
 
 def test_a_wrong_complexity_of_the_graph_fails(model):
-    judge = Bench(model, "adaptive", complexity="entropy")
+    judge = Court(model, "adaptive", complexity="entropy")
     seen = judge.eager.see(pixels())[0]
     assert judged(judge.hold_graph, judge.case("photo.png", seen)).passed
     wrong = Seen(seen.tokens, dataclasses.replace(seen.result, attention_entropy=seen.result.attention_entropy + 1e-3))
@@ -130,7 +130,7 @@ def test_a_wrong_complexity_of_the_graph_fails(model):
 
 @pytest.fixture(scope="module")
 def merging(model):
-    return Bench(model, "bat")
+    return Court(model, "bat")
 
 
 def test_a_wrong_mixture_under_the_right_anchors_fails(merging):

@@ -39,6 +39,13 @@ def test_a_folder_stands_for_its_images(artefact, photos, tmp_path):
     assert [one.kept for one in report.images] == [tuple(one.kept.tolist()) for one in output]
 
 
+def test_it_is_told_what_ran_and_on_what(artefact, photos):
+    for fmt, provider in (("onnx", "CPUExecutionProvider"), ("torchscript", None)):
+        told = plain(run(artefact, [photos / "a.png"], format=fmt))
+        assert (told["format"], told["device"], told["provider"]) == (fmt, "cpu", provider)
+        assert len(told["images"][0]["kept"]) == told["images"][0]["num_kept"] == 8
+
+
 def test_what_is_bad_stops_the_run_or_is_skipped_and_listed(artefact, photos, tmp_path, monkeypatch):
     (photos / "b.jfif").write_bytes(b"no image")
     dark = Image.new("L", (9, 9))

@@ -272,7 +272,7 @@ def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
     assert whole.abs().amax(0).tolist() == [127] * 5
 
 
-PLANS = {
+LIES = {
     "fp16": (
         Precision(name="fp16", **SHAPES),
         {"float32_layers": ("frontend.tower.encoder.layers.0.mlp.fc1",)},
@@ -291,9 +291,9 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_a_plan_that_is_not_that_of_the_file_fails(small_llava, tmp_path, monkeypatch, name):
-    precision, lie, words = PLANS[name]
+@pytest.mark.parametrize("name", LIES)
+def test_a_precision_that_is_not_that_of_the_file_fails(small_llava, tmp_path, monkeypatch, name):
+    precision, lie, words = LIES[name]
     folder = tmp_path / "out"
     export(str(small_llava), folder, keep=8, precision=precision)
     assert not validate(folder, benchmark="shapes", limit=1).false_claims

@@ -20,7 +20,7 @@ from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
-from vtp_export.runtime.providers import check, providers, why_unavailable
+from vtp_export.runtime.providers import PACKAGES, check, providers, why_unavailable
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
@@ -55,6 +55,7 @@ class Backend(base.Backend):
     rank = 20
     source = "graph"
     main = "model.onnx"
+    packages = PACKAGES
     int8 = ("dynamic", "static")
     Options = RunOptions
 
@@ -128,7 +129,8 @@ class Backend(base.Backend):
         base.refuse_other_tensors(
             [_spec(node) for node in (*session.get_inputs(), *session.get_outputs())], brief, build
         )
-        return OnnxSession(session, path, brief.outputs, device, check(session, provider))
+        notes = check(session, provider)
+        return OnnxSession(session, path, brief.outputs, device, notes)
 
 
 def _spec(node: Any) -> TensorSpec:
@@ -152,6 +154,7 @@ class OnnxSession(Session):
     ) -> None:
         super().__init__(outputs, device, notes)
         self._session, self._path = session, path
+        self.provider = session.get_providers()[0]
 
     def narrow_weights(self) -> dict[str, int] | None:
         """Those of the file's initializers, where the onnx library can read them."""

@@ -93,7 +93,9 @@ Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A Hugging Face folder, a hub id, or an embedded name (tiny-llava, toy).")
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote.")]
-Formats = Annotated[list[str] | None, name_option("backends", "--format", "-f", words="Repeatable.")]
+Formats = Annotated[
+    list[str] | None, name_option("backends", "--format", "-f", words="Repeatable; default: all of the artefact.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the pruner. Repeatable.")
 ]

@@ -10,7 +10,6 @@ from vtp_export.cli._app import (
     Dtype,
     Folder,
     Force,
-    Formats,
     Limit,
     Model,
     Options,
@@ -39,7 +38,9 @@ def export(
         str | None, typer.Option(metavar="N|N%", parser=budget, help="How many visual tokens to keep, or which share.")
     ] = None,
     settings: Settings = None,
-    formats: Formats = None,
+    formats: Annotated[
+        list[str] | None, name_option("backends", "--format", "-f", words="Repeatable; default: onnx.")
+    ] = None,
     batch: Annotated[
         str, typer.Option(metavar="MIN:OPT:MAX", help="Batch sizes to build for; N for exactly N.")
     ] = "1:1:16",

@@ -19,9 +19,6 @@ TOWER, PROJECTOR = "CLIP vision tower", "two-layer multi-modal projector"
 MARKS = {TOWER: "embeddings.class_embedding", PROJECTOR: "multi_modal_projector.linear_1.weight"}
 """How the name of a tensor ends that every one of them has."""
 
-PROCESSORS = {"llava": "LlavaImageProcessor", "clip": "CLIPImageProcessor", "clip_vision_model": "CLIPImageProcessor"}
-"""By model_type: the image processor that Transformers takes where no file names one."""
-
 EXTRA = "tower.following."
 """Where the weights stand that only some signals take."""
 
@@ -36,8 +33,17 @@ def projector_width(weights: Weights) -> int:
     return weights.shape(f"{before}multi_modal_projector.linear_2.weight")[0]
 
 
-def filled(frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, family: str) -> LoadedModel:
+def filled(
+    frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, *, family: str, processor: str
+) -> LoadedModel:
     """Read exactly the tensors that the (empty) front end has, as float32, and put them in place.
+
+    Args:
+        frontend: see `loaded`.
+        checkpoint: where they are from.
+        weights: of it.
+        family: its model_type.
+        processor: the image processor that Transformers takes for it where no file names one.
 
     Raises:
         ModelError: a tensor is missing, is quantised, not finite or has another shape than the config says.
@@ -52,9 +58,15 @@ def filled(frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, fam
     for name in frontend.state_dict():
         part = next(part for part in prefixes if name.startswith(part))
         wanted[prefixes[part] + name.removeprefix(part)] = name
-    preprocessing, notes = _preprocessing(checkpoint, frontend.tower.config.image_size, family)
-    source = (checkpoint.id, checkpoint.revision, family)
-    model = loaded(frontend, weights.read(wanted), preprocessing, source)
+    preprocessing, notes = _preprocessing(checkpoint, frontend.tower.config.image_size, processor)
+    model = loaded(
+        frontend,
+        weights.read(wanted),
+        preprocessing,
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        family=family,
+    )
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
@@ -62,7 +74,10 @@ def loaded(
     frontend: ClipFrontend,
     tensors: Iterable[tuple[str, Tensor]],
     preprocessing: Preprocessing,
-    source: tuple[str, str | None, str],
+    *,
+    id: str,
+    revision: str | None,
+    family: str,
 ) -> LoadedModel:
     """A front end with its weights, ready to use.
 
@@ -70,18 +85,19 @@ def loaded(
         frontend: its own weights are replaced.
         tensors: all of them by name, in the order of the names; what is kept of each is a copy.
         preprocessing: of its images.
-        source: id, revision and family.
+        id: of the model, as it was given.
+        revision: on the hub.
+        family: its model_type.
 
     Raises:
         ModelError: a tensor has another shape than the front end's.
     """
-    model_id, revision, family = source
     expected = frontend.state_dict()
     core, whole = Fingerprint(), Fingerprint()
     extra = any(name.startswith(EXTRA) for name in expected)
     state = {}
     for name, tensor in tensors:
-        _check_shape(name, tensor, expected[name], model_id)
+        _check_shape(name, tensor, expected[name], id)
         if not name.startswith(EXTRA):
             core.add(name, tensor)
         if extra:
@@ -91,7 +107,7 @@ def loaded(
 
     def record(fingerprint: Fingerprint) -> ModelRecord:
         return ModelRecord(
-            id=model_id,
+            id=id,
             revision=revision,
             family=family,
             weights_sha256=fingerprint.sha256,
@@ -116,7 +132,7 @@ def _check_shape(name: str, tensor: Tensor, expected: Tensor, model_id: str) -> 
         )
 
 
-def _preprocessing(checkpoint: Checkpoint, image_size: int, family: str) -> tuple[Preprocessing, tuple[str, ...]]:
+def _preprocessing(checkpoint: Checkpoint, image_size: int, processor: str) -> tuple[Preprocessing, tuple[str, ...]]:
     """From whichever file the checkpoint keeps it in; CLIP's own constants, and a note, when it keeps none."""
     settings = checkpoint.image_processor()
     if settings is None:
@@ -129,6 +145,6 @@ def _preprocessing(checkpoint: Checkpoint, image_size: int, family: str) -> tupl
     config, file = settings
     named = checkpoint.config.get("image_processor_type")
     try:
-        return preprocessing_from_config(config, image_size, named or PROCESSORS[family]), ()
+        return preprocessing_from_config(config, image_size, named or processor), ()
     except SpecError as error:
         raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error

@@ -27,4 +27,5 @@ def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str, needs: 
     """
     config = clip_config(raw)
     states = read_layers([-2], config.num_hidden_layers)
-    return filled(empty_frontend(config, states, False, None, needs), checkpoint, Weights(checkpoint), family)
+    empty = empty_frontend(config, states, False, None, needs)
+    return filled(empty, checkpoint, Weights(checkpoint), family=family, processor="CLIPImageProcessor")

@@ -48,7 +48,7 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     states = read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers)
     weights = Weights(checkpoint)
     empty = empty_frontend(config, states, CLS_KEPT[strategy], _projector(checkpoint, weights), needs)
-    return filled(empty, checkpoint, weights, "llava")
+    return filled(empty, checkpoint, weights, family="llava", processor="LlavaImageProcessor")
 
 
 def _projector(checkpoint: Checkpoint, weights: Weights) -> tuple[int, str, bool]:

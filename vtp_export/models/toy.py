@@ -34,9 +34,8 @@ def load(checkpoint: None, needs: Collection[str]) -> LoadedModel:
     if following is not None:  # of a seed of its own, so that the others are the same without it
         draw_weights(following, SEED + 1)
         module.tower.following = following
-    return loaded(
-        module, sorted(module.state_dict().items()), clip_preprocessing(CONFIG.image_size), ("toy", None, "toy")
-    )
+    tensors = sorted(module.state_dict().items())
+    return loaded(module, tensors, clip_preprocessing(CONFIG.image_size), id="toy", revision=None, family="toy")
 
 
 def draw_weights(module: nn.Module, seed: int) -> None:

@@ -40,7 +40,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """A question answered differently. `margin`: how far the reference's two best logits were apart where they part."""
+    """A question answered differently. `margin`: how far apart the graph's two best logits were where they part."""
 
     image: str
     prompt: str
@@ -156,13 +156,13 @@ def compare_answers(
     """
     same = total = 0
     differing = []
-    for reference, reply in zip(expected, found, strict=True):
-        ours, theirs = reference.decoded, reply.decoded
+    for own, reply in zip(expected, found, strict=True):
+        ours, theirs = own.decoded, reply.decoded
         equal = sum(a == b for a, b in zip(ours.ids, theirs.ids, strict=False))
         longest = max(len(ours.ids), len(theirs.ids), 1)
         same, total = same + equal + (not ours.ids and not theirs.ids), total + longest
         if ours.ids != theirs.ids:
-            differing.append(_disagreement(reference, reply))
+            differing.append(_disagreement(own, reply))
     before, after = [reply.answered for reply in expected], [reply.answered for reply in found]
     metric, value = next(iter(benchmark.score(before).items()))
     right = [[benchmark.is_right(answered) for answered in side] for side in (before, after)]
@@ -180,14 +180,14 @@ def compare_answers(
     )
 
 
-def _disagreement(reference: Reply, reply: Reply) -> Disagreement:
-    ours, theirs = reference.decoded, reply.decoded
+def _disagreement(own: Reply, reply: Reply) -> Disagreement:
+    ours, theirs = own.decoded, reply.decoded
     parting = next((i for i, (a, b) in enumerate(zip(ours.ids, theirs.ids, strict=False)) if a != b), None)
     place = min(len(ours.ids), len(theirs.ids)) if parting is None else parting
     return Disagreement(
-        image=reference.answered.image,
-        prompt=reference.answered.question.prompt,
-        expected=reference.answered.text,
+        image=own.answered.image,
+        prompt=own.answered.question.prompt,
+        expected=own.answered.text,
         found=reply.answered.text,
         margin=ours.gaps[min(place, len(ours.gaps) - 1)],
     )

@@ -72,11 +72,11 @@ def false_precision(graph: nn.Module, held: Mapping[str, dict[str, int] | None])
         graph: in that precision.
         held: how many weights each format holds in which narrow dtype; None of one that does not tell.
     """
-    planned = narrow_weights(graph.state_dict().values())
+    expected = narrow_weights(graph.state_dict().values())
     return tuple(
-        f"precision: {fmt} holds {_counted(counts)}, and by the manifest it would hold {_counted(planned)}"
+        f"precision: {fmt} holds {_counted(counts)}, and by the manifest it would hold {_counted(expected)}"
         for fmt, counts in held.items()
-        if counts is not None and counts != planned
+        if counts is not None and counts != expected
     )
 
 
@@ -98,7 +98,7 @@ def own_settings(said: PrunerRecord, settings: dict[str, Scalar], model: LoadedM
 
 
 def own_precision(record: PrecisionRecord, layers: Collection[str]) -> PrecisionRecord:
-    """What of a precision plan follows from its name and from the model: the rest was decided on images.
+    """What of a precision's record follows from its name and from the model: the rest was decided on images.
 
     Args:
         record: the manifest's.

@@ -122,8 +122,14 @@ def compare(
                     journal.add([seen[example.name]])
         _time(contenders, examples, loaded, progress)
         entries = [Entry(name=one.name, keep=one.budget, seconds=tuple(one.seconds)) for one in contenders]
-        names = str(model), as_unicode(str(benchmark))
-        result = compared(names, data, examples, [seen[example.name] for example in examples], entries)
+        result = compared(
+            model=str(model),
+            name=as_unicode(str(benchmark)),
+            benchmark=data,
+            examples=examples,
+            seen=[seen[example.name] for example in examples],
+            entries=entries,
+        )
         if report is not None:
             write_comparison(result, Path(report))
     return result

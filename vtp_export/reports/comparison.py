@@ -118,7 +118,7 @@ def write_comparison(report: CompareReport, folder: Path) -> Path:
             (
                 f"complexity-{keep}.svg",
                 title,
-                metric_by_complexity(lines_of_bins, (report.edges, report.bins), report.metric, title),
+                metric_by_complexity(lines_of_bins, report.edges, report.bins, report.metric, title),
             )
         )
     try:

@@ -38,13 +38,14 @@ def metric_against_budget(lines: Mapping[str, Sequence[tuple[float, float]]], fu
 
 
 def metric_by_complexity(
-    lines: Mapping[str, Sequence[float]], bins: tuple[Sequence[float], Sequence[int]], metric: str, title: str
+    lines: Mapping[str, Sequence[float]], edges: Sequence[float], counts: Sequence[int], metric: str, title: str
 ) -> "Figure":
     """A line for each method over bins of effective rank, simplest images first.
 
     Args:
         lines: method to its metric in each bin.
-        bins: effective rank between bins, one more than there are bins, and how many images are in each.
+        edges: effective rank between bins, one more than there are bins.
+        counts: how many images are in each.
         metric: its name.
         title: what the lines have in common.
 
@@ -52,7 +53,6 @@ def metric_by_complexity(
         UnavailableError: matplotlib is not installed.
     """
     figure, axes = _axes()
-    edges, counts = bins
     spans = zip(itertools.pairwise(edges), counts, strict=True)
     names = [f"{low:.0f}-{high:.0f}\n{count} images" for (low, high), count in spans]
     for i, (name, values) in enumerate(lines.items()):

@@ -52,7 +52,9 @@ class Entry:
 
 
 def compared(
-    names: tuple[str, str],
+    *,
+    model: str,
+    name: str,
     benchmark: Benchmark,
     examples: Sequence[Example],
     seen: Sequence[Seen],
@@ -61,7 +63,8 @@ def compared(
     """Score every method, the first of which prunes nothing.
 
     Args:
-        names: of the model and of the benchmark.
+        model: its name.
+        name: of the benchmark.
         benchmark: whose questions they are.
         examples: the images.
         seen: what was made of each, in the same order.
@@ -74,13 +77,13 @@ def compared(
     asked = [_answered(examples, [one.outcomes[i] for one in seen]) for i in range(len(entries))]
     metric = next(iter(benchmark.score(asked[0])))
     rows = tuple(
-        _row(entry, [one.outcomes[i] for one in seen], benchmark, (asked[0], asked[i]), bins)
+        _row(entry, [one.outcomes[i] for one in seen], benchmark, asked[0], asked[i], bins)
         for i, entry in enumerate(entries)
     )
     varied = len(examples) > 1 and bool(np.ptp(complexity, axis=0).all())
     return CompareReport(
-        model=names[0],
-        benchmark=names[1],
+        model=model,
+        benchmark=name,
         images=len(examples),
         questions=len(asked[0]),
         counted=sum(benchmark.counts(answered.question) for answered in asked[0]),
@@ -104,10 +107,10 @@ def _row(
     entry: Entry,
     outcomes: Sequence[Outcome],
     benchmark: Benchmark,
-    asked: tuple[Sequence[Answered], Sequence[Answered]],
+    full: Sequence[Answered],
+    own: Sequence[Answered],
     bins: Mapping[str, int],
 ) -> Row:
-    full, own = asked
     metrics = benchmark.score(own)
     metric = next(iter(metrics))
     unpruned = benchmark.score(full)[metric]

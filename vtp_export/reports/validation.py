@@ -29,46 +29,9 @@ COLUMNS = (
     "cosine",
     "error",
     "erank error",
+    "entropy error",
     "verdict",
 )
-
-
-def write_validation(
-    result: ValidationReport,
-    artefact: PrunedArtefact,
-    own: Manifest,
-    examples: Sequence[Example],
-    folder: Path,
-    progress: Progress = silent,
-) -> Path:
-    """Write `folder/index.html`.
-
-    Args:
-        result: what is told.
-        artefact: one of those that were validated, open.
-        own: what the model itself says, by which pictures are read and drawn.
-        examples: what was validated on; the first `MOST_PICTURES` are drawn.
-        folder: see `write_page`.
-        progress: told of every picture.
-
-    Returns:
-        Path of the page.
-    """
-    settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
-    values: dict[str, object] = {
-        "report": {**dataclasses.asdict(result), "passed": result.passed},
-        "validation": validation_table(result),
-        "answers": answer_table(result),
-        "disagreements": disagreement_table(result),
-        "failures": result.failures,
-        "pruner": f"{own.pruner.name} ({settings})",
-        "budget": own.layout.budget,
-        "n_tokens": own.layout.candidates.n,
-        "model": own.model.id,
-    }
-    return write_page(
-        folder, "validation.html.j2", values, _pictures(artefact, own, examples[:MOST_PICTURES], progress)
-    )
 
 
 def report_validation(
@@ -79,21 +42,34 @@ def report_validation(
     folder: Path,
     progress: Progress = silent,
 ) -> ValidationReport:
-    """Write the page, or note why that cannot be done: the result, which took so long, is shown all the same.
+    """Write `folder/index.html`, or note why that cannot be done: the result, which took so long, is shown anyway.
 
     Args:
-        result: see `write_validation`, as the others.
-        artefact: open.
-        own: what the model itself says.
-        examples: what was validated on.
-        folder: of the page.
+        result: what is told.
+        artefact: one of those that were validated, open.
+        own: what the model itself says, by which pictures are read and drawn.
+        examples: what was validated on; the first `MOST_PICTURES` are drawn.
+        folder: see `write_page`.
         progress: told of every picture.
 
     Returns:
         The result, with that note.
     """
+    settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
+    values: dict[str, object] = {
+        "report": {**dataclasses.asdict(result), "passed": result.passed},
+        "validation": validation_table(result),
+        "answers": answer_table(result),
+        "disagreements": disagreement_table(result),
+        "failures": result.failures,
+        "pruner": f"{own.pruner.name} ({settings})",
+        "budget": own.layout.budget,
+        "candidates": own.layout.candidates.n,
+        "model": own.model.id,
+    }
     try:
-        write_validation(result, artefact, own, examples, folder, progress)
+        pictures = _pictures(artefact, own, examples[:MOST_PICTURES], progress)
+        write_page(folder, "validation.html.j2", values, pictures)
     except (ArtefactError, UnavailableError) as error:
         return dataclasses.replace(result, notes=(*result.notes, f"the report was not written: {error}"))
     return result
@@ -126,14 +102,14 @@ def validation_summary(result: ValidationReport, page: Path | None = None) -> Su
 def validation_table(result: ValidationReport) -> Table:
     """A row for each comparison, in the order of their judgement."""
     rows = [pixel_row(one) for one in result.pixels]
-    rows.append(("manifest against model", *(None,) * 8, _verdict(not result.false_claims)))
+    rows.append(("manifest against model", *(None,) * 9, _verdict(not result.false_claims)))
     rows += [comparison_row(one) for one in (*result.comparisons, *result.batches)]
     return Table("validation", COLUMNS, rows)
 
 
 def pixel_row(one: PixelComparison) -> tuple[object, ...]:
     """A row of `COLUMNS` for what says nothing of tokens: images, the largest error, the verdict."""
-    return one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, _verdict(one.passed)
+    return one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, None, _verdict(one.passed)
 
 
 def comparison_row(one: Comparison) -> tuple[object, ...]:
@@ -141,9 +117,9 @@ def comparison_row(one: Comparison) -> tuple[object, ...]:
     explained = sum(d.witness is not None for d in one.differences)
     cosine = None if one.values is None else f"{one.values.cosine_min:.7f}"
     error = None if one.values is None else f"{one.values.relative_error:.1e}"
-    erank = None if one.erank_error is None else f"{one.erank_error:.1e}"
+    measured = (None if wrong is None else f"{wrong:.1e}" for wrong in (one.erank_error, one.attention_entropy_error))
     kept = one.name, one.images, one.identical, explained, len(one.differences) - explained, f"{one.jaccard_mean:.4f}"
-    return *kept, cosine, error, erank, _verdict(one.passed)
+    return *kept, cosine, error, *measured, _verdict(one.passed)
 
 
 def answer_table(result: ValidationReport) -> Table:

@@ -83,6 +83,9 @@ class Session(ABC):
         notes: what the user should know of how it runs, a sentence each.
     """
 
+    provider: str | None = None
+    """What runs it there, by the runtime's own name, where the runtime has several."""
+
     def __init__(self, outputs: tuple[TensorSpec, ...], device: str, notes: tuple[str, ...] = ()) -> None:
         self.outputs, self.device, self.notes = outputs, device, notes
         self._closed, self._process = False, os.getpid()
