@@ -1,7 +1,7 @@
-"""Plans of TensorRT for RTX, built without a GPU: with a loop operator and unrolled, for every pruner; and at full size.
+"""Plans of TensorRT for RTX, built without a GPU: every pruner with a loop operator and unrolled; and at full size.
 
 python -m bench.plans [OUT]                 the embedded model, fp32; OUT keeps the artefacts, default bench/out/plans
-python -m bench.plans CHECKPOINT [OUT]      `none` and `adaptive` of a LLaVA checkpoint in fp16, each in a process of its own
+python -m bench.plans CHECKPOINT [OUT]      `none` and `adaptive` of a LLaVA checkpoint, fp16, each in a process
 """
 
 import sys

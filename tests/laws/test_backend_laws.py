@@ -70,7 +70,6 @@ def built(request, graph, brief, tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         if version:
             World(patch, version)
-            patch.setattr("vtp_export.backends.tensorrt_rtx.versions", lambda packages: {})
         if reason := backend(fmt).missing():
             pytest.skip(reason)
         source, folder = graph, tmp_path_factory.mktemp(fmt)
@@ -79,7 +78,18 @@ def built(request, graph, brief, tmp_path_factory):
             given = dataclasses.replace(brief, loops=backend(fmt).loops)
             source = place / between.build(graph, given, place, silent).main
         wanted = dataclasses.replace(brief, options=backend(fmt).BuildOptions())
-        yield fmt, folder, backend(fmt).build(source, wanted, folder, silent)
+        build = backend(fmt).build(source, wanted, folder, silent)
+        if reason := unfit(fmt, build):
+            pytest.skip(reason)
+        yield fmt, folder, build
+
+
+def unfit(fmt, build):
+    """Why this machine's GPU does not run it: a format may be built for others."""
+    try:
+        return backend(fmt).unfit(build)
+    except UnavailableError as error:
+        return str(error)
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from tests.tensorrt_api import fake_cuda, fake_tensorrt
 class World:
     """The fakes of one machine."""
 
-    def __init__(self, patch, version="10.3.0", capability=(8, 7), **faults):
-        self.patch, self.device = patch, fake_cuda.Device(capability)
+    def __init__(self, patch, version="10.3.0", capability=None, **faults):
+        usual = (8, 6) if version == fake_tensorrt.RTX else (8, 7)
+        self.patch, self.device = patch, fake_cuda.Device(capability or usual)
         self.become(version, **faults)
 
     def become(self, version, capability=None, **faults):

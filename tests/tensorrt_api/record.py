@@ -16,9 +16,10 @@ import zipfile
 from pathlib import Path
 
 CLASSES = (  # noqa: SIM905
-    "Builder BuilderFlag ComputeCapability DataType Dims EngineInspector IBuilderConfig ICudaEngine IExecutionContext IHostMemory "
-    "ILogger INetworkDefinition IOptimizationProfile IProgressMonitor ITensor ITimingCache LayerInformationFormat "
-    "Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser ParserError ProfilingVerbosity Runtime TensorIOMode"
+    "Builder BuilderFlag ComputeCapability DataType Dims EngineInspector IBuilderConfig ICudaEngine "
+    "IExecutionContext IHostMemory ILogger INetworkDefinition IOptimizationProfile IProgressMonitor ITensor "
+    "ITimingCache LayerInformationFormat Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser ParserError "
+    "ProfilingVerbosity Runtime TensorIOMode "
 ).split()
 
 NEEDED = (  # noqa: SIM905
@@ -26,6 +27,8 @@ NEEDED = (  # noqa: SIM905
     "createNvOnnxParserRefitter_INTERNAL getBuilderPluginRegistry getPluginRegistry getNvOnnxParserVersion "
     "initLibNvInferPlugins getInferLibVersion"
 ).split()
+
+NATIVE = re.compile(rb"lib(?:nvinfer|nvonnxparser|nvinfer_plugin|tensorrt_rtx|tensorrt_onnxparser_rtx)\.so\.\d+")
 
 LOOK = """
 import importlib.util, inspect, json, re, sys
@@ -68,7 +71,12 @@ def record(wheel: Path) -> dict[str, object]:
         with zipfile.ZipFile(wheel) as file:
             file.extractall(folder)
         (binding,) = folder.glob("*/tensorrt*.so")
-        libraries = set(re.findall(rb"lib(?:nvinfer|nvonnxparser|nvinfer_plugin|tensorrt_rtx|tensorrt_onnxparser_rtx)\.so\.\d+", binding.read_bytes()))
+        libraries = set(
+            re.findall(
+                rb"lib(?:nvinfer|nvonnxparser|nvinfer_plugin|tensorrt_rtx|tensorrt_onnxparser_rtx)\.so\.\d+",
+                binding.read_bytes(),
+            )
+        )
         source = folder / "empty.c"
         source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in NEEDED))
         for library in sorted(name.decode() for name in libraries):

@@ -73,7 +73,6 @@ class Backend(base.Backend):
     devices = ("cuda",)
     rank = 10  # whoever built a plan for this very device wants it used
     source = "onnx"
-    loops = False
     packages = TENSORRT_PACKAGES
     int8 = ("static",)
     Options = RunOptions

@@ -80,6 +80,17 @@ def _not_installed() -> str | None:
     return None
 
 
+def refusals(onnx: Path) -> tuple[tuple[str, str, str], ...]:
+    """Node, operator and words, for all that NVIDIA's parser does not take of a file; both empty for the file itself.
+
+    Raises:
+        UnavailableError: as `library`.
+    """
+    from vtp_export.backends._tensorrt_judge import refusals
+
+    return refusals(onnx)
+
+
 class Backend(base.Backend):
     """`model.rtx.plan`, and beside it `model.rtx.layers.json`, the layers of the network with their types.
 
