@@ -95,6 +95,14 @@ def shared_library(tmp_path):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nothing_checked(tmp_path_factory):
+    """What tests check is remembered for them alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Before any fixture of a module computes: sums round otherwise on another number of threads."""
     torch.set_num_threads(1)

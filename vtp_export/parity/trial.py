@@ -11,6 +11,7 @@ from vtp_export.errors import OutputError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.parity.batches import AGAINST_ITSELF
 from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.judge import Case, Near, Start, judge_of
@@ -30,8 +31,6 @@ CHAOTIC_NAMES = (
 
 EAGER = 4
 """Images that the graph sees at once."""
-
-BATCHES = " in batches of other sizes against itself"
 
 
 class Trial:
@@ -90,7 +89,7 @@ class Trial:
         gates = self._gates
         if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
             gates = dataclasses.replace(gates, jaccard=0.0)
-        return self._batches.setdefault(name, Tally(name=name + BATCHES, noise=self._noise, gates=gates))
+        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self._noise, gates=gates))
 
     def fail(self, name: str, error: OutputError, images: Sequence[str], repeated: bool = False) -> None:
         """Note that a format's numbers are not finite: nothing of that batch can be compared.
