@@ -7,28 +7,9 @@ batches of two and more, image i gets the i-th number everywhere. An axis taken 
 
 import onnx_ir as ir
 
-ELEMENTWISE = frozenset(
-    [
-        "Abs",
-        "Add",
-        "Cast",
-        "Clip",
-        "Div",
-        "Elu",
-        "Erf",
-        "Exp",
-        "HardSigmoid",
-        "LeakyRelu",
-        "Log",
-        "Mul",
-        "Neg",
-        "PRelu",
-        "Relu",
-        "Sigmoid",
-        "Sqrt",
-        "Sub",
-        "Tanh",
-    ]
+ELEMENTWISE = (
+    *("Add", "Sub", "Mul", "Div", "Abs", "Neg", "Sqrt", "Exp", "Log", "Erf", "Clip", "Cast"),
+    *("Elu", "HardSigmoid", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"),
 )
 """What may be made part of the operation before."""
 
