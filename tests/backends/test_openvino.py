@@ -138,7 +138,16 @@ def test_what_is_as_wide_as_was_asked_for_is_taken(asked, hint, chosen, written)
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_narrow_export_has_narrow_weights(small_llava, tmp_path, precision):
-    export(small_llava, tmp_path / "a", keep=8, pruner="fastervlm", formats=("openvino",), precision=precision, golden=0, batch=2)
+    export(
+        small_llava,
+        tmp_path / "a",
+        keep=8,
+        pruner="fastervlm",
+        formats=("openvino",),
+        precision=precision,
+        golden=0,
+        batch=2,
+    )
     with load(tmp_path / "a", "openvino") as front_end:
         assert front_end.narrow_weights()[{"fp16": "float16", "bf16": "bfloat16"}[precision]] > 0
         assert front_end.run(PIXELS).kept.shape == (2, 8)
