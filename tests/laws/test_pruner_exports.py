@@ -105,6 +105,16 @@ def test_the_loop_free_file_does_the_same(folder, monkeypatch, name, variant):
         kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
 
 
+@pytest.mark.parametrize(("name", "variant"), first_of_each(TO_EXPORT))
+def test_openvino_does_the_same_with_the_onnx_file(folder, monkeypatch, name, variant):
+    (brief, signals), place = brief_of(name, variant), folder / f"{name}-{variant}-openvino"
+    program = captured(name, variant, brief)
+    monkeypatch.setattr("vtp_export.backends.onnx.exported_program", lambda *_: program)
+    place.mkdir()
+    with open_built(place, "openvino", float32_run(name, variant)[0], brief) as session:
+        kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
+
+
 @functools.cache
 def captured(name, variant, brief):
     return exported_program(float32_run(name, variant)[0], brief)

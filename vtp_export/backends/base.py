@@ -57,7 +57,7 @@ class Backend(ABC):
     @property
     @abstractmethod
     def devices(self) -> tuple[str, ...]:
-        """Where it can run at all, "cpu" or "cuda", whether or not this machine has it; the usual first."""
+        """Where it can run at all, whether or not this machine has it, the usual first: "cpu", "cuda", "gpu", "npu"."""
 
     @property
     @abstractmethod
