@@ -18,7 +18,7 @@ import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
-from vtp_export.errors import ArtefactError, OutputError, UnavailableError
+from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
@@ -31,7 +31,7 @@ from vtp_export.parity.claims import false_claims, false_precision, own_manifest
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
 from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
-from vtp_export.parity.trial import Trial
+from vtp_export.parity.trial import Trial, outcome
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.twins import twin_of
@@ -212,23 +212,14 @@ def _judge_examples(
     for batch in batched(examples, usual):
         progress("comparing", done, len(examples))
         pixels = pixel_values((example.open() for example in batch), own.preprocessing)
-        names, outputs = [example.name for example in batch], {}
-        for fmt, session in sessions.items():
-            try:
-                outputs[fmt + where] = session.run_padded(pixels)
-            except OutputError as error:
-                trial.fail(fmt + where, error, names)
-        trial.add(names, pixels, outputs)
+        outputs = {fmt + where: outcome(session.run_padded, pixels) for fmt, session in sessions.items()}
+        trial.add([example.name for example in batch], pixels, outputs)
         done += len(batch)
     for size in other_sizes(own.batch, usual if done >= usual else 0):
         progress(f"comparing batches of {size}")
         for rows in repeated(size, len(trial.pixels), alone=size == own.batch.min):
-            pixels, outputs = trial.pixels[rows], {}
-            for fmt, session in sessions.items():
-                try:
-                    outputs[fmt + where] = session.run(pixels)
-                except OutputError as error:
-                    trial.fail(fmt + where, error, [f"image {i + 1} of a batch of {size}" for i in range(size)], True)
+            pixels = trial.pixels[rows]
+            outputs = {fmt + where: outcome(session.run, pixels) for fmt, session in sessions.items()}
             trial.repeat(rows, pixels, outputs)
 
 
