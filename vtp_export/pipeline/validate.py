@@ -3,7 +3,8 @@
 Judged in this order: the pixels, against those of the model's own files and of Transformers; what the manifest says of
 the model; which tokens were kept, every difference to be explained by the measured rounding noise; values on the tokens
 that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against `reference/`, and each
-format of the artefact against the eager graph, and against itself in batches of other sizes. From the pixels on
+format of the artefact against the eager graph (what it measures against `reference/`, too), and against itself in
+batches of other sizes. From the pixels on
 everything is computed from the model's own preprocessing, settings excepted nothing is taken from the manifest.
 """
 
