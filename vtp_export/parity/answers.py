@@ -14,10 +14,11 @@ import numpy as np
 
 from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
+from vtp_export.parity.judged import Row
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import Preprocessing
+from vtp_export.spec import Preprocessing, Scalar
 
 SIGNIFICANT = 0.05
 
@@ -50,7 +51,7 @@ class Disagreement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerComparison:
+class AnswerComparison(Row):
     """Answers from one format's tokens, against those from the eager graph's.
 
     identical: answers that are the same token for token. agreement: share of tokens that are the same, place by place.
@@ -82,9 +83,17 @@ class AnswerComparison:
         return tuple(found)
 
     @property
-    def passed(self) -> bool:
-        """Whether every gate is met."""
-        return not self.failures
+    def numbers(self) -> dict[str, Scalar]:
+        """Those that a manifest records."""
+        return {
+            "questions": self.questions,
+            "answers_identical": self.identical,
+            "answers_metric": self.metric,
+            "answers_graph": self.expected,
+            "answers_found": self.found,
+            "answers_p_value": self.p_value,
+            "answers_passed": self.passed,
+        }
 
 
 def ask(model: LanguageModel, example: Example, tokens: np.ndarray) -> list[Reply]:

@@ -56,7 +56,7 @@ def build(
     building = from_settings(backend.BuildOptions, options or {}, f"option of building {format}")
     artefact = open_artefact(Path(folder))
     source = artefact.builds(backend.source)[0]
-    if reason := backend.missing():
+    if reason := backend.missing_to_build():
         raise UnavailableError(reason)
     if artefact.manifest.signals and not backend.signals:
         raise ArtefactError(f"{format} returns no signals, and {source.main} does: export without --signals")

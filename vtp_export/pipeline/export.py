@@ -139,7 +139,7 @@ def _backends(formats: Sequence[str]) -> dict[str, Backend]:
     if not backends:
         raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
     for backend in backends.values():
-        if backend.source != "graph" and (reason := backend.missing()):
+        if backend.source != "graph" and (reason := backend.missing_to_build()):
             raise UnavailableError(reason)  # built last, so it is asked first
     return backends
 

@@ -181,7 +181,7 @@ def load(
     Args:
         folder: the artefact.
         format: one of its formats, or None for the first that this machine can run.
-        device: where it runs, "cpu" or "cuda", or None for the format's usual. Never another in its place.
+        device: where it runs, one of the format's `devices`, or None for its usual. Never another in its place.
         threads: CPU threads of one run, or None for as many as the process may use.
         options: of the format, see `Options` of its backend; values or texts.
         signals: also return what the pruner sees, see `PrunedArtefact.see`.
