@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several
 from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError
 from vtp_export.parity.batches import usual_size
 from vtp_export.parity.contract import breaches
@@ -88,7 +89,7 @@ def check(
 
 def _runnable(artefact: Artefact, formats: Sequence[str], device: str | None) -> tuple[list[str], list[str]]:
     """Formats to run, and a note for every other one of the artefact."""
-    asked = list(dict.fromkeys(formats)) or artefact.manifest.formats()
+    asked = list(dict.fromkeys(one_or_several(formats))) or artefact.manifest.formats()
     for fmt in asked:
         artefact.builds(fmt)
     reasons = {fmt: reason for fmt in asked if (reason := obstacle(artefact, fmt, device))}

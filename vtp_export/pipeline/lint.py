@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vtp_export.arguments import kind_of, one_or_several, path_of
 from vtp_export.errors import ArtefactError
 from vtp_export.reports.lint import LintReport
 from vtp_export.runtime.artefact import Artefact, steadily
@@ -21,15 +22,16 @@ def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
     Raises:
         VtpError: no such target, no such file, or the `onnx` package is not installed.
     """
-    chosen = [table.load(name) for name in (targets or table.names())]
-    model = _model(Path(path))
+    chosen = [table.load(name) for name in (one_or_several(targets) or table.names())]
+    model = _model(path_of("what is to be checked", path))
     return [LintReport(target.name, tuple(check(model, target))) for target in chosen]
 
 
 def _model(path: Path) -> Model:
-    if path.is_dir():
+    kind = kind_of("what is to be checked,", path)
+    if kind == "folder":
         return steadily(path, _of_artefact)
-    if not path.is_file():
+    if kind is None:
         raise ArtefactError(f"no file '{path}'; name an artefact folder or an .onnx file")
     return read(path)
 

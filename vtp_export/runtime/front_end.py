@@ -8,14 +8,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from vtp_export import rooms
-from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError, VtpError
+from vtp_export.arguments import whole
+from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import UNPORTABLE, Session
-from vtp_export.settings import check_threads, from_settings, shared_out
+from vtp_export.settings import from_settings, shared_out, usable_threads
 from vtp_export.spec import Build, Manifest
 
 
@@ -67,9 +68,7 @@ class PrunedArtefact:
             SpecError: the artefact takes no such batch.
             ImageError, OutputError: as in a call.
         """
-        size = self.manifest.batch.opt if batch is None else batch
-        if not 1 <= size <= self.manifest.batch.max:
-            raise SpecError(f"batch is {batch}; it must be 1 to {self.manifest.batch.max}, the largest of the artefact")
+        size = self.manifest.batch.opt if batch is None else whole("batch", batch, 1, self.manifest.batch.max)
         return (pair for given, output in self._batches(images, size) for pair in zip(given, output, strict=True))
 
     def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
@@ -119,7 +118,10 @@ class PrunedArtefact:
         if not hasattr(pixels, "__dlpack__") or not hasattr(pixels, "shape"):
             raise ImageError(f"'{given.name}' is not a {type(pixels).__name__}; pass a tensor that has __dlpack__")
         check_shape(_shape(pixels), given, self.manifest.batch)
-        return self._session.run_device({given.name: pixels})
+        try:
+            return self._session.run_device({given.name: pixels})
+        except OutputError as error:
+            raise error.of_unseen_pixels() from error
 
     @property
     def device(self) -> str:
@@ -180,7 +182,7 @@ def load(
         ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    check_threads(threads)
+    threads = usable_threads(threads)
 
     def use(artefact: Artefact) -> PrunedArtefact:
         _refuse_unknown(device)
@@ -189,7 +191,7 @@ def load(
         backend = rooms.load("backends", name).Backend()
         where = backend.device(device)
         chosen = from_settings(backend.Options, options or {}, f"option of {name}")
-        if reason := backend.missing():
+        if reason := backend.missing() or backend.unable(artefact.manifest.precision.name, where):
             raise UnavailableError(reason)
         build = _fitting(artefact, builds)
         artefact.verify(build)
@@ -222,7 +224,8 @@ def obstacle(artefact: Artefact, fmt: str, device: str | None = None) -> str | N
     backend = rooms.load("backends", fmt).Backend()
     if device is not None and device not in backend.devices:
         return f"{fmt} does not run on {device}"
-    if reason := backend.missing():
+    where = device or backend.devices[0]
+    if reason := backend.missing() or backend.unable(artefact.manifest.precision.name, where):
         return str(reason)
     try:
         _fitting(artefact, artefact.builds(fmt))
