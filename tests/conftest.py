@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vtp_export.models._clip import ClipConfig, ClipFollowing
-from vtp_export.models._frontend import ClipFrontend, Projector
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._tower import Following
 from vtp_export.models.toy import draw_weights
 from vtp_export.pipeline.export import export
 
-SIZES = ClipConfig(
+SIZES = TowerConfig(
     hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2, image_size=42, patch_size=7
 )
 
@@ -22,8 +23,8 @@ def small_llava(tmp_path_factory):
     """A Hugging Face folder: 36 tokens of 48 channels, weights in one safetensors file."""
     folder = tmp_path_factory.mktemp("model") / "small-llava"
     folder.mkdir()
-    module = ClipFrontend(SIZES, [2], False, Projector(32, 48, "gelu", True))
-    following = ClipFollowing(SIZES)
+    module = VisionFrontend(SIZES, [2], projector=ProjectorConfig(width=48))
+    following = Following(SIZES)
     draw_weights(module, 1)
     draw_weights(following, 2)
     names = {"tower.": "vision_tower.vision_model.", "projector.": "multi_modal_projector."}
@@ -92,6 +93,14 @@ def shared_library(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_checked(tmp_path_factory):
+    """What tests check is remembered for them alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

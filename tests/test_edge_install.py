@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -66,7 +67,13 @@ def test_check_needs_nothing_more(edge, artefact, tmp_path):
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     assert [(one["images"], one["identical"]) for one in told["comparisons"]] == [(8, 8)]
+    assert [(one["images"], one["identical"]) for one in told["batches"]] == [(22, 22)]
     assert ["torchscript was not checked: torch is not installed" in note for note in told["notes"]] == [True]
+    copied = shutil.copyfile(artefact / "model.onnx", tmp_path / "another.onnx")
+    other = call(edge / "vtp-export", "check", artefact, "--model", copied, "--json", cwd=tmp_path)
+    assert (other.returncode, json.loads(other.stdout)["passed"]) == (0, True), other.stderr
+    ran = call(edge / "vtp-export", "run", artefact, artefact / "golden" / "00.png", "--json", cwd=tmp_path)
+    assert json.loads(ran.stdout)["checked"] == "passed"
 
 
 def test_the_doctor_needs_nothing_more(edge, artefact, tmp_path):

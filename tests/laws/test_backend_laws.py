@@ -19,8 +19,8 @@ from vtp_export.backends import base
 from vtp_export.backends._torch import example_inputs
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.models._clip import ClipConfig
-from vtp_export.models._frontend import ClipFrontend, Projector
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
 from vtp_export.models.toy import draw_weights
 from vtp_export.progress import silent
 from vtp_export.pruners import adaptive
@@ -30,7 +30,7 @@ from vtp_export.settings import described
 from vtp_export.spec import BatchRange, Build, FileRecord, TensorSpec
 
 ROOT = Path(__file__).parent.parent.parent
-SIZES = ClipConfig(
+SIZES = TowerConfig(
     hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=42, patch_size=7
 )
 IDENTITY = "0123456789abcdef" * 4
@@ -46,7 +46,7 @@ def backend(name):
 @pytest.fixture(scope="module")
 def graph():
     """36 tokens of 24 channels, and a pruner that uses every output: erank, and a count of its own."""
-    frontend = ClipFrontend(SIZES, [1], False, Projector(16, 24, "gelu", True))
+    frontend = VisionFrontend(SIZES, [1], projector=ProjectorConfig(width=24))
     draw_weights(frontend, 3)
     pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", average=12.0), frontend.candidates)
     return PrunedFrontend(frontend, pruner).requires_grad_(False).eval()

@@ -13,7 +13,8 @@ from tests.models.conftest import VISION, spread
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model
 from vtp_export.models import llava
-from vtp_export.models._clip import DEFAULTS, LARGEST
+from vtp_export.models._config import LARGEST
+from vtp_export.models._towers import CLIP_DEFAULTS
 from vtp_export.models._weights import INDEX, SINGLE
 from vtp_export.runtime.preprocess import pixel_values
 
@@ -300,10 +301,12 @@ def test_sizes_are_those_that_transformers_reads(tmp_path, monkeypatch, raw):
     expected = getattr(expected, "vision_config", expected)
     built = []
     monkeypatch.setattr(llava, "projector_width", lambda _: 8)
-    monkeypatch.setattr("vtp_export.models._frontend.ClipTower", lambda config, *_: built.append(config) or 1 / 0)
+    monkeypatch.setattr("vtp_export.models._frontend.Tower", lambda config, *_: built.append(config) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load_model(str(tmp_path))
-    assert {name: getattr(built[0], name) for name in DEFAULTS} == {name: getattr(expected, name) for name in DEFAULTS}
+    assert {name: getattr(built[0], name) for name in CLIP_DEFAULTS} == {
+        name: getattr(expected, name) for name in CLIP_DEFAULTS
+    }
 
 
 @pytest.mark.parametrize("name", LARGEST)

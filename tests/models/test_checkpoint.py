@@ -97,7 +97,7 @@ def test_a_damaged_shard_that_is_not_needed_does_no_harm(llava_copy):
 DAMAGE = {
     "of a text model": (
         lambda folder: edit(folder / "config.json", lambda c: c.update(model_type="bert")),
-        r"is a 'bert'; supported: clip, clip_vision_model, llava",
+        r"is a 'bert'; supported: clip, clip_vision_model, dinov2, ",
     ),
     "of no type": (
         lambda folder: edit(folder / "config.json", lambda c: c.pop("model_type")),
@@ -196,10 +196,20 @@ DAMAGE = {
         r"position_embedding\.weight of '.*' has shape \[17, 32\], but its config\.json asks for \[37, 32\]",
     ),
     "another tower": (
+        lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(model_type="swin")),
+        r"the vision tower of '.*' is 'swin'; supported in this model: clip_vision_model, siglip_vision_model, dinov2",
+    ),
+    "registers among the tokens": (
+        lambda folder: edit(
+            folder / "config.json", lambda c: c["vision_config"].update(model_type="dinov2_with_registers")
+        ),
+        r"the vision tower of '.*' is 'dinov2_with_registers'; supported in this model",
+    ),
+    "a tower without CLS whose first token is dropped": (
         lambda folder: edit(
             folder / "config.json", lambda c: c["vision_config"].update(model_type="siglip_vision_model")
         ),
-        r"the vision tower of '.*' is 'siglip_vision_model'; llava needs a clip_vision_model",
+        r"is 'default', which drops the first token, and its tower has no CLS token: a patch would be lost",
     ),
     "unknown activation of the tower": (
         lambda folder: edit(folder / "config.json", lambda c: c["vision_config"].update(hidden_act="mish")),

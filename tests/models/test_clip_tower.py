@@ -5,7 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vtp_export.errors import ModelError
-from vtp_export.models._clip import ClipTower, clip_config
+from vtp_export.models._tower import Tower
+from vtp_export.models._towers import clip_config
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 FUSED = "scaled_dot_product"
@@ -45,7 +46,9 @@ def original(sizes, seed=3):
 
 def twin(model, states):
     """Our tower with the original's weights, under the original's names."""
-    tower = ClipTower(clip_config(model.config.to_dict()), states).eval().requires_grad_(False)
+    tower = (
+        Tower(clip_config(model.config.to_dict()), states, normed=False, following=False).eval().requires_grad_(False)
+    )
     weights = model.state_dict()
     tower.load_state_dict({name: weights[name] for name in tower.state_dict()})
     return tower
@@ -98,7 +101,7 @@ def test_signals_of_other_layers_are_the_originals():
             projection = getattr(layers[number].self_attn, name)
             projection.register_forward_hook(lambda _, __, out, key=(name, number): seen.update({key: out}))
     wanted = model(pixels, output_hidden_states=True, output_attentions=True)
-    tower = ClipTower(clip_config(model.config.to_dict()), [6], following=True).eval().requires_grad_(False)
+    tower = Tower(clip_config(model.config.to_dict()), [6], normed=False, following=True).eval().requires_grad_(False)
     weights = {name.replace("following.", "encoder.layers.6."): name for name in tower.state_dict()}
     state = model.state_dict()
     start = "vision_model." if any(name.startswith("vision_model.") for name in state) else ""

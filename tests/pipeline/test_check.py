@@ -1,18 +1,23 @@
 """`check` sees whether an artefact is what it was at the export: without torch, on the recorded pictures."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import onnx as onnx_file
+import onnxruntime
 import pytest
+from onnxruntime.quantization import quantize_dynamic
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from PIL import Image
 
 from tests.sealing import reseal
 from vtp_export import rooms
-from vtp_export.backends import base
+from vtp_export.backends import base, onnx
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession
@@ -21,11 +26,19 @@ from vtp_export.parity.originals import originals
 from vtp_export.parity.recording import write_golden
 from vtp_export.parity.witness import HEADROOM
 from vtp_export.pipeline import check as module
+from vtp_export.pipeline.bench import bench
 from vtp_export.pipeline.check import check
+from vtp_export.pipeline.doctor import doctor
 from vtp_export.pipeline.export import export
+from vtp_export.pipeline.run import run
+from vtp_export.precision.lowering import loaded_in
+from vtp_export.reports.check import check_summary
+from vtp_export.reports.machine import diagnosis_summary
+from vtp_export.reports.results import run_summary, timing_summary
+from vtp_export.runtime import checks
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_files, write_manifest
-from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.output import Output
 from vtp_export.spec import Manifest
 
@@ -50,6 +63,7 @@ def test_every_format_that_runs_here_passes(artefact):
         "torchscript against the graph at the export",
     ]
     assert [one.identical for one in report.comparisons] == [report.pictures] * 2 == [8] * 2
+    assert [(one.images, one.identical) for one in report.batches] == [(3 + 3 + 16,) * 2] * 2
     assert report.pixels.largest == 0 and report.notes == ()
 
 
@@ -74,7 +88,7 @@ def a_wrong_token(arrays):
 
 
 def a_wrong_value(arrays):
-    arrays["tokens"][1, 3, 5] += 0.01 * np.abs(arrays["tokens"]).max()
+    arrays["tokens"][-1, 3, 5] += 0.01 * np.abs(arrays["tokens"]).max()
 
 
 def values_of_other_slots(arrays):
@@ -96,7 +110,7 @@ def a_wrong_erank(arrays):
 
 
 def no_number(arrays):
-    arrays["tokens"][2, 0] = np.nan
+    arrays["tokens"][2:3, 0] = np.nan
 
 
 def a_token_too_many(arrays):
@@ -122,6 +136,35 @@ def test_what_is_planted_in_a_result_fails_by_name(artefact, monkeypatch, fault)
     report = check(artefact, formats=["onnx"])
     assert not report.passed and report.pixels.passed
     assert any(FAULTS[fault] in failure for failure in report.failures), report.failures
+
+
+def doubled_alone(arrays):
+    arrays["tokens"] *= 2 if len(arrays["tokens"]) == 1 else 1
+
+
+def turned_round(arrays):
+    for name in arrays if len(arrays["kept"]) == 3 else ():
+        arrays[name] = arrays[name][::-1].copy()
+
+
+def no_number_in_the_largest(arrays):
+    arrays["erank"][15:] = np.nan
+
+
+OF_A_BATCH = {
+    doubled_alone: "ratio of the lengths of tokens is 2",
+    turned_round: "astronaut as image 1 of a batch of 3: keeps other tokens",
+    no_number_in_the_largest: "cell as image 16 of a batch of 16: 'erank' holds a NaN",
+}
+
+
+@pytest.mark.parametrize("fault", OF_A_BATCH)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_planted_at_one_batch_size_fails_there(artefact, monkeypatch, fault):
+    failing_run(monkeypatch, fault)
+    report = check(artefact, formats=["onnx"])
+    assert report.comparisons[0].passed and not report.batches[0].passed
+    assert any(OF_A_BATCH[fault] in failure for failure in report.failures), report.failures
 
 
 @pytest.fixture
@@ -167,6 +210,36 @@ def test_a_picture_that_this_pillow_cannot_read_fails(artefact, monkeypatch):
     assert not report.pixels.passed and report.comparisons[0].passed
 
 
+@pytest.mark.parametrize(
+    ("dtype", "words"), [("float32", None), ("float16", "float16 or TF32"), ("bfloat16", "bfloat16")]
+)
+def test_a_runtime_that_computes_in_less_is_told_from_one_that_is_wrong(
+    artefact, small_llava, monkeypatch, dtype, words
+):
+    """As OpenVINO does by itself on some CPUs: every product in fewer bits, and the pixels right."""
+    loaded = loaded_in(load_model(str(small_llava), {"projected", "saliency"}), dtype)
+    narrow = EagerSession(assemble(loaded, "adaptive", open_artefact(artefact).manifest.pruner.settings).graph)
+    monkeypatch.setattr(PrunedArtefact, "run", lambda self, pixels: narrow(pixels))
+    report = check(artefact, formats=["onnx"])
+    assert report.pixels.passed and report.passed == (words is None)
+    told = [note for note in report.notes if "values stray by" in note]
+    assert [f"as they do in {words}: what runs here computes in less" in note for note in told] == [True] * bool(words)
+
+
+@pytest.mark.parametrize("fault", [a_wrong_token, a_wrong_value])
+def test_a_fault_is_not_taken_for_rounding(artefact, monkeypatch, fault):
+    failing_run(monkeypatch, fault)
+    assert not [note for note in check(artefact, formats=["onnx"]).notes if "values stray by" in note]
+
+
+def test_a_provider_that_was_not_taken_is_refused(artefact, monkeypatch):
+    """ONNX Runtime falls back to the CPU without an error; nobody should take its results for those of a GPU."""
+    monkeypatch.setattr(onnx, "why_unavailable", lambda _: None)
+    monkeypatch.setattr(onnx, "providers", lambda *_: ["CPUExecutionProvider"])
+    with pytest.raises(UnavailableError, match="did not take CUDAExecutionProvider and fell back to CPUExecution"):
+        check(artefact, formats=["onnx"], device="cuda")
+
+
 # --- rounding --------------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +266,8 @@ def test_a_near_tie_is_explained_by_the_recorded_signals_and_noise(ranked, tmp_p
     write_manifest(folder, dataclasses.replace(artefact.manifest, golden=golden))
 
     def swapped(arrays):
+        if len(arrays["kept"]) != 2:
+            return
         others = np.setdiff1d(np.append(arrays["kept"][0], first_left_out), last)
         order = np.argsort(np.where(arrays["kept"][0] == last, first_left_out, arrays["kept"][0]))
         arrays["kept"][0], arrays["tokens"][0] = others, arrays["tokens"][0][order]
@@ -213,6 +288,125 @@ def test_a_narrow_artefact_is_explained_from_its_own_signals(small_llava, tmp_pa
     assert 0 < start.way.sizes["saliency"] == pytest.approx(way, rel=1e-6)
     assert golden.arrays["output.tokens"].dtype == np.float16
     assert check(tmp_path / "a").passed
+
+
+# --- files of other tools --------------------------------------------------------------------------------------------
+
+
+def optimised(source, file):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 3, str(file)
+    onnxruntime.InferenceSession(str(source), options)
+
+
+def of_one_image(source, file):
+    model = onnx_file.load(source)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del model.metadata_props[:]
+    onnx_file.save(model, file)
+
+
+def quantised(source, file):
+    quantize_dynamic(source, file)
+
+
+def in_half_precision(source, file):
+    onnx_file.save(convert_float_to_float16(onnx_file.load(source), keep_io_types=True), file)
+
+
+@pytest.mark.parametrize("tool", [optimised, of_one_image])
+def test_a_file_that_another_tool_left_right_passes(artefact, tmp_path, tool):
+    file = tmp_path / "another.onnx"
+    tool(artefact / "model.onnx", file)
+    report = check(artefact, model=file)
+    assert report.passed, report.failures
+    assert report.comparisons[0].name == "another.onnx against the graph at the export"
+    assert report.file.record.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"SHA-256 {report.file.record.sha256[:16]}" in check_summary(report)[-1]
+    alone = "another.onnx: it takes single images only, and was judged by these"
+    assert (alone in report.notes, len(report.batches)) == ((True, 0) if tool is of_one_image else (False, 1))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tool", [quantised, in_half_precision])
+def test_a_file_that_another_tool_made_otherwise_fails(ranked, tmp_path, tool):
+    file = tmp_path / "another.onnx"
+    tool(ranked / "model.onnx", file)
+    report = check(ranked, model=file)
+    assert not report.passed and report.pixels.passed
+    assert report.notes[-1] == f"'{file}' is judged by the limits of fp32, as the artefact's own files are"
+
+
+def test_a_file_that_cannot_be_judged_is_refused(artefact, other_artefact, tmp_path):
+    with pytest.raises(ArtefactError, match="no file '"):
+        check(artefact, model=tmp_path / "absent.onnx")
+    with pytest.raises(ArtefactError, match=r"promises erank too; it cannot stand in for the artefact's own"):
+        check(artefact, model=other_artefact / "model.onnx")
+    with pytest.raises(SpecError, match=r"manifest.json' does not tell its format, as .*\.onnx.* do; name the format"):
+        check(artefact, model=artefact / "manifest.json")
+    with pytest.raises(SpecError, match="is one file, of one format, and 2 were named: onnx, pt2"):
+        check(artefact, model=artefact / "model.onnx", formats=["onnx", "pt2"])
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def said(artefact):
+    """What run, bench and doctor say of the check of the format onnx."""
+    picture = artefact / "golden" / "00.png"
+    ran = run(artefact, [picture], format="onnx")
+    (timing,) = bench([artefact], formats=["onnx"], rounds=1)
+    diagnosis = doctor(artefact)
+    sentences = (*run_summary(ran), *timing_summary([timing]), *diagnosis_summary(diagnosis, "it"))
+    told = sum(isinstance(one, str) and "on this machine" in one for one in sentences)
+    return ran.checked, timing.checked, diagnosis.checked["onnx"], told
+
+
+def test_run_bench_and_doctor_say_what_a_check_came_to(ranked, state, monkeypatch):
+    assert said(ranked) == ("never",) * 3 + (3,)
+    check(ranked)
+    assert said(ranked) == ("passed",) * 3 + (0,)
+    with monkeypatch.context() as patch:
+        failing_run(patch, a_wrong_token)
+        check(ranked)
+    assert said(ranked) == ("failed",) * 3 + (3,)
+
+
+@pytest.mark.parametrize("change", ["another version", "another artefact", "other options"])
+def test_a_check_is_of_one_artefact_and_one_runtime(ranked, other_artefact, state, monkeypatch, change):
+    check(ranked)
+    if change == "another version":
+        monkeypatch.setattr(checks, "versions", lambda packages: dict.fromkeys(packages, "0.0"))
+    folder = other_artefact if change == "another artefact" else ranked
+    options = {"tensorrt": True} if change == "other options" else {}
+    manifest = open_artefact(folder).manifest
+    assert checks.checked(checks.way(manifest, manifest.builds[0], "cpu", onnx.RunOptions(**options))) == "never"
+
+
+def test_a_file_of_another_tool_says_nothing_of_the_artefact(ranked, state):
+    check(ranked, model=ranked / "model.onnx")
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("home", ["a file", "nonsense"])
+def test_where_nothing_can_be_remembered_nothing_fails(ranked, state, home):
+    if home == "a file":
+        state.write_text("")
+    else:
+        (state / "vtp-export" / "checks").mkdir(parents=True)
+        with load(ranked) as opened:
+            (state / "vtp-export" / "checks" / opened.way).write_text("perhaps")
+        assert said(ranked)[0] == "never"
+        return
+    assert check(ranked).passed
+    assert said(ranked)[0] == "never"
 
 
 # --- what is recorded ------------------------------------------------------------------------------------------------

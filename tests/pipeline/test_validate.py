@@ -169,6 +169,27 @@ def test_a_fault_of_a_file_fails_by_name(made, monkeypatch, fault):
     assert any(row in failure and words in failure for failure in result.failures), result.failures
 
 
+@pytest.mark.parametrize("batch", [2, 3], ids=["of the usual size", "of another size"])
+def test_a_fault_of_the_second_format_is_not_recorded_of_the_first(artefact, tmp_path, monkeypatch, batch):
+    folder, true = shutil.copytree(artefact, tmp_path / "copy"), TorchSession._run
+
+    def run(self, arrays):
+        results = true(self, arrays)
+        if not isinstance(self, EagerSession) and len(arrays["pixel_values"]) == batch:
+            results["tokens"] = results["tokens"] * np.nan
+        return results
+
+    monkeypatch.setattr(TorchSession, "_run", run)
+    first, second = open_artefact(folder).manifest.formats()
+    assert second == "torchscript"
+    result = validate(folder, benchmark="shapes", limit=2)
+    assert all(failure.startswith(second) for failure in result.failures), result.failures
+    for rows in (result.comparisons[1:], result.batches):
+        assert [row.name.split()[0] for row in rows] == [first, second]
+    recorded = open_artefact(folder).manifest.validation
+    assert [recorded[fmt]["passed"] for fmt in (first, second)] == [True, False]
+
+
 FILLED = {"kept": (0, "'kept' is 0 in slot"), "tokens": (1, "'tokens' is not zero in slot")}
 
 

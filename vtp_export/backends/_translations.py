@@ -1,5 +1,6 @@
 """How some operations of the graphs are written in ONNX, where the exporter's own way is none or not the best."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -42,11 +43,15 @@ def attention(query: Any, key: Any, value: Any, attn_mask: Any = None) -> Any:
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
-    """By the error function: whether TensorRT 10.3 has Gelu is not known, and ONNX Runtime fuses this all the same."""
-    if approximate != "none":
-        return op.Gelu(x, approximate=approximate)
-    half, one, root = (op.CastLike(op.Constant(value_float=value), x) for value in (0.5, 1.0, 2.0**0.5))
-    return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, root)), one)), half)
+    """By Erf or Tanh: whether TensorRT 10.3 has Gelu is not known, and ONNX Runtime fuses these all the same."""
+    half, one, root, cubic = (
+        op.CastLike(op.Constant(value_float=value), x) for value in (0.5, 1.0, 2.0**0.5, 0.044715)
+    )
+    if approximate == "none":
+        return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, root)), one)), half)
+    slope = op.CastLike(op.Constant(value_float=(2.0 / math.pi) ** 0.5), x)
+    bent = op.Mul(slope, op.Add(x, op.Mul(cubic, op.Mul(x, op.Mul(x, x)))))
+    return op.Mul(op.Mul(x, half), op.Add(op.Tanh(bent), one))
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:

@@ -51,6 +51,9 @@ class Backend(ABC):
     BuildOptions: ClassVar[type[FormatOptions]] = FormatOptions
     """What can be set when it is built."""
 
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Whose versions decide what comes out of a run: a new one is to be checked anew."""
+
     @property
     @abstractmethod
     def devices(self) -> tuple[str, ...]:
@@ -169,14 +172,15 @@ def refuse_other_tensors(present: Collection[TensorSpec], brief: Brief, build: B
     promised = (*brief.inputs, *brief.outputs)
     if absent := [spec.name for spec in promised if spec.name not in known]:
         raise ArtefactError(
-            f"{build.main} has {', '.join(known)}, and the manifest promises {', '.join(absent)} too; export again"
+            f"{build.main} has {', '.join(known)}, and the manifest promises {', '.join(absent)} too; {brief.remedy}"
         )
     for spec in promised:
         other = known[spec.name]
         if other.dtype != spec.dtype or not _may_be(other.shape, spec.shape, brief.batch):
             raise ArtefactError(
                 f"{build.main} has '{spec.name}' as {other.dtype} {list(other.shape)}, and the manifest promises "
-                f"{spec.dtype} {list(spec.shape)} for batches of {brief.batch.min} to {brief.batch.max}; export again"
+                f"{spec.dtype} {list(spec.shape)} for batches of {brief.batch.min} to {brief.batch.max}; "
+                f"{brief.remedy}"
             )
 
 
@@ -190,7 +194,7 @@ def refuse_other_batches(low: float, high: float, brief: Brief, build: Build) ->
     if not low <= batch.min <= batch.max <= high:
         raise ArtefactError(
             f"{build.main} takes batches of {low} to {high}, and the manifest promises {batch.min} to {batch.max}; "
-            "export again"
+            f"{brief.remedy}"
         )
 
 
@@ -203,12 +207,12 @@ def _may_be(shape: tuple[int | str, ...], promised: tuple[int | str, ...], batch
 
 
 def refuse_other_identity(found: str | None, brief: Brief, build: Build) -> None:
-    """See that a file was made for the manifest that tells of it.
+    """See that a file was made for the manifest that tells of it, unless another tool has made it since.
 
     Raises:
         ArtefactError: it was not.
     """
-    if found != brief.identity:
+    if found != brief.identity and not brief.foreign:
         raise ArtefactError(
             f"{build.main} was made for another manifest ({(found or 'it names none')[:12]} instead of "
             f"{brief.identity[:12]}); export again"

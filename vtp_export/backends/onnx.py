@@ -20,7 +20,7 @@ from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
-from vtp_export.runtime.providers import check, multiplies_bfloat16, providers, why_unavailable
+from vtp_export.runtime.providers import PACKAGES, check, multiplies_bfloat16, providers, why_unavailable
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
@@ -55,6 +55,7 @@ class Backend(base.Backend):
     rank = 20
     source = "graph"
     main = "model.onnx"
+    packages = PACKAGES
     int8 = ("dynamic", "static")
     Options = RunOptions
 

@@ -24,6 +24,7 @@ class Backend(base.Backend):
     rank = 30
     source = "graph"
     main = "model.pt2"
+    packages = ("torch",)
 
     def missing(self) -> str | None:
         """See `base.Backend`."""

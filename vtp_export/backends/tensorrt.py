@@ -17,6 +17,7 @@ from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
+from vtp_export.runtime.versions import TENSORRT_PACKAGES
 from vtp_export.settings import either, positive
 from vtp_export.spec import Build, EngineRecord
 
@@ -73,6 +74,7 @@ class Backend(base.Backend):
     rank = 10  # whoever built a plan for this very device wants it used
     source = "onnx"
     loops = False
+    packages = TENSORRT_PACKAGES
     int8 = ("static",)
     Options = RunOptions
     BuildOptions = PlanOptions

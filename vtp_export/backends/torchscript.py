@@ -30,6 +30,7 @@ class Backend(base.Backend):
     rank = 40
     source = "graph"
     main = "model.ts"
+    packages = ("torch",)
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
@@ -74,7 +75,7 @@ def _refuse_other_count(module: "torch.jit.ScriptModule", brief: Brief, build: B
     count = len(returned.elements())
     if count != len(brief.outputs):
         names = ", ".join(spec.name for spec in brief.outputs)
-        raise ArtefactError(f"{build.main} has {count} outputs, and the manifest promises {names}; export again")
+        raise ArtefactError(f"{build.main} has {count} outputs, and the manifest promises {names}; {brief.remedy}")
 
 
 def move_constants(module: "torch.jit.ScriptModule", device: str) -> None:

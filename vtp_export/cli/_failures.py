@@ -78,8 +78,8 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_EXTRA:
         return MISTAKE, f"this command needs {error.name}: {install('export')}"
     if isinstance(error, OSError):
-        place = f"'{error.filename}' cannot be used: " if error.filename else ""
-        return MISTAKE, f"{place}{error.strerror or error}"
+        place = f": '{error.filename}'" if error.filename else ""
+        return MISTAKE, f"{error.strerror or error}{place}"
     if isinstance(error, MemoryError):
         return MISTAKE, "there is not enough memory on this machine"
     first = str(error).strip().partition("\n")[0]

@@ -1,5 +1,6 @@
 """Commands that judge: validate, check, compare."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -87,6 +88,10 @@ def check(
     progress: "Listener",
     folder: Folder,
     formats: Formats = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Judge this file, made by another tool of one of the artefact's."),
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
@@ -94,11 +99,13 @@ def check(
     """Check on this machine that the artefact does what it did at the export. Needs no torch and no model.
 
     The pictures of its golden record: the pixels that this machine makes of them, then the tokens that are kept, their
-    values and the effective rank, of every format that runs here, judged as validate does. Exit code 1 if anything
-    fails.
+    values and the effective rank, of every format that runs here, judged as validate does, in batches of several sizes.
+    With --model: of a file that was simplified, quantised or converted since. Exit code 1 if anything fails.
 
-    Example:
+    Examples:
         vtp-export check llava64 --format tensorrt
+
+        vtp-export check llava64 --model simplified.onnx
     """
     from vtp_export.pipeline.check import check as run_check
     from vtp_export.reports.check import check_summary
@@ -106,6 +113,7 @@ def check(
     report = run_check(
         folder,
         formats=formats or (),
+        model=model,
         device=device,
         threads=threads,
         options=settings_of(options, "--option"),

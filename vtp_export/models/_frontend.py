@@ -1,86 +1,112 @@
-"""A CLIP tower with an optional projector, behind the `Frontend` contract."""
+"""A tower of any family with an optional projector, behind the `Frontend` contract."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vtp_export.errors import ModelError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._clip import FOLLOWING, READINGS, ClipConfig, ClipTower, activation
+from vtp_export.models._config import TowerConfig, activation
+from vtp_export.models._tower import FOLLOWING, READINGS, Tower
 from vtp_export.models.base import AttentionGroup
 from vtp_export.spec import Candidates, Saliency
 
-APART = FOLLOWING | {"cls", "keys"}
-"""Signals in which CLS stands beside the candidates, and so cannot be one of them."""
+OF_CLS = FOLLOWING | {"cls"}
+"""Signals that take a class token."""
+
+APART = OF_CLS | {"keys"}
+"""Signals in which CLS, where there is one, stands beside the candidates, and so cannot be one of them."""
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
-class Projector(nn.Module):
-    """LLaVA's two linear layers; state-dict names of `multi_modal_projector`."""
+@dataclass(frozen=True, kw_only=True)
+class ProjectorConfig:
+    """What shapes LLaVA's projector.
 
-    def __init__(self, width_in: int, width_out: int, act: str, bias: bool) -> None:
+    width: channels of the language model. act: name of its activation. bias: whether its layers have one.
+    norm_eps: of the norm before them, or None where there is none.
+    """
+
+    width: int
+    act: str = "gelu"
+    bias: bool = True
+    norm_eps: float | None = None
+
+
+class Projector(nn.Module):
+    """LLaVA's two linear layers, ViP-LLaVA's norm before them; state-dict names of `multi_modal_projector`."""
+
+    def __init__(self, width_in: int, config: ProjectorConfig) -> None:
         super().__init__()
-        self.activation = activation(act)
-        self.linear_1 = nn.Linear(width_in, width_out, bias=bias)
-        self.linear_2 = nn.Linear(width_out, width_out, bias=bias)
+        eps = config.norm_eps
+        self.projector_layernorm = None if eps is None else nn.LayerNorm(width_in, eps)
+        self.activation = activation(config.act)
+        self.linear_1 = nn.Linear(width_in, config.width, bias=config.bias)
+        self.linear_2 = nn.Linear(config.width, config.width, bias=config.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """(b, k, dv) to (b, k, d)."""
+        if self.projector_layernorm is not None:
+            features = self.projector_layernorm(features)
         projected: Tensor = self.linear_2(self.activation(at_least_float32(self.linear_1(features))))
         return projected
 
 
-class ClipFrontend(nn.Module):
+class VisionFrontend(nn.Module):
     """Tower and projector.
 
     Args:
         config: the tower's sizes.
-        states: hidden states to read, see `ClipTower`.
-        keep_cls: whether CLS is candidate 0 (`vision_feature_select_strategy="full"`) or dropped ("default").
+        states: hidden states to read, see `Tower`.
+        normed: see `Tower`.
+        keep_cls: whether CLS is candidate 0 (`vision_feature_select_strategy="full"`) or dropped ("default"). Registers
+            are never candidates.
         projector: what maps features to the language model, or None for a bare tower.
         needs: signals that it must be able to give.
 
     Raises:
-        ModelError: CLS is a candidate and a signal sets it apart, or there is no layer after the last one read.
+        ModelError: a signal takes CLS apart and the tower has none, or keeps it among the candidates; or there is no
+            layer after the last one read.
     """
 
-    saliency: Saliency = "cls"
     positions = None
     planes = 0
 
     def __init__(
         self,
-        config: ClipConfig,
+        config: TowerConfig,
         states: Sequence[int],
-        keep_cls: bool,
-        projector: Projector | None,
+        *,
+        normed: bool = False,
+        keep_cls: bool = False,
+        projector: ProjectorConfig | None = None,
         needs: Collection[str] = (),
     ) -> None:
         super().__init__()
         following = not FOLLOWING.isdisjoint(needs)
-        _check_needs(needs, keep_cls, following and max(states) == config.num_hidden_layers)
+        lacking = (APART if keep_cls else frozenset()) if config.cls else OF_CLS
+        _check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
+        self.saliency: Saliency = "cls" if config.cls else "received"
         self.image_size = (config.image_size, config.image_size)
-        side = config.image_size // config.patch_size
-        self.candidates = Candidates((side, side), keep_cls)
-        self.tower = ClipTower(config, states, following)
-        self.projector = projector
+        self.candidates = Candidates((config.side, config.side), keep_cls)
+        self.tower = Tower(config, states, normed, following)
         width = config.hidden_size * len(self.tower.states)
-        self.width = width if projector is None else projector.linear_2.out_features
+        self.projector = None if projector is None else Projector(width, projector)
+        self.width = width if projector is None else projector.width
         self.blocks = tuple(f"tower.encoder.layers.{i}" for i in range(len(self.tower.encoder.layers)))
         self.groups = tuple(
             AttentionGroup(tuple(f"{block}.self_attn.{own}" for own in PROJECTIONS), config.num_attention_heads)
             for block in self.blocks
         )
-        apart = APART if keep_cls else frozenset()
-        self.gives = frozenset({"projected", "cls", *READINGS, *(FOLLOWING if following else ())}) - apart
+        self.gives = frozenset({"projected", "cls", *READINGS, *(FOLLOWING if following else ())}) - lacking
 
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`."""
         features, read = self.tower(pixel_values, needs)
-        first = 0 if self.candidates.cls else 1
+        first = 0 if self.candidates.cls else self.tower.config.before
         hidden = features[:, first:]
         return Tokens(
             hidden=hidden,
@@ -94,11 +120,16 @@ class ClipFrontend(nn.Module):
         return features if self.projector is None else self.projector(features)
 
 
-def _check_needs(needs: Collection[str], keep_cls: bool, past_the_end: bool) -> None:
-    apart = sorted(APART.intersection(needs))
-    if keep_cls and apart:
+def _check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:
+    names = ", ".join(sorted(lacking))
+    if lacking and not has_cls:
         raise ModelError(
-            f"the pruner reads {', '.join(apart)}, where CLS stands beside the candidates, and this model keeps "
+            f"the pruner reads {names}, made with a CLS token, and the tower of this model has none; "
+            "choose another pruner"
+        )
+    if lacking:
+        raise ModelError(
+            f"the pruner reads {names}, where CLS stands beside the candidates, and this model keeps "
             "CLS among them (vision_feature_select_strategy 'full'); choose another pruner"
         )
     if past_the_end:
@@ -106,27 +137,3 @@ def _check_needs(needs: Collection[str], keep_cls: bool, past_the_end: bool) -> 
             "the pruner reads the layer after the one that the features come from, and the features of this "
             "model come from its last layer; choose another pruner"
         )
-
-
-def empty_frontend(
-    config: ClipConfig,
-    states: Sequence[int],
-    keep_cls: bool,
-    projector_shape: tuple[int, str, bool] | None,
-    needs: Collection[str],
-) -> ClipFrontend:
-    """A front end whose weights are placeholders without memory, to be filled by `load_state_dict(assign=True)`.
-
-    Args:
-        config: the tower's sizes.
-        states: hidden states to read.
-        keep_cls: see `ClipFrontend`.
-        projector_shape: (output width, activation, bias), or None.
-        needs: see `ClipFrontend`.
-    """
-    with torch.device("meta"):
-        projector = None
-        if projector_shape is not None:
-            width, act, bias = projector_shape
-            projector = Projector(config.hidden_size * len(states), width, act, bias)
-        return ClipFrontend(config, states, keep_cls, projector, needs).eval()

@@ -1,26 +1,48 @@
 """Fill a front end from a checkpoint."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
-from vtp_export.models._clip import FOLLOWING
-from vtp_export.models._frontend import ClipFrontend
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._tower import FOLLOWING
+from vtp_export.models._towers import TowerFamily
 from vtp_export.models._weights import Fingerprint, Weights
 from vtp_export.models.base import LoadedModel
-from vtp_export.runtime.preprocess import clip_preprocessing, preprocessing_from_config
+from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
+from vtp_export.runtime.processor_config import fixed_size
 from vtp_export.spec import ModelRecord, Preprocessing
 
-TOWER, PROJECTOR = "CLIP vision tower", "two-layer multi-modal projector"
-MARKS = {TOWER: "embeddings.class_embedding", PROJECTOR: "multi_modal_projector.linear_1.weight"}
-"""How the name of a tensor ends that every one of them has."""
+PROJECTOR = "two-layer multi-modal projector"
+PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
 
 EXTRA = "tower.following."
 """Where the weights stand that only some signals take."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a family reads of a checkpoint.
+
+    family: of the model. tower: of its tower; config: what shapes it.
+    states, normed, keep_cls: see `VisionFrontend`. projector: what shapes it, or None for a bare tower.
+    processor: the image processor that Transformers takes where no file names one.
+    """
+
+    family: str
+    tower: TowerFamily
+    config: TowerConfig
+    states: Sequence[int]
+    normed: bool = False
+    keep_cls: bool = False
+    projector: ProjectorConfig | None = None
+    processor: str
 
 
 def projector_width(weights: Weights) -> int:
@@ -29,49 +51,92 @@ def projector_width(weights: Weights) -> int:
     Raises:
         ModelError: there is no such projector.
     """
-    before = weights.prefixes(MARKS)[PROJECTOR]
+    before = weights.prefixes({PROJECTOR: PROJECTOR_MARK})[PROJECTOR]
     return weights.shape(f"{before}multi_modal_projector.linear_2.weight")[0]
 
 
-def filled(
-    frontend: ClipFrontend, checkpoint: Checkpoint, weights: Weights, *, family: str, processor: str
+def load_bare(
+    checkpoint: Checkpoint, raw: Mapping[str, Any], needs: Collection[str], *, family: str, tower: TowerFamily
 ) -> LoadedModel:
-    """Read exactly the tensors that the (empty) front end has, as float32, and put them in place.
+    """A tower alone, whose tokens are its last hidden state.
 
     Args:
-        frontend: see `loaded`.
-        checkpoint: where they are from.
-        weights: of it.
-        family: its model_type.
-        processor: the image processor that Transformers takes for it where no file names one.
+        checkpoint: where.
+        raw: what describes the tower.
+        needs: signals that it must be able to give.
+        family: of the model.
+        tower: of its tower.
 
     Raises:
-        ModelError: a tensor is missing, is quantised, not finite or has another shape than the config says.
+        ModelError: as `load_parts`.
     """
-    parts = dict(MARKS) if frontend.projector is not None else {TOWER: MARKS[TOWER]}
-    before = weights.prefixes(parts)
-    following = f"{before[TOWER]}encoder.layers.{max(frontend.tower.states)}."
-    prefixes = {EXTRA: following, "tower.": before[TOWER]}
-    if frontend.projector is not None:
-        prefixes["projector."] = before[PROJECTOR] + "multi_modal_projector."
-    wanted = {}
-    for name in frontend.state_dict():
-        part = next(part for part in prefixes if name.startswith(part))
-        wanted[prefixes[part] + name.removeprefix(part)] = name
-    preprocessing, notes = _preprocessing(checkpoint, frontend.tower.config.image_size, processor)
+    config = tower.config(raw)
+    parts = Parts(
+        family=family,
+        tower=tower,
+        config=config,
+        states=(config.num_hidden_layers,),
+        normed=True,
+        processor=tower.processor,
+    )
+    return load_parts(checkpoint, Weights(checkpoint), parts, needs)
+
+
+def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Collection[str]) -> LoadedModel:
+    """Read exactly the tensors that the front end has, as float32, and put them in place.
+
+    Raises:
+        ModelError: a signal in `needs` that it cannot give; a tensor is missing, is quantised, not finite or has
+            another shape than the config says; an image processor that does not fit.
+    """
+    preprocessing, notes = _preprocessing(checkpoint, parts)
+    config = parts.config
+    if parts.tower.any_size:
+        config = dataclasses.replace(config, image_size=_edge(checkpoint, config, preprocessing))
+    with torch.device("meta"):  # placeholders without memory
+        frontend = VisionFrontend(
+            config,
+            parts.states,
+            normed=parts.normed,
+            keep_cls=parts.keep_cls,
+            projector=parts.projector,
+            needs=needs,
+        ).eval()
+    fitted = parts.tower.fitted
+    tensors = (
+        (name, fitted(name, tensor, config) if name.startswith("tower.") else tensor)
+        for name, tensor in weights.read(_wanted(frontend, weights, parts.tower))
+    )
     model = loaded(
         frontend,
-        weights.read(wanted),
+        tensors,
         preprocessing,
         id=checkpoint.id,
         revision=checkpoint.revision,
-        family=family,
+        family=parts.family,
     )
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
+def _wanted(frontend: VisionFrontend, weights: Weights, family: TowerFamily) -> dict[str, str]:
+    """Names in the checkpoint to names in the front end."""
+    marks = {family.what: family.mark}
+    if frontend.projector is not None:
+        marks[PROJECTOR] = PROJECTOR_MARK
+    before = weights.prefixes(marks)
+    following = f"tower.encoder.layers.{max(frontend.tower.states)}."
+    wanted = {}
+    for name in frontend.state_dict():
+        if name.startswith("projector."):
+            wanted[f"{before[PROJECTOR]}multi_modal_{name}"] = name
+        else:
+            own = following + name.removeprefix(EXTRA) if name.startswith(EXTRA) else name
+            wanted[before[family.what] + family.own_name(own.removeprefix("tower."))] = name
+    return wanted
+
+
 def loaded(
-    frontend: ClipFrontend,
+    frontend: VisionFrontend,
     tensors: Iterable[tuple[str, Tensor]],
     preprocessing: Preprocessing,
     *,
@@ -132,19 +197,36 @@ def _check_shape(name: str, tensor: Tensor, expected: Tensor, model_id: str) -> 
         )
 
 
-def _preprocessing(checkpoint: Checkpoint, image_size: int, processor: str) -> tuple[Preprocessing, tuple[str, ...]]:
-    """From whichever file the checkpoint keeps it in; CLIP's own constants, and a note, when it keeps none."""
-    settings = checkpoint.image_processor()
+def _preprocessing(checkpoint: Checkpoint, parts: Parts) -> tuple[Preprocessing, tuple[str, ...]]:
+    """From whichever file the checkpoint keeps it in; the tower's usual one, and a note, when it keeps none."""
+    settings, edge = checkpoint.image_processor(), parts.config.image_size
     if settings is None:
         files = f"{PROCESSOR} or {IMAGE_PROCESSOR}"
         lack = f"no {files} of '{checkpoint.id}' is in the local cache, and the hub cannot be reached"
         if not checkpoint.unasked & {PROCESSOR, IMAGE_PROCESSOR}:
             lack = f"'{checkpoint.id}' has no {files}"
-        note = f"{lack}: images are prepared as for OpenAI's CLIP, at {image_size} pixels"
-        return clip_preprocessing(image_size), (note,)
+        note = f"{lack}: images are prepared as for {parts.tower.prepared_as}, at {edge} pixels"
+        return usual_preprocessing(parts.tower.prepared_as, edge), (note,)
     config, file = settings
     named = checkpoint.config.get("image_processor_type")
     try:
-        return preprocessing_from_config(config, image_size, named or processor), ()
+        return preprocessing_from_config(config, None if parts.tower.any_size else edge, named or parts.processor), ()
     except SpecError as error:
         raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error
+
+
+def _edge(checkpoint: Checkpoint, config: TowerConfig, preprocessing: Preprocessing) -> int:
+    """Of the images that the image processor makes, for a tower that takes any.
+
+    Raises:
+        ModelError: they are no squares, or smaller than a patch.
+    """
+    size = fixed_size(preprocessing)
+    assert size is not None  # or its settings were refused
+    height, width = size
+    if height != width or height < config.patch_size:
+        raise ModelError(
+            f"the image processor of '{checkpoint.id}' gives {height} x {width} pixels; squares of at least "
+            f"{config.patch_size} are needed"
+        )
+    return height

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from vtp_export.models._checkpoint import Checkpoint
-from vtp_export.models._clip import DEFAULTS
+from vtp_export.models._towers import CLIP_DEFAULTS
 from vtp_export.models.base import LoadedModel
 from vtp_export.models.clip_vision_model import load_tower
 
@@ -17,5 +17,5 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     vision = checkpoint.section("vision_config") or {}
     older = checkpoint.section("vision_config_dict")
     if older is not None:
-        vision = {**vision, **DEFAULTS, **older}
+        vision = {**vision, **CLIP_DEFAULTS, **older}
     return load_tower(checkpoint, vision, "clip", needs)

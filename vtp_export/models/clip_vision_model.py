@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 from vtp_export.models._checkpoint import Checkpoint
-from vtp_export.models._clip import clip_config, read_layers
-from vtp_export.models._frontend import empty_frontend
-from vtp_export.models._loading import filled
+from vtp_export.models._config import read_layers
+from vtp_export.models._loading import Parts, load_parts
+from vtp_export.models._towers import CLIP
 from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
 
@@ -25,7 +25,12 @@ def load_tower(checkpoint: Checkpoint, raw: dict[str, Any], family: str, needs: 
     Raises:
         ModelError: it describes no CLIP tower.
     """
-    config = clip_config(raw)
-    states = read_layers([-2], config.num_hidden_layers)
-    empty = empty_frontend(config, states, False, None, needs)
-    return filled(empty, checkpoint, Weights(checkpoint), family=family, processor="CLIPImageProcessor")
+    config = CLIP.config(raw)
+    parts = Parts(
+        family=family,
+        tower=CLIP,
+        config=config,
+        states=read_layers([-2], config.num_hidden_layers),
+        processor=CLIP.processor,
+    )
+    return load_parts(checkpoint, Weights(checkpoint), parts, needs)

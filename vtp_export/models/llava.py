@@ -1,12 +1,13 @@
-"""LLaVA-1.5 (`LlavaForConditionalGeneration`) with a CLIP tower of any size and a two-layer projector."""
+"""LLaVA-1.5 (`LlavaForConditionalGeneration`): a CLIP, SigLIP or DINOv2 tower of any size, a two-layer projector."""
 
 from collections.abc import Collection
 
 from vtp_export.errors import ModelError, shown
 from vtp_export.models._checkpoint import Checkpoint
-from vtp_export.models._clip import clip_config, read_layers, whole_number
-from vtp_export.models._frontend import empty_frontend
-from vtp_export.models._loading import filled, projector_width
+from vtp_export.models._config import TowerConfig, activation, read_layers, truth, whole_number
+from vtp_export.models._frontend import ProjectorConfig
+from vtp_export.models._loading import Parts, load_parts, projector_width
+from vtp_export.models._towers import TOWERS, TowerFamily
 from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
 
@@ -30,38 +31,82 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     """Load the tower and the projector of a LLaVA; the language model is never read.
 
     Raises:
-        ModelError: another tower than CLIP, an unknown `vision_feature_select_strategy`, or missing parts.
+        ModelError: a tower of another kind, an unknown `vision_feature_select_strategy`, or missing parts.
     """
-    raw, vision = checkpoint.config, checkpoint.section("vision_config")
+    raw = checkpoint.config
+    weights = Weights(checkpoint)
+    tower, config = read_tower(checkpoint)
+    layers = raw.get("vision_feature_layer", -2)
+    parts = Parts(
+        family="llava",
+        tower=tower,
+        config=config,
+        states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
+        keep_cls=_cls_kept(checkpoint, config),
+        projector=ProjectorConfig(
+            width=language_width(checkpoint, weights),
+            act=projector_act(checkpoint),
+            bias=truth(f"multimodal_projector_bias of '{checkpoint.id}'", raw.get("multimodal_projector_bias", True)),
+        ),
+        processor="LlavaImageProcessor",
+    )
+    return load_parts(checkpoint, weights, parts, needs)
+
+
+def read_tower(checkpoint: Checkpoint) -> tuple[TowerFamily, TowerConfig]:
+    """The kind of tower that `vision_config` describes, and what shapes it.
+
+    Raises:
+        ModelError: none that is known, or one whose registers would count as tokens of the picture.
+    """
+    vision = checkpoint.section("vision_config")
     vision = VISION if vision is None else vision
     kind = vision.get("model_type", "clip_vision_model")
-    if kind != "clip_vision_model":
-        raise ModelError(f"the vision tower of '{checkpoint.id}' is {shown(kind)}; llava needs a clip_vision_model")
-    config = clip_config(vision)
-    strategy = raw.get("vision_feature_select_strategy", "default")
+    known = [name for name in TOWERS if name != "dinov2_with_registers"]
+    if kind not in known:
+        raise ModelError(
+            f"the vision tower of '{checkpoint.id}' is {shown(kind)}; supported in this model: {', '.join(known)}"
+        )
+    return TOWERS[kind], TOWERS[kind].config(vision)
+
+
+def language_width(checkpoint: Checkpoint, weights: Weights) -> int:
+    """Channels of the language model.
+
+    Raises:
+        ModelError: a number that no model can have.
+    """
+    width = (checkpoint.section("text_config") or {}).get("hidden_size")
+    if width is None:  # the default of whichever language model: as wide as the projector that was made for it
+        width = projector_width(weights)
+    return whole_number("hidden_size of the language model", width, WIDEST)
+
+
+def projector_act(checkpoint: Checkpoint) -> str:
+    """Name of the projector's activation.
+
+    Raises:
+        ModelError: no name, or that of an unknown one.
+    """
+    act = checkpoint.config.get("projector_hidden_act", "gelu")
+    if not isinstance(act, str):
+        raise ModelError(
+            f"projector_hidden_act of '{checkpoint.id}' is {shown(act)}; the name of an activation is needed"
+        )
+    activation(act)
+    return act
+
+
+def _cls_kept(checkpoint: Checkpoint, config: TowerConfig) -> bool:
+    strategy = checkpoint.config.get("vision_feature_select_strategy", "default")
     if strategy not in list(CLS_KEPT):  # a list, because what cannot be hashed may stand there too
         raise ModelError(
             f"vision_feature_select_strategy of '{checkpoint.id}' is {shown(strategy)}; "
             f"supported: {', '.join(CLS_KEPT)}"
         )
-    layers = raw.get("vision_feature_layer", -2)
-    states = read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers)
-    weights = Weights(checkpoint)
-    empty = empty_frontend(config, states, CLS_KEPT[strategy], _projector(checkpoint, weights), needs)
-    return filled(empty, checkpoint, weights, family="llava", processor="LlavaImageProcessor")
-
-
-def _projector(checkpoint: Checkpoint, weights: Weights) -> tuple[int, str, bool]:
-    """Output width, activation and whether there are biases."""
-    width = (checkpoint.section("text_config") or {}).get("hidden_size")
-    if width is None:  # the default of whichever language model: as wide as the projector that was made for it
-        width = projector_width(weights)
-    act = checkpoint.config.get("projector_hidden_act", "gelu")
-    bias = checkpoint.config.get("multimodal_projector_bias", True)
-    if not isinstance(act, str):
+    if not config.cls and not CLS_KEPT[strategy]:
         raise ModelError(
-            f"projector_hidden_act of '{checkpoint.id}' is {shown(act)}; the name of an activation is needed"
+            f"vision_feature_select_strategy of '{checkpoint.id}' is 'default', which drops the first token, and "
+            "its tower has no CLS token: a patch would be lost; 'full' is what such towers need"
         )
-    if not isinstance(bias, bool):
-        raise ModelError(f"multimodal_projector_bias of '{checkpoint.id}' is {shown(bias)}; true or false is needed")
-    return whole_number("hidden_size of the language model", width, WIDEST), act, bias
+    return config.cls and CLS_KEPT[strategy]

@@ -8,15 +8,15 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from vtp_export.models._clip import ClipConfig
-from vtp_export.models._frontend import empty_frontend
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
 from vtp_export.models._loading import loaded
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing
 
 EMBEDDED = True
 
-CONFIG = ClipConfig(
+CONFIG = TowerConfig(
     hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, image_size=336, patch_size=14
 )
 WIDTH_OUT = 96
@@ -26,9 +26,10 @@ SEED = 20260301
 def load(checkpoint: None, needs: Collection[str]) -> LoadedModel:
     """Build it; the same weights every time."""
     # Built without memory first: torch's own initialisation would move its global generator.
-    projector = (WIDTH_OUT, "gelu", True)
-    empty = empty_frontend(CONFIG, [CONFIG.num_hidden_layers - 1], False, projector, needs)
-    module = empty.to_empty(device="cpu")
+    with torch.device("meta"):
+        projector = ProjectorConfig(width=WIDTH_OUT)
+        module = VisionFrontend(CONFIG, [CONFIG.num_hidden_layers - 1], projector=projector, needs=needs)
+    module = module.to_empty(device="cpu")
     following, module.tower.following = module.tower.following, None
     draw_weights(module, SEED)
     if following is not None:  # of a seed of its own, so that the others are the same without it

@@ -17,7 +17,7 @@ from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import Preprocessing
+from vtp_export.spec import Preprocessing, Scalar
 
 SIGNIFICANT = 0.05
 
@@ -85,6 +85,19 @@ class AnswerComparison:
     def passed(self) -> bool:
         """Whether every gate is met."""
         return not self.failures
+
+    @property
+    def numbers(self) -> dict[str, Scalar]:
+        """Those that a manifest records."""
+        return {
+            "questions": self.questions,
+            "answers_identical": self.identical,
+            "answers_metric": self.metric,
+            "answers_graph": self.expected,
+            "answers_found": self.found,
+            "answers_p_value": self.p_value,
+            "answers_passed": self.passed,
+        }
 
 
 def ask(model: LanguageModel, example: Example, tokens: np.ndarray) -> list[Reply]:

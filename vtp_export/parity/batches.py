@@ -8,8 +8,15 @@ MOST = 16
 MIXING = 4
 """The same for dynamic int8, whose scales are those of the whole batch: the larger it is, the coarser."""
 
+FEW = 4
+"""Images that are repeated in batches of other sizes."""
+
 ALONE = 3
 """Images that are each run alone."""
+
+
+AGAINST_ITSELF = " in batches of other sizes against itself"
+"""What a comparison of such batches is called, after the format."""
 
 
 def usual_size(limits: BatchRange, mixing: bool) -> int:

@@ -11,6 +11,7 @@ from vtp_export.errors import OutputError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.parity.batches import AGAINST_ITSELF
 from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.judge import Case, Near, Start, judge_of
@@ -18,7 +19,7 @@ from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of, tow
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
 from vtp_export.runtime.images import batched
-from vtp_export.runtime.output import Kept, Output
+from vtp_export.runtime.output import Kept, Output, Run
 from vtp_export.spec import Layout, PrecisionRecord, PrunerRecord
 
 NAMES = ("graph against reference", " against graph")
@@ -30,8 +31,6 @@ CHAOTIC_NAMES = (
 
 EAGER = 4
 """Images that the graph sees at once."""
-
-BATCHES = " in batches of other sizes against itself"
 
 
 class Trial:
@@ -90,34 +89,22 @@ class Trial:
         gates = self._gates
         if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
             gates = dataclasses.replace(gates, jaccard=0.0)
-        return self._batches.setdefault(name, Tally(name=name + BATCHES, noise=self._noise, gates=gates))
-
-    def fail(self, name: str, error: OutputError, images: Sequence[str], repeated: bool = False) -> None:
-        """Note that a format's numbers are not finite: nothing of that batch can be compared.
-
-        Args:
-            name: of the format, as reports show it.
-            error: what came out of the run.
-            images: names of the images of the batch.
-            repeated: whether it was one for `repeat`.
-        """
-        tally = self._against_itself(name) if repeated else self._against_graph(name)
-        for i in error.images:
-            tally.breach(images[i], [f"'{error.output}' holds a NaN or an infinity"])
+        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self._noise, gates=gates))
 
     @property
     def sound(self) -> bool:
         """Whether no result so far breaks the contract."""
         return not any(tally.breaches for tally in (self._reference, *self._formats.values(), *self._batches.values()))
 
-    def add(self, images: Sequence[str], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
+    def add(self, images: Sequence[str], pixels: np.ndarray, outcomes: Mapping[str, Output | OutputError]) -> None:
         """Judge a batch.
 
         Args:
             images: their names.
             pixels: (b, 3, h, w).
-            outputs: of each format that is judged, by the name that reports show.
+            outcomes: of each format that is judged, by the name that reports show; every time of all of them.
         """
+        outputs = _finite(outcomes, self._against_graph, images)
         near = self._signals_in_precision(pixels)
         for i, (image, seen) in enumerate(zip(images, self._see(pixels), strict=True)):
             if self._reference.breach(image, not_finite(seen.result)):
@@ -134,14 +121,16 @@ class Trial:
                     self._itself[name, digest] = output[i]
                 self._hold(self._against_graph(name), case, output, i, near and functools.partial(near, i, seen.tokens))
 
-    def repeat(self, rows: Sequence[int], pixels: np.ndarray, outputs: Mapping[str, Output]) -> None:
+    def repeat(self, rows: Sequence[int], pixels: np.ndarray, outcomes: Mapping[str, Output | OutputError]) -> None:
         """Judge a batch that is made of the first few images, each against what the same format made of it before.
 
         Args:
             rows: which images they are.
             pixels: (len(rows), 3, h, w).
-            outputs: as in `add`.
+            outcomes: as in `add`.
         """
+        places = [f"image {place} of a batch of {len(rows)}" for place in range(1, len(rows) + 1)]
+        outputs = _finite(outcomes, self._against_itself, places)
         near = self._signals_in_precision(pixels)
         for place, row in enumerate(rows):
             digest = self._few[row]
@@ -150,7 +139,7 @@ class Trial:
             for name, output in outputs.items():
                 before = self._itself.setdefault((name, digest), output[place])
                 case = self._cases[digest]
-                image = f"{case.image} as image {place + 1} of a batch of {len(rows)}"
+                image = f"{case.image} as {places[place]}"
                 itself = dataclasses.replace(case, image=image, result=before)
                 start = near and functools.partial(near, place, self._known[digest].tokens)
                 self._hold(self._against_itself(name), itself, output, place, start)
@@ -200,6 +189,29 @@ class Trial:
         """Each format in batches of other sizes against itself."""
         for tally in self._batches.values():
             yield tally.done()
+
+
+def outcome(run: Run, pixels: np.ndarray) -> Output | OutputError:
+    """What a format makes of a batch, or why nothing of it can be compared."""
+    try:
+        return run(pixels)
+    except OutputError as error:
+        return error
+
+
+def _finite(
+    outcomes: Mapping[str, Output | OutputError], tally_of: Callable[[str], Tally], images: Sequence[str]
+) -> dict[str, Output]:
+    """Those that can be compared. Of every format there is a tally now, in the order of the formats."""
+    outputs = {}
+    for name, one in outcomes.items():
+        tally = tally_of(name)
+        if isinstance(one, Output):
+            outputs[name] = one
+        else:
+            for i in one.images:
+                tally.breach(images[i], [f"'{one.output}' holds a NaN or an infinity"])
+    return outputs
 
 
 def _digest(pixels: np.ndarray) -> bytes:

@@ -11,6 +11,7 @@ from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.gates import GATES, Gates
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
+from vtp_export.spec import Scalar
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,26 @@ class Comparison:
     def passed(self) -> bool:
         """Whether every gate is met."""
         return not self.failures
+
+    @property
+    def numbers(self) -> dict[str, Scalar]:
+        """The few that a manifest records."""
+        values = self.values
+        measured = {
+            "jaccard_mean": self.jaccard_mean,
+            "cosine_min": None if values is None else values.cosine_min,
+            "relative_error": None if values is None else values.relative_error,
+            "erank_error": self.erank_error,
+            "attention_entropy_error": self.attention_entropy_error,
+        }
+        return {
+            "images": self.images,
+            "same_tokens_kept": self.identical,
+            "differences_explained": sum(d.witness is not None for d in self.differences),
+            "differences_unexplained": sum(d.witness is None for d in self.differences),
+            # JSON has no NaN and no infinity.
+            **{name: v if v is None or math.isfinite(v) else str(v) for name, v in measured.items()},
+        }
 
 
 def _too_low(what: str, value: float, limit: float) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.results import Timing
 from vtp_export.runtime.artefact import open_artefact
+from vtp_export.runtime.checks import Checked, checked
 from vtp_export.runtime.front_end import load, obstacle, options_of
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
@@ -23,7 +25,15 @@ MOST_IMAGES = 65_536
 """In a batch where no artefact says how many it takes: 89 GB of pixels."""
 
 
-Contenders = dict[str, Run]
+@dataclass(frozen=True)
+class Contender:
+    """What is timed, and what its last `check` on this machine came to; None for what is no artefact."""
+
+    run: Run
+    checked: Checked | None
+
+
+Contenders = dict[str, Contender]
 
 
 def bench(
@@ -69,11 +79,13 @@ def bench(
             session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
             for sentence in session.notes:
                 note(sentence)
-            contenders[f"{folder} {fmt}{on}"] = session.run
+            contenders[f"{folder} {fmt}{on}"] = Contender(session.run, checked(session.way))
         if against is not None:
             progress(f"loading {against}")
             call, size = _eager(str(against), device or "cpu", dtype, threads)
-            contenders[f"{against} eager, unpruned{'' if dtype == 'float32' else f', {dtype}'}{on}"] = call
+            contenders[f"{against} eager, unpruned{'' if dtype == 'float32' else f', {dtype}'}{on}"] = Contender(
+                call, None
+            )
             sizes.add(size)
             _refuse_sizes(sizes)
         if not contenders:
@@ -136,9 +148,9 @@ def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: 
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(WARM_UP + rounds):
         progress(f"timing batch {len(pixels)}", turn, WARM_UP + rounds)
-        for name, call in contenders.items():
+        for name, contender in contenders.items():
             began = time.perf_counter()
-            call(pixels)
+            contender.run(pixels)
             seconds[name].append(time.perf_counter() - began)
     rows = []
     first = float(np.median(next(iter(seconds.values()))[WARM_UP:]))
@@ -152,6 +164,7 @@ def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: 
                 p10_ms=low * 1e3,
                 p90_ms=high * 1e3,
                 ratio=median / first,
+                checked=contenders[name].checked,
             )
         )
     return rows

@@ -2,11 +2,9 @@
 
 Everything is held against the artefact's golden record: first the pixels that this machine makes of the recorded
 pictures, then, from the recorded pixels on, which tokens are kept, their values, erank and attention entropy, judged as
-`validate` judges them.
+`validate` judges them, in batches of several sizes. What was found is remembered on this machine, see `runtime.checks`.
 """
 
-import dataclasses
-import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,34 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.arguments import one_or_several
-from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError
-from vtp_export.parity.batches import usual_size
-from vtp_export.parity.contract import breaches
+from vtp_export.arguments import one_or_several, path_of
+from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError
 from vtp_export.parity.golden import Golden, read_golden
-from vtp_export.parity.judge import Judge, judge_of
 from vtp_export.parity.preprocessing import PixelComparison, difference, pixel_comparison
-from vtp_export.parity.tally import Tally
-from vtp_export.parity.verdict import Comparison
-from vtp_export.parity.witness import Noise
+from vtp_export.parity.proof import Proof
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.check import CheckReport
+from vtp_export.reports.check import CheckReport, JudgedFile
 from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.checks import remember
+from vtp_export.runtime.foreign import format_of, load_file, record_of
 from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
-from vtp_export.runtime.images import batched, read_image
-from vtp_export.runtime.output import Kept
+from vtp_export.runtime.images import read_image
 from vtp_export.runtime.preprocess import pixel_values, values_of
 from vtp_export.runtime.versions import version
-from vtp_export.spec import Manifest
+from vtp_export.spec import BatchRange, Manifest
 
 PIXELS = "preprocessing here against that of the export"
-AGAINST = " against the graph at the export"
 
 
 def check(
     folder: str | Path,
     *,
     formats: Sequence[str] = (),
+    model: str | Path | None = None,
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -51,14 +45,17 @@ def check(
 
     Args:
         folder: the artefact.
-        formats: of the artefact; none for all that can run here.
+        formats: of the artefact; none for all that can run here. Of a `model`, its one format, if its name does not
+            tell.
+        model: a file that another tool made of one of the artefact's, judged in the place of these.
         device: where it runs, see `load`.
         threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
         progress: hears of every step.
 
     Raises:
-        ArtefactError: no artefact, damaged, replaced meanwhile, or without a golden record.
+        ArtefactError: no artefact, damaged, replaced meanwhile, or without a golden record; the model is no file, or
+            takes or returns something else than the artefact.
         UnavailableError: a format that was named, or none at all, can run here.
 
     Example:
@@ -67,29 +64,70 @@ def check(
     """
     artefact = open_artefact(folder)
     golden = read_golden(artefact)
-    chosen, notes = _runnable(artefact, formats, device)
+    formats = one_or_several(formats)
+    file = None if model is None else _judged(path_of("the file to be checked", model), formats)
+    chosen, notes = _runnable(artefact, formats, device) if file is None else ([file.format], [])
     own = options_of(chosen, options)
     progress("comparing the pixels")
     pixels = _pixels(artefact, golden)
-    comparisons = []
+    proofs = []
     for fmt in chosen:
-        progress(f"running {fmt}")
-        with load(folder, fmt, device=device, threads=threads, options=own[fmt]) as session:
-            artefact.refuse_replaced(*artefact.builds(fmt))
-            notes += [f"{fmt}: {note}" for note in session.notes]
-            comparisons.append(_comparison(fmt, golden, artefact.manifest, session))
+        progress(f"running {fmt if file is None else file.path}")
+        with _opened(artefact, file, fmt, device=device, threads=threads, options=own[fmt]) as session:
+            name = fmt if file is None else Path(file.path).name
+            proofs.append(_proof(golden, session, name if session.device == "cpu" else f"{name} on {session.device}"))
+            notes += [f"{name}: {note}" for note in _told(session, proofs[-1], artefact.manifest.batch)]
+            if file is None:
+                remember(session.way, pixels.passed and proofs[-1].passed)
     return CheckReport(
         artefact=str(folder),
+        file=file,
         pictures=len(golden.record.pictures),
         pixels=pixels,
-        comparisons=tuple(comparisons),
-        notes=(*notes, *_limits(golden, artefact.manifest, pixels)),
+        comparisons=tuple(proof.done() for proof in proofs),
+        batches=tuple(batches for proof in proofs if (batches := proof.batches()) is not None),
+        notes=(*notes, *_limits(golden, artefact.manifest, pixels, file)),
     )
+
+
+def _judged(path: Path, formats: Sequence[str]) -> JudgedFile:
+    if len(formats) > 1:
+        raise SpecError(f"'{path}' is one file, of one format, and {len(formats)} were named: {', '.join(formats)}")
+    record = record_of(path)
+    return JudgedFile(str(path), formats[0] if formats else format_of(path), record)
+
+
+def _opened(artefact: Artefact, file: JudgedFile | None, fmt: str, **how: Any) -> PrunedArtefact:
+    """A format of the artefact, or the file in its place."""
+    if file is not None:
+        return load_file(artefact, Path(file.path), fmt, **how)
+    session = load(artefact.folder, fmt, **how)
+    try:
+        artefact.refuse_replaced(*artefact.builds(fmt))
+    except ArtefactError:
+        session.close()
+        raise
+    return session
+
+
+def _proof(golden: Golden, session: PrunedArtefact, name: str) -> Proof:
+    proof = Proof(golden, session.manifest, name)
+    proof.run(session)
+    return proof
+
+
+def _told(session: PrunedArtefact, proof: Proof, batch: BatchRange) -> Iterator[str]:
+    """What the user should know of a session."""
+    yield from session.notes
+    if session.manifest.batch != batch:
+        yield "it takes single images only, and was judged by these"
+    if (rounding := proof.rounding()) is not None:
+        yield rounding
 
 
 def _runnable(artefact: Artefact, formats: Sequence[str], device: str | None) -> tuple[list[str], list[str]]:
     """Formats to run, and a note for every other one of the artefact."""
-    asked = list(dict.fromkeys(one_or_several(formats))) or artefact.manifest.formats()
+    asked = list(dict.fromkeys(formats)) or artefact.manifest.formats()
     for fmt in asked:
         artefact.builds(fmt)
     reasons = {fmt: reason for fmt in asked if (reason := obstacle(artefact, fmt, device))}
@@ -115,39 +153,10 @@ def _pixels(artefact: Artefact, golden: Golden) -> PixelComparison:
     return pixel_comparison(PIXELS, differences)
 
 
-def _comparison(fmt: str, golden: Golden, manifest: Manifest, session: PrunedArtefact) -> Comparison:
-    """A format, on the recorded pixels: those of this machine have been judged by themselves."""
-    record, gates = golden.record, golden.record.gates
-    judge = judge_of(manifest.pruner, chaotic=record.chaotic, merges=record.merges)
-    if judge.chaotic:  # as in `Trial`
-        gates = dataclasses.replace(gates, jaccard=0.0)
-    where = "" if session.device == "cpu" else f" on {session.device}"
-    tally = Tally(name=f"{fmt}{where}{AGAINST}", noise=Noise(record.noise), gates=gates)
-    size = usual_size(manifest.batch, mixing=manifest.precision.activations == "dynamic")
-    for views in batched(range(len(golden.views)), size):
-        try:
-            output = session.run_padded(values_of(golden.views[views], manifest.preprocessing))
-        except OutputError as error:
-            for i in error.images:
-                tally.breach(record.pictures[views[i]].name, [f"'{error.output}' holds a NaN or an infinity"])
-            continue
-        for place, view in enumerate(views):
-            name = record.pictures[view].name
-            wrong = breaches(output, place, manifest.layout, manifest.pruner.ascending, record.merges)
-            search = not tally.breach(name, wrong) and record.oracle
-            _hold(judge, tally, golden, manifest, view, output[place], search)
-    return tally.done()
-
-
-def _hold(judge: Judge, tally: Tally, golden: Golden, manifest: Manifest, view: int, found: Kept, search: bool) -> None:
-    candidates = manifest.layout.candidates
-    case = judge.case(golden.record.pictures[view].name, golden.signals(view, candidates), golden.output[view])
-    near = None if manifest.precision.name == "fp32" else functools.partial(golden.start, view, candidates)
-    judge.hold_format(tally, case, found, near, search)
-
-
-def _limits(golden: Golden, manifest: Manifest, pixels: PixelComparison) -> Iterator[str]:
+def _limits(golden: Golden, manifest: Manifest, pixels: PixelComparison, file: JudgedFile | None) -> Iterator[str]:
     """What the check cannot know, and what it did instead."""
+    if file is not None:
+        yield f"'{file.path}' is judged by the limits of {manifest.precision.name}, as the artefact's own files are"
     if not pixels.passed:
         there = manifest.versions.get("pillow", "unknown")
         yield (

@@ -11,6 +11,9 @@ from vtp_export.pipeline.inspect import inspect
 from vtp_export.reports.artefact import Inspection
 from vtp_export.reports.machine import Diagnosis, Finding
 from vtp_export.runtime import machine, providers
+from vtp_export.runtime.artefact import Artefact
+from vtp_export.runtime.checks import checked
+from vtp_export.runtime.front_end import usual_way
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
 from vtp_export.runtime.versions import TENSORRT_PACKAGES
@@ -47,8 +50,12 @@ def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> 
     ):
         findings += _asked(what, probe, asked)
     able = {finding.what for finding in findings if finding.verdict == RUNS}
-    formats = None if told is None else told.obstacles
-    return Diagnosis(tuple(findings), formats, None in formats.values() if formats is not None else bool(able))
+    if told is None:
+        return Diagnosis(tuple(findings), None, {}, bool(able))
+    openable = [fmt for fmt, reason in told.obstacles.items() if reason is None]
+    artefact = Artefact(told.folder, told.manifest)
+    last = {fmt: checked(usual_way(artefact, fmt)) for fmt in openable}
+    return Diagnosis(tuple(findings), told.obstacles, last, bool(openable))
 
 
 def _asked(what: str, probe: Callable[[Sources], Iterable[Finding]], sources: Sources) -> list[Finding]:

@@ -86,7 +86,7 @@ def export(
     limits = _batch_range(batch)
     narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
-    pictures = originals(golden_images, whole("golden, the pictures of the golden record,", golden, 0))
+    pictures = originals(golden_images, whole("golden", golden, 0))
     chosen = _with_keep(settings or {}, keep)
     prepare(device, threads)
     with writing(out, force) as folder:

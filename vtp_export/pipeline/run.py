@@ -14,6 +14,7 @@ from vtp_export.errors import ArtefactError, ImageError, OutputError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
 from vtp_export.reports.results import ImageResult, RunReport, Skipped
+from vtp_export.runtime.checks import checked
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import as_images, batched
 from vtp_export.runtime.output import Kept, Output
@@ -85,6 +86,7 @@ def run(
         folder=Path(folder),
         format=artefact.format,
         device=artefact.device,
+        checked=checked(artefact.way),
         provider=artefact.provider,
         images=tuple(results),
         skipped=tuple(batches.skipped),

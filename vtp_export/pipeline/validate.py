@@ -9,8 +9,7 @@ everything is computed from the model's own preprocessing, settings excepted not
 
 import contextlib
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from vtp_export.arguments import one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
-from vtp_export.errors import ArtefactError, OutputError, UnavailableError
+from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
@@ -32,8 +31,8 @@ from vtp_export.parity.claims import false_claims, false_precision, own_manifest
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
 from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
-from vtp_export.parity.trial import Trial
-from vtp_export.parity.verdict import Comparison, ValidationReport
+from vtp_export.parity.trial import Trial, outcome
+from vtp_export.parity.verdict import ValidationReport
 from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
@@ -91,49 +90,40 @@ def validate(
         refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
-    manifest = artefact.manifest
-    chosen = options_of(one_or_several(formats) or manifest.formats(), options)
+    chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
     if answers:
         refuse_silent(examples)
-    name, revision = (manifest.model.id, manifest.model.revision) if model is None else (name_of(model), None)
     progress("loading the model")
-    loaded, assembly = _exported(manifest, name, revision)
-    source = source_of(name), loaded.core.revision
+    loaded, assembly = _exported(artefact.manifest, model)
+    source = source_of(loaded.core.id), loaded.core.revision
     answerer = Answerer(*source, device=eager_device, dtype=dtype) if answers else None
     progress("comparing the pixels")
-    pixels, notes = _pixels(manifest, loaded, examples)
-    own = own_manifest(manifest, loaded, assembly, weighted_layers(assembly.graph))
+    pixels, notes = _pixels(artefact.manifest, loaded, examples)
+    own = own_manifest(artefact.manifest, loaded, assembly, weighted_layers(assembly.graph))
     eager = EagerSession(assembly.graph, eager_device)
     progress("measuring the rounding noise")
     trial = _trial(own, assembly.pruner, eager, examples)
-    with contextlib.ExitStack() as stack:
-        sessions = {
-            fmt: stack.enter_context(load(folder, fmt, device=device, threads=threads, options=chosen[fmt]))
-            for fmt in chosen
-        }
-        artefact.refuse_replaced(*manifest.builds)  # each format was opened by itself
-        held = {fmt: session.narrow_weights() for fmt, session in sessions.items()}
+    with _opened(artefact, chosen, device, threads) as sessions:
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
-        if answerer is not None and not trial.sound:
-            notes.append("the language model was not asked: a result breaks the contract")
+        if answerer is not None and trial.sound:
+            replies = _answers(answerer, benchmark_of(benchmark), examples, eager, sessions, own, progress)
         elif answerer is not None:
-            runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            replies = _answers(answerer, benchmark_of(benchmark), examples, runs, own, progress)
+            notes.append("the language model was not asked: a result breaks the contract")
+        held = {fmt: session.narrow_weights() for fmt, session in sessions.items()}
         result = ValidationReport(
             artefact=str(folder),
             benchmark=as_unicode(str(benchmark)),
             pixels=pixels,
-            false_claims=(*false_claims(manifest, own), *false_precision(trial.graph, held)),
+            false_claims=(*false_claims(artefact.manifest, own), *false_precision(trial.graph, held)),
             comparisons=tuple(trial.done()),
             batches=tuple(trial.batches()),
             answers=replies,
             notes=(*notes, *trial.notes()),
         )
-        told = _record(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
-        result = dataclasses.replace(result, notes=(*result.notes, *told))
+        result = _recorded(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
         if report is not None:
             result = report_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
     return result
@@ -147,9 +137,10 @@ def _refuse_unrunnable(artefact: Artefact, formats: Iterable[str], device: str |
             raise UnavailableError(reason)
 
 
-def _exported(manifest: Manifest, name: str, revision: str | None) -> tuple[LoadedModel, Assembly]:
+def _exported(manifest: Manifest, moved: str | Path | None) -> tuple[LoadedModel, Assembly]:
     """The very weights that were exported, and the graph of the pruner that the manifest names."""
     record = manifest.model
+    name, revision = (record.id, record.revision) if moved is None else (name_of(moved), None)
     needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
     model = load_model(name, needs, revision)
     now = model.record(needs)
@@ -193,6 +184,20 @@ def _trial(own: Manifest, pruner: PrunerRecord, eager: EagerSession, examples: S
     )
 
 
+@contextlib.contextmanager
+def _opened(
+    artefact: Artefact, chosen: Mapping[str, dict[str, Any]], device: str | None, threads: int | None
+) -> Iterator[dict[str, PrunedArtefact]]:
+    """Every format that was chosen, with its options."""
+    with contextlib.ExitStack() as stack:
+        sessions = {
+            fmt: stack.enter_context(load(artefact.folder, fmt, device=device, threads=threads, options=options))
+            for fmt, options in chosen.items()
+        }
+        artefact.refuse_replaced(*artefact.manifest.builds)  # each format was opened by itself
+        yield sessions
+
+
 def _judge_examples(
     trial: Trial,
     own: Manifest,
@@ -207,23 +212,14 @@ def _judge_examples(
     for batch in batched(examples, usual):
         progress("comparing", done, len(examples))
         pixels = pixel_values((example.open() for example in batch), own.preprocessing)
-        names, outputs = [example.name for example in batch], {}
-        for fmt, session in sessions.items():
-            try:
-                outputs[fmt + where] = session.run_padded(pixels)
-            except OutputError as error:
-                trial.fail(fmt + where, error, names)
-        trial.add(names, pixels, outputs)
+        outputs = {fmt + where: outcome(session.run_padded, pixels) for fmt, session in sessions.items()}
+        trial.add([example.name for example in batch], pixels, outputs)
         done += len(batch)
     for size in other_sizes(own.batch, usual if done >= usual else 0):
         progress(f"comparing batches of {size}")
         for rows in repeated(size, len(trial.pixels), alone=size == own.batch.min):
-            pixels, outputs = trial.pixels[rows], {}
-            for fmt, session in sessions.items():
-                try:
-                    outputs[fmt + where] = session.run(pixels)
-                except OutputError as error:
-                    trial.fail(fmt + where, error, [f"image {i + 1} of a batch of {size}" for i in range(size)], True)
+            pixels = trial.pixels[rows]
+            outputs = {fmt + where: outcome(session.run, pixels) for fmt, session in sessions.items()}
             trial.repeat(rows, pixels, outputs)
 
 
@@ -231,11 +227,13 @@ def _answers(
     model: LanguageModel,
     benchmark: Benchmark,
     examples: Sequence[Example],
-    runs: Mapping[str, Run],
+    eager: EagerSession,
+    sessions: Mapping[str, PrunedArtefact],
     own: Manifest,
     progress: Progress,
 ) -> tuple[AnswerComparison, ...]:
-    """Of each format against those of the graph, which is the first of `runs`."""
+    """Of each format against those of the graph."""
+    runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
     replies = {name: answers_of(model, examples, run, own.preprocessing, progress) for name, run in runs.items()}
     first, *formats = replies
     asked = GATES[own.precision.name].answers
@@ -244,53 +242,22 @@ def _answers(
     )
 
 
-def _record(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> tuple[str, ...]:
-    """Write the few numbers of every format into the manifest, or say why that cannot be done."""
+def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> ValidationReport:
+    """The same, its few numbers of every format written into the manifest, or with a note why that cannot be done."""
     against_reference, *comparisons = report.comparisons
     shared = against_reference.passed and not report.false_claims and all(pixels.passed for pixels in report.pixels)
     for i, ((fmt, device), comparison) in enumerate(zip(devices.items(), comparisons, strict=True)):
         own = (comparison, *report.batches[i : i + 1])
-        values = {
-            **_recorded(comparison, report.benchmark, shared and all(one.passed for one in own)),
+        values: dict[str, Scalar] = {
+            "benchmark": report.benchmark,
+            "passed": shared and all(one.passed for one in own),
             "device": device,
-            **(_answers_recorded(report.answers[i]) if report.answers else {}),
+            **comparison.numbers,
+            **(report.answers[i].numbers if report.answers else {}),
         }
         try:
             record_validation(artefact, fmt, values)
         except ArtefactError as error:  # on a read-only medium, or of an artefact that is there no more
-            return (f"the result was not recorded in the manifest: {error}",)
-    return ()
-
-
-def _recorded(comparison: Comparison, benchmark: str, passed: bool) -> dict[str, Scalar]:
-    """The few numbers of a comparison that go into the manifest."""
-    values = comparison.values
-    numbers = {
-        "jaccard_mean": comparison.jaccard_mean,
-        "cosine_min": None if values is None else values.cosine_min,
-        "relative_error": None if values is None else values.relative_error,
-        "erank_error": comparison.erank_error,
-        "attention_entropy_error": comparison.attention_entropy_error,
-    }
-    return {
-        "benchmark": benchmark,
-        "images": comparison.images,
-        "passed": passed,
-        "same_tokens_kept": comparison.identical,
-        "differences_explained": sum(d.witness is not None for d in comparison.differences),
-        "differences_unexplained": sum(d.witness is None for d in comparison.differences),
-        # JSON has no NaN and no infinity.
-        **{name: v if v is None or math.isfinite(v) else str(v) for name, v in numbers.items()},
-    }
-
-
-def _answers_recorded(answers: AnswerComparison) -> dict[str, Scalar]:
-    return {
-        "questions": answers.questions,
-        "answers_identical": answers.identical,
-        "answers_metric": answers.metric,
-        "answers_graph": answers.expected,
-        "answers_found": answers.found,
-        "answers_p_value": answers.p_value,
-        "answers_passed": answers.passed,
-    }
+            note = f"the result was not recorded in the manifest: {error}"
+            return dataclasses.replace(report, notes=(*report.notes, note))
+    return report

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from vtp_export.reports.check import reminder
 from vtp_export.reports.table import Summary, Table
+from vtp_export.runtime.checks import Checked
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything found. formats: of the artefact, why each cannot be opened here. able: something can be run."""
+    """Everything found.
+
+    formats: of the artefact, why each cannot be opened here.
+    checked: of those that can, what the last `check` came to, on this machine.
+    able: something can be run.
+    """
 
     findings: tuple[Finding, ...]
     formats: dict[str, str | None] | None
+    checked: dict[str, Checked]
     able: bool
 
 
@@ -29,5 +37,6 @@ def diagnosis_summary(diagnosis: Diagnosis, artefact: str) -> Summary:
     machine = Table("this machine", ("what", "found", "verdict"), rows)
     if diagnosis.formats is None:
         return (machine,)
-    formats = [(name, reason or "yes") for name, reason in diagnosis.formats.items()]
-    return machine, Table(artefact, ("format", "opens here"), formats)
+    checked = diagnosis.checked
+    formats = [(name, reason or "yes", checked.get(name)) for name, reason in diagnosis.formats.items()]
+    return machine, Table(artefact, ("format", "opens here", "checked here"), formats), *reminder(checked)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtp_export.reports.check import reminder
 from vtp_export.reports.table import Summary, Table
+from vtp_export.runtime.checks import Checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +33,14 @@ class Skipped:
 class RunReport:
     """What ran, and where, what it gave for each image, and what was left out.
 
+    checked: what the last `check` of it came to, on this machine.
     provider: of a runtime that has several for a device, the one that ran it, by the runtime's own name; else None.
     """
 
     folder: Path
     format: str
     device: str
+    checked: Checked
     provider: str | None = None
     images: tuple[ImageResult, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -44,7 +48,11 @@ class RunReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Milliseconds of one call without preprocessing; `ratio` is the median over that of the first row of the batch."""
+    """Milliseconds of one call without preprocessing.
+
+    ratio: the median over that of the first row of the batch.
+    checked: what the last `check` of it came to, on this machine; None for what is no artefact.
+    """
 
     name: str
     batch: int
@@ -52,6 +60,7 @@ class Timing:
     p10_ms: float
     p90_ms: float
     ratio: float
+    checked: Checked | None
 
 
 def run_summary(report: RunReport) -> Summary:
@@ -59,14 +68,15 @@ def run_summary(report: RunReport) -> Summary:
     columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
     rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
     table = Table(f"{report.folder}, {report.format} on {report.device}", columns, rows)
-    if not report.skipped:
-        return (table,)
-    title = f"skipped, {len(report.skipped)} of {len(report.skipped) + len(report.images)}"
-    return table, Table(title, ("image", "why"), [(one.image, one.reason) for one in report.skipped])
+    parts: list[Table | str] = [table]
+    if report.skipped:
+        title = f"skipped, {len(report.skipped)} of {len(report.skipped) + len(report.images)}"
+        parts.append(Table(title, ("image", "why"), [(one.image, one.reason) for one in report.skipped]))
+    return *parts, *reminder({f"{report.folder} ({report.format})": report.checked})
 
 
 def timing_summary(timings: Sequence[Timing]) -> Summary:
     """A row for each contender and batch."""
-    columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first")
-    rows = [(t.name, t.batch, t.median_ms, t.p10_ms, t.p90_ms, t.ratio) for t in timings]
-    return (Table("latency of one call", columns, rows),)
+    columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first", "checked here")
+    rows = [(t.name, t.batch, t.median_ms, t.p10_ms, t.p90_ms, t.ratio, t.checked) for t in timings]
+    return Table("latency of one call", columns, rows), *reminder({t.name: t.checked for t in timings})

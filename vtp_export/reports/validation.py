@@ -29,6 +29,7 @@ COLUMNS = (
     "cosine",
     "error",
     "erank error",
+    "entropy error",
     "verdict",
 )
 
@@ -101,14 +102,14 @@ def validation_summary(result: ValidationReport, page: Path | None = None) -> Su
 def validation_table(result: ValidationReport) -> Table:
     """A row for each comparison, in the order of their judgement."""
     rows = [pixel_row(one) for one in result.pixels]
-    rows.append(("manifest against model", *(None,) * 8, _verdict(not result.false_claims)))
+    rows.append(("manifest against model", *(None,) * 9, _verdict(not result.false_claims)))
     rows += [comparison_row(one) for one in (*result.comparisons, *result.batches)]
     return Table("validation", COLUMNS, rows)
 
 
 def pixel_row(one: PixelComparison) -> tuple[object, ...]:
     """A row of `COLUMNS` for what says nothing of tokens: images, the largest error, the verdict."""
-    return one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, _verdict(one.passed)
+    return one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, None, _verdict(one.passed)
 
 
 def comparison_row(one: Comparison) -> tuple[object, ...]:
@@ -116,9 +117,9 @@ def comparison_row(one: Comparison) -> tuple[object, ...]:
     explained = sum(d.witness is not None for d in one.differences)
     cosine = None if one.values is None else f"{one.values.cosine_min:.7f}"
     error = None if one.values is None else f"{one.values.relative_error:.1e}"
-    erank = None if one.erank_error is None else f"{one.erank_error:.1e}"
+    measured = (None if wrong is None else f"{wrong:.1e}" for wrong in (one.erank_error, one.attention_entropy_error))
     kept = one.name, one.images, one.identical, explained, len(one.differences) - explained, f"{one.jaccard_mean:.4f}"
-    return *kept, cosine, error, erank, _verdict(one.passed)
+    return *kept, cosine, error, *measured, _verdict(one.passed)
 
 
 def answer_table(result: ValidationReport) -> Table:

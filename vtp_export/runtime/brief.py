@@ -13,6 +13,8 @@ class Brief:
     identity: digest of the manifest, to be carried in the main file and read back when that is opened.
     options: the backend's `BuildOptions`; None takes its defaults.
     loops: of a build from a graph, whether rounds may be a loop operator; otherwise they are written out.
+    foreign: of a file that is opened, whether another tool has made it of one of the artefact's: it need not carry the
+        identity.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -21,9 +23,15 @@ class Brief:
     identity: str
     options: Any = None
     loops: bool = True
+    foreign: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a file that is not what was promised."""
+        return "it cannot stand in for the artefact's own" if self.foreign else "export again"
 
 
-def brief_of(manifest: Manifest, options: Any = None, loops: bool = True) -> Brief:
+def brief_of(manifest: Manifest, options: Any = None, *, loops: bool = True, foreign: bool = False) -> Brief:
     """What a manifest promises."""
     return Brief(
         inputs=manifest.inputs,
@@ -32,4 +40,5 @@ def brief_of(manifest: Manifest, options: Any = None, loops: bool = True) -> Bri
         identity=manifest.identity(),
         options=options,
         loops=loops,
+        foreign=foreign,
     )

@@ -12,6 +12,7 @@ from vtp_export.arguments import whole
 from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError, UnknownNameError, VtpError
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
+from vtp_export.runtime.checks import way
 from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
@@ -23,9 +24,11 @@ from vtp_export.spec import Build, Manifest
 class PrunedArtefact:
     """An open artefact: call it with images, or `run` it on pixels. Close it, or use it in a `with` block."""
 
-    def __init__(self, artefact: Artefact, fmt: str, session: Session) -> None:
+    def __init__(self, artefact: Artefact, fmt: str, session: Session, way: str) -> None:
         self.artefact = artefact
         self.format = fmt
+        self.way = way
+        """Digest of what was opened and how, under which `checks` remembers it."""
         self._session = session
 
     @property
@@ -185,20 +188,38 @@ def load(
     threads = usable_threads(threads)
 
     def use(artefact: Artefact) -> PrunedArtefact:
-        _refuse_unknown(device)
+        refuse_unknown(device)
         name = format or _runnable_format(artefact, device)
         builds = artefact.builds(name)
-        backend = rooms.load("backends", name).Backend()
-        where = backend.device(device)
-        chosen = from_settings(backend.Options, options or {}, f"option of {name}")
-        if reason := backend.missing() or backend.unable(artefact.manifest.precision.name, where):
+        backend, where, chosen = prepared(name, device, options)
+        if reason := backend.unable(artefact.manifest.precision.name, where):
             raise UnavailableError(reason)
         build = _fitting(artefact, builds)
         artefact.verify(build)
         session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
-        return PrunedArtefact(artefact, name, session)
+        return PrunedArtefact(artefact, name, session, way(artefact.manifest, build, where, chosen))
 
     return steadily(folder, use, discard=PrunedArtefact.close)
+
+
+def prepared(fmt: str, device: str | None, options: Mapping[str, Any] | None) -> tuple[Any, str, Any]:
+    """A format's backend, the device that it is to run on, and its options.
+
+    Raises:
+        UnknownNameError, SpecError, UnavailableError: as `load`.
+    """
+    backend = rooms.load("backends", fmt).Backend()
+    where = backend.device(device)
+    chosen = from_settings(backend.Options, options or {}, f"option of {fmt}")
+    if reason := backend.missing():
+        raise UnavailableError(reason)
+    return backend, where, chosen
+
+
+def usual_way(artefact: Artefact, fmt: str) -> str:
+    """The `way` of a format that can run here, where nothing is said of device and options."""
+    _, where, chosen = prepared(fmt, None, None)
+    return way(artefact.manifest, _fitting(artefact, artefact.builds(fmt)), where, chosen)
 
 
 def options_of(formats: Sequence[str], options: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -247,7 +268,12 @@ def _fitting(artefact: Artefact, builds: Sequence[Build]) -> Build:
     raise ArtefactError(f"no {fmt} of '{artefact.folder}' is for this machine ({'; '.join(reasons)}); {again}")
 
 
-def _refuse_unknown(device: str | None) -> None:
+def refuse_unknown(device: str | None) -> None:
+    """See that a format there is runs on such a device.
+
+    Raises:
+        UnknownNameError: none does.
+    """
     known = {name for fmt in rooms.names("backends") for name in rooms.load("backends", fmt).Backend.devices}
     if device is not None and device not in known:
         raise UnknownNameError("device", device, sorted(known))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from vtp_export.errors import ImageError
 from vtp_export.runtime.images import ImageLike, as_image, as_images, named, note, rgb_from_image
-from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config
+from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config, usual_preprocessing
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "model_views",
     "pixel_values",
     "preprocessing_from_config",
+    "usual_preprocessing",
     "values_of",
     "view_box",
 ]

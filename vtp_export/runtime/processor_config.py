@@ -1,5 +1,6 @@
 """Hugging Face image processor settings read without transformers. Standard library only."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from vtp_export.spec import Preprocessing
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 BICUBIC = 3  # Pillow's number
 
 _CLIP: Mapping[str, Any] = {
@@ -30,7 +33,12 @@ _SIGLIP: Mapping[str, Any] = {
     "image_std": (0.5, 0.5, 0.5),
 }
 # What transformers' classes take where the file says nothing.
-_DEFAULTS = {"CLIPImageProcessor": _CLIP, "LlavaImageProcessor": _CLIP, "SiglipImageProcessor": _SIGLIP}
+_DEFAULTS = {
+    "CLIPImageProcessor": _CLIP,
+    "LlavaImageProcessor": _CLIP,
+    "BitImageProcessor": _CLIP,
+    "SiglipImageProcessor": _SIGLIP,
+}
 _SHARED: Mapping[str, Any] = {
     "do_resize": True,
     "do_rescale": True,
@@ -42,7 +50,7 @@ _KNOWN_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do
 
 
 def clip_preprocessing(image_size: int) -> Preprocessing:
-    """OpenAI CLIP's preprocessing, for a model folder that says nothing about it.
+    """OpenAI CLIP's preprocessing.
 
     Args:
         image_size: edge of the square that the tower takes, in pixels.
@@ -62,22 +70,45 @@ def clip_preprocessing(image_size: int) -> Preprocessing:
     )
 
 
+def usual_preprocessing(whose: str, image_size: int) -> Preprocessing:
+    """What a model folder that says nothing about it is likely to mean.
+
+    Args:
+        whose: "OpenAI's CLIP", "Google's SigLIP" or "Meta's DINOv2".
+        image_size: edge of the square that the tower takes, in pixels.
+
+    Example:
+        >>> usual_preprocessing("Meta's DINOv2", 224).resize_shortest
+        256
+    """
+    clip = clip_preprocessing(image_size)
+    if whose == "Google's SigLIP":
+        half = (0.5, 0.5, 0.5)
+        size = (image_size, image_size)
+        return dataclasses.replace(clip, resize_shortest=None, resize_exact=size, crop=None, mean=half, std=half)
+    if whose == "Meta's DINOv2":  # an eighth of the picture's edge is cut off, ImageNet's mean and deviation
+        return dataclasses.replace(
+            clip, resize_shortest=round(image_size * 256 / 224), mean=IMAGENET_MEAN, std=IMAGENET_STD
+        )
+    return clip
+
+
 def preprocessing_from_config(
-    config: dict[str, Any], image_size: int, unnamed: str = "CLIPImageProcessor"
+    config: dict[str, Any], image_size: int | None, unnamed: str = "CLIPImageProcessor"
 ) -> Preprocessing:
     """Read a `preprocessor_config.json`, or the `image_processor` part of a `processor_config.json`.
 
-    CLIP, LLaVA and SigLIP processors are known, old spellings included (`CLIPFeatureExtractor`, sizes as bare
-    numbers). What the file leaves out, or sets to null, is the default of transformers' class.
+    CLIP, LLaVA, SigLIP and BiT (DINOv2's) processors are known, old spellings included (`CLIPFeatureExtractor`,
+    sizes as bare numbers). What the file leaves out, or sets to null, is the default of transformers' class.
 
     Args:
         config: the parsed JSON.
-        image_size: edge of the square that the tower takes, in pixels.
+        image_size: edge of the square that the tower takes, in pixels; None where it takes what the processor makes.
         unnamed: the class where the settings name none.
 
     Raises:
         SpecError: another processor, a step or a size that is not supported, or a result that is not
-            image_size x image_size.
+            image_size x image_size, or of no fixed size.
 
     Example:
         >>> preprocessing_from_config({"size": 224, "crop_size": 224}, 224).resize_shortest
@@ -195,20 +226,30 @@ def _three(key: str, value: Any, divisor: bool = False) -> tuple[float, float, f
     return float(numbers[0]), float(numbers[1]), float(numbers[2])
 
 
-def _check_result(prep: Preprocessing, image_size: int) -> None:
+def fixed_size(prep: Preprocessing) -> tuple[int, ...] | None:
+    """(height, width) of the `pixel_values`, or None where they depend on the picture.
+
+    Example:
+        >>> fixed_size(clip_preprocessing(336))
+        (336, 336)
+    """
+    if prep.pad_to_square and prep.resize_shortest is not None:
+        return prep.crop or (prep.resize_shortest, prep.resize_shortest)
+    return prep.crop or prep.resize_exact
+
+
+def _check_result(prep: Preprocessing, image_size: int | None) -> None:
     """The size of `pixel_values` must be the tower's, whatever the photo."""
-    result = prep.crop or prep.resize_exact
-    if result is None and prep.pad_to_square and prep.resize_shortest is not None:
-        result = (prep.resize_shortest, prep.resize_shortest)
-    if result is None:
+    size = fixed_size(prep)
+    if size is None:
+        needed = "pixels of one size" if image_size is None else f"{image_size} x {image_size} pixels"
         raise SpecError(
             "the image processor neither crops nor resizes to a fixed size, so its result depends on the "
-            f"photo; this model needs {image_size} x {image_size} pixels"
+            f"photo; this model needs {needed}"
         )
-    if result != (image_size, image_size):
+    if image_size is not None and size != (image_size, image_size):
         raise SpecError(
-            f"the image processor gives {result[0]} x {result[1]} pixels, and this model needs "
-            f"{image_size} x {image_size}"
+            f"the image processor gives {size[0]} x {size[1]} pixels, and this model needs {image_size} x {image_size}"
         )
 
 

@@ -1,0 +1,13 @@
+"""Both towers, of which the vision tower is read."""
+
+from tests.laws.checkpoints._sizes import SIGLIP, TEXT
+
+
+def siglip(folder):
+    from transformers import SiglipConfig, SiglipModel
+
+    SiglipModel(SiglipConfig(vision_config=SIGLIP, text_config=TEXT)).save_pretrained(folder)
+    return str(folder)
+
+
+WRITERS = [siglip]

@@ -1,0 +1,13 @@
+"""A tower alone."""
+
+from tests.laws.checkpoints._sizes import SIGLIP
+
+
+def siglip_vision_model(folder):
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    SiglipVisionModel(SiglipVisionConfig(**SIGLIP)).save_pretrained(folder)
+    return str(folder)
+
+
+WRITERS = [siglip_vision_model]
