@@ -1,5 +1,7 @@
 """A graph through a format, for tests that look at what comes out and not at the format."""
 
+import dataclasses
+
 import pytest
 
 from vtp_export import rooms
@@ -11,11 +13,16 @@ FROM_GRAPHS = [name for name in rooms.names("backends") if rooms.load("backends"
 
 
 def open_built(folder, fmt, graph, brief: Brief):
-    """Build, and open on one thread of the CPU."""
+    """Build, from the file of another format where it takes one, and open on one thread of the CPU."""
     backend = rooms.load("backends", fmt).Backend()
     if reason := backend.missing():
         pytest.skip(reason)
-    build = backend.build(graph, brief, folder, silent)
+    source = graph
+    if backend.source != "graph":
+        between = rooms.load("backends", backend.source).Backend()
+        (place := folder / backend.source).mkdir()
+        source = place / between.build(graph, dataclasses.replace(brief, loops=backend.loops), place, silent).main
+    build = backend.build(source, brief, folder, silent)
     return backend.open(folder, build, brief, "cpu", 1, backend.Options())
 
 

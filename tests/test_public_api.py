@@ -12,12 +12,13 @@ from PIL import Image
 import vtp_export
 from vtp_export import errors
 
-FUNCTIONS = {"build", "calibrate", "check", "compare", "export", "load", "validate"}
+FUNCTIONS = {"build", "calibrate", "check", "compare", "explain", "export", "load", "validate"}
 RECORDS = {
     "BuildReport",
     "CalibrationRecord",
     "CheckReport",
     "CompareReport",
+    "ExplainReport",
     "ExportReport",
     "Kept",
     "Manifest",

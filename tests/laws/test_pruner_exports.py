@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("built")
 
 
-LINTED = ("tensorrt-10.3", "tensorrt-11.4", "onnxruntime-1.18")
-"""The oldest runtimes that are promised, and the newest TensorRT."""
+LINTED = ("tensorrt-10.3", "tensorrt-11.4", "tensorrt-rtx-1.7", "onnxruntime-1.18")
+"""The oldest runtimes that are promised, the newest TensorRT, and the one whose parser can be asked."""
 
 
 def brief_of(name, variant):
@@ -102,6 +102,16 @@ def test_the_loop_free_file_does_the_same(folder, monkeypatch, name, variant):
     assert lint_errors(path) == []
     assert not [finding for finding in lint(path, LINTED)[0].findings if finding.rule == "loop-operator"]
     with session:
+        kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
+
+
+@pytest.mark.parametrize(("name", "variant"), first_of_each(TO_EXPORT))
+def test_openvino_does_the_same_with_the_onnx_file(folder, monkeypatch, name, variant):
+    (brief, signals), place = brief_of(name, variant), folder / f"{name}-{variant}-openvino"
+    program = captured(name, variant, brief)
+    monkeypatch.setattr("vtp_export.backends.onnx.exported_program", lambda *_: program)
+    place.mkdir()
+    with open_built(place, "openvino", float32_run(name, variant)[0], brief) as session:
         kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
 
 

@@ -12,10 +12,14 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 import torch
 from onnxscript.optimizer import fold_constants
-from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter import RewritePass, RewriteRule, pattern
 from onnxscript.rewriter.rules import common as rules
 
+from vtp_export.backends._unfused import keep_apart
 from vtp_export.backends._unrolled import unroll
+
+NOTHING: Any = pattern.Constant(0, rel_tol=0, abs_tol=0)
+"""The library's own rule takes a number up to 1e-8 for 0: the floor under a norm would be gone, and 0 / 0 be left."""
 
 RULES = (
     rules.materialize_reshape_shape_rule,
@@ -23,7 +27,7 @@ RULES = (
     rules.squeeze_reshape_1d_rule,
     rules.unsqueeze_unsqueeze_rule,
     rules.transpose_transpose_rule,
-    rules.add_0_rule,
+    RewriteRule(lambda op, x: op.Add(x, NOTHING), lambda op, x: op.Identity(x), name="add nothing"),
 )
 """What shapes with a batch in them, and decomposed products, leave behind."""
 
@@ -57,6 +61,7 @@ def simplify(model: ir.Model, loops: bool) -> None:
         *LIFT,
         passes.DeduplicateInitializersPass(),
         passes.CommonSubexpressionEliminationPass(),
+        keep_apart,
         passes.OutputFixPass(),
         passes.NameFixPass(),
         passes.ClearMetadataAndDocStringPass(),  # traces of calls, with paths of the machine that exports

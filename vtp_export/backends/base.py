@@ -51,13 +51,16 @@ class Backend(ABC):
     BuildOptions: ClassVar[type[FormatOptions]] = FormatOptions
     """What can be set when it is built."""
 
+    signals: ClassVar[bool] = False
+    """Whether its files can return signals besides, and leave them where nobody asks (`Brief.signals`)."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Whose versions decide what comes out of a run: a new one is to be checked anew."""
 
     @property
     @abstractmethod
     def devices(self) -> tuple[str, ...]:
-        """Where it can run at all, "cpu" or "cuda", whether or not this machine has it; the usual first."""
+        """Where it can run at all, whether or not this machine has it, the usual first: "cpu", "cuda", "gpu", "npu"."""
 
     @property
     @abstractmethod
@@ -81,6 +84,10 @@ class Backend(ABC):
     @abstractmethod
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
+
+    def missing_to_build(self) -> str | None:
+        """Why this machine cannot build such a file; what `missing` says, but where building takes less."""
+        return self.missing()
 
     @abstractmethod
     def build(self, source: Any, brief: Brief, folder: Path, progress: Progress) -> Build:

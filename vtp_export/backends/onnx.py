@@ -56,6 +56,7 @@ class Backend(base.Backend):
     source = "graph"
     main = "model.onnx"
     packages = PACKAGES
+    signals = True
     int8 = ("dynamic", "static")
     Options = RunOptions
 
@@ -79,7 +80,7 @@ class Backend(base.Backend):
         from vtp_export.backends._translations import translations
 
         program = exported_program(source, dataclasses.replace(brief, loops=True))  # unrolled later, in less time
-        names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
+        names = [spec.name for spec in brief.inputs], [spec.name for spec in (*brief.outputs, *brief.signals)]
         try:
             with torch_warnings_contained():
                 onnx_program = torch.onnx.export(

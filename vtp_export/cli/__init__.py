@@ -16,7 +16,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = {
     "Start here": (using.demo,),
     "Make and prove": (making.export, judging.validate, judging.check),
-    "Use": (using.run, using.bench),
+    "Use": (using.run, looking.explain, using.bench),
     "Choose a method": (judging.compare, making.calibrate),
     "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton),
     "What is on offer": (looking.list_,),

@@ -108,9 +108,10 @@ Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
 Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write an HTML report with pictures here.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already, at once or not at all.")]
 Device = Annotated[
-    Literal["cpu", "cuda"] | None,
+    Literal["cpu", "cuda", "gpu", "npu"] | None,
     typer.Option(
-        help="Where it runs, or an error: never another in its place. Default: the CPU, for a TensorRT plan its GPU."
+        help="Where it runs, or an error: never another in its place. gpu and npu are Intel's, through OpenVINO. "
+        "Default: the CPU, for a TensorRT plan its GPU."
     ),
 ]
 TorchDevice = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where PyTorch runs, or an error.")]

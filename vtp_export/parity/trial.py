@@ -14,7 +14,7 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.batches import AGAINST_ITSELF
 from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
-from vtp_export.parity.judge import Case, Near, Start, judge_of
+from vtp_export.parity.judge import Case, Near, Start, judge_of, measured
 from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of, tower_noise
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
@@ -116,6 +116,7 @@ class Trial:
                 self._asked, self._decides = self._asked + 1, self._judge.measure_decides(case)
             if (digest := _digest(pixels[i])) in self._known:
                 self._cases[digest] = case
+            case = dataclasses.replace(case, result=measured(case))
             for name, output in outputs.items():
                 if digest in self._known:
                     self._itself[name, digest] = output[i]

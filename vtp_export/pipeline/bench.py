@@ -15,7 +15,8 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.results import Timing
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
-from vtp_export.runtime.front_end import load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import load
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 

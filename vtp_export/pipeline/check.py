@@ -22,7 +22,8 @@ from vtp_export.reports.check import CheckReport, JudgedFile
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.checks import remember
 from vtp_export.runtime.foreign import format_of, load_file, record_of
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import read_image
 from vtp_export.runtime.preprocess import pixel_values, values_of
 from vtp_export.runtime.versions import version

@@ -13,7 +13,7 @@ from vtp_export.reports.machine import Diagnosis, Finding
 from vtp_export.runtime import machine, providers
 from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.checks import checked
-from vtp_export.runtime.front_end import usual_way
+from vtp_export.runtime.formats import usual_way
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
 from vtp_export.runtime.versions import TENSORRT_PACKAGES
@@ -46,6 +46,7 @@ def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> 
         ("CUDA libraries", libraries),
         ("TensorRT", tensorrt),
         ("ONNX Runtime", onnxruntime),
+        ("OpenVINO", openvino),
         ("torch", tools),
     ):
         findings += _asked(what, probe, asked)
@@ -162,6 +163,21 @@ def onnxruntime(sources: Sources) -> Iterable[Finding]:
         built = providers.NAMES[provider] in _available()
         verdict = providers.try_out(provider) or RUNS
         yield Finding(f"ONNX Runtime on {provider}", _linked(provider) if built else None, verdict)
+
+
+def openvino(sources: Sources) -> Iterable[Finding]:
+    """The package, the devices that it sees, and whether they have float32."""
+    number = sources.package("openvino")
+    if not _importable("openvino"):
+        yield Finding("OpenVINO", number, f"for the format openvino: {install('openvino')}")
+        return
+    import openvino as library
+
+    core = library.Core()
+    for device in core.available_devices:
+        wide = "FP32" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        text = f"openvino {number}, {core.get_property(device, 'FULL_DEVICE_NAME')}"
+        yield Finding(f"OpenVINO on {device.lower()}", text, RUNS if wide else "has no float32: other tokens are kept")
 
 
 def _linked(provider: str) -> str:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
 from vtp_export.arguments import one_or_several, path_of, whole
@@ -15,7 +15,7 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.signals import WithSignals, signals_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.originals import originals
 from vtp_export.parity.recording import write_golden
@@ -27,6 +27,9 @@ from vtp_export.runtime.changing import write_manifest, writing
 from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import BatchRange, Build, Manifest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def export(
@@ -41,6 +44,7 @@ def export(
     precision: str | Precision = "fp32",
     calibration: str | Path | None = None,
     loop_free: bool = False,
+    signals: bool = False,
     golden: int = 8,
     golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
@@ -63,6 +67,7 @@ def export(
         precision: what the graph computes with: a name, or a `Precision` that says more.
         calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
         loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
+        signals: let files return what the pruner sees to whoever asks, for `explain`; formats that cannot do without.
         golden: pictures of the golden record, by which `check` proves the artefact without torch; 0 writes none.
         golden_images: a benchmark or a folder, of which the first so many are taken; None for photographs that come
             with scikit-image and scikit-learn, or drawn scenes where these are not installed.
@@ -86,6 +91,7 @@ def export(
     limits = _batch_range(batch)
     narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
+    _refuse_signals(signals, backends)
     pictures = originals(golden_images, whole("golden", golden, 0))
     chosen = _with_keep(settings or {}, keep)
     prepare(device, threads)
@@ -97,6 +103,8 @@ def export(
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = _manifest(loaded, assembly, narrow, limits)
+        if signals:
+            manifest = dataclasses.replace(manifest, signals=signals_of(narrow.graph))
         twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
         files, told = write_golden(folder, pictures, EagerSession(assembly.graph), twin, manifest, progress)
         manifest = dataclasses.replace(manifest, golden=files)
@@ -105,7 +113,11 @@ def export(
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
             brief = brief_of(manifest, building[name], loops=backend.loops and not loop_free)
-            builds.append(_built(backend, narrow.graph, brief, folder, progress))
+            graph: nn.Module = narrow.graph
+            if signals and backend.signals:
+                graph = WithSignals(narrow.graph, [spec.name for spec in manifest.signals])
+                brief = dataclasses.replace(brief, signals=manifest.signals)
+            builds.append(built(backend, graph, brief, folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
@@ -125,7 +137,7 @@ def _backends(formats: Sequence[str]) -> dict[str, Backend]:
     if not backends:
         raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
     for backend in backends.values():
-        if backend.source != "graph" and (reason := backend.missing()):
+        if backend.source != "graph" and (reason := backend.missing_to_build()):
             raise UnavailableError(reason)  # built last, so it is asked first
     return backends
 
@@ -138,7 +150,13 @@ def _with_keep(settings: Mapping[str, Any], keep: int | str | None) -> dict[str,
     return {**settings, "keep": keep}
 
 
-def _built(backend: Backend, graph: PrunedFrontend, brief: Brief, folder: Path, progress: Progress) -> Build:
+def _refuse_signals(asked: bool, backends: Mapping[str, Backend]) -> None:
+    if asked and not any(backend.signals for backend in backends.values()):
+        able = [name for name in rooms.names("backends") if rooms.load("backends", name).Backend.signals]
+        raise SpecError(f"{', '.join(backends)} cannot return signals; formats that can: {', '.join(able)}")
+
+
+def built(backend: Backend, graph: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
     """Build from the graph, or from another format's file that is made for it and not kept."""
     if backend.source == "graph":
         return backend.build(graph, brief, folder, progress)

@@ -71,7 +71,8 @@ def triton(
 
 
 def _config(artefact: Artefact, fmt: str, serving: Serving) -> str:
-    plans = {str(build.engine.compute_capability): build.main for build in artefact.builds(fmt) if build.engine}
+    engines = {build.main: build.engine for build in artefact.builds(fmt) if build.engine}
+    plans = {number: main for main, engine in engines.items() for number in engine.compute_capabilities}
     return config(artefact.manifest, fmt, plans, serving)
 
 

@@ -3,7 +3,8 @@
 Judged in this order: the pixels, against those of the model's own files and of Transformers; what the manifest says of
 the model; which tokens were kept, every difference to be explained by the measured rounding noise; values on the tokens
 that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against `reference/`, and each
-format of the artefact against the eager graph, and against itself in batches of other sizes. From the pixels on
+format of the artefact against the eager graph (what it measures against `reference/`, too), and against itself in
+batches of other sizes. From the pixels on
 everything is computed from the model's own preprocessing, settings excepted nothing is taken from the manifest.
 """
 
@@ -39,7 +40,8 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values

@@ -10,7 +10,8 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.runtime.artefact import Artefact, sha256
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.checks import way
-from vtp_export.runtime.front_end import PrunedArtefact, prepared, refuse_unknown
+from vtp_export.runtime.formats import prepared, refuse_unknown
+from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.settings import usable_threads
 from vtp_export.spec import BatchRange, Build, FileRecord
 
