@@ -14,6 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
     {"errors", "progress", "endings", "extras"},
+    {"arguments"},
     {"json_records", "settings"},
     {"spec", "rooms"},
     {"manifests"},

@@ -107,6 +107,15 @@ class Backend(ABC):
             UnavailableError: what it takes is not installed.
         """
 
+    def unable(self, precision: str, device: str) -> str | None:
+        """Why this machine cannot compute in a precision on a device, or None; reads no file.
+
+        Args:
+            precision: as the manifest names it.
+            device: one of `devices`; what it can run.
+        """
+        return None
+
     def unfit(self, build: Build) -> str | None:
         """Why a build that was compiled elsewhere cannot run on this machine, or None; reads no file.
 

@@ -20,7 +20,7 @@ from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
-from vtp_export.runtime.providers import PACKAGES, check, providers, why_unavailable
+from vtp_export.runtime.providers import PACKAGES, check, multiplies_bfloat16, providers, why_unavailable
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
@@ -65,6 +65,12 @@ class Backend(base.Backend):
         if importlib.util.find_spec("onnxruntime") is None:
             return f"onnxruntime is not installed: {install('onnxruntime')} (or onnxruntime-gpu)"
         return None
+
+    def unable(self, precision: str, device: str) -> str | None:
+        """See `base.Backend`: a CPU has no products in bfloat16 in any ONNX Runtime so far, and this one is asked."""
+        if precision != "bf16" or device != "cpu" or multiplies_bfloat16():
+            return None
+        return "onnx in bf16 needs a GPU: this ONNX Runtime has no such products on a CPU; choose the device cuda"
 
     def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
         """Export with the dynamo exporter."""

@@ -54,7 +54,7 @@ def build(
         can = ", ".join(buildable())
         raise SpecError(f"{format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
     building = from_settings(backend.BuildOptions, options or {}, f"option of building {format}")
-    artefact = open_artefact(Path(folder))
+    artefact = open_artefact(folder)
     source = artefact.builds(backend.source)[0]
     if reason := backend.missing_to_build():
         raise UnavailableError(reason)

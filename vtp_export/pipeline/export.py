@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
+from vtp_export.arguments import one_or_several, path_of, whole
 from vtp_export.backends.base import Backend
-from vtp_export.errors import ArtefactError, SpecError, UnavailableError
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
@@ -85,22 +86,19 @@ def export(
         >>> report.manifest.layout.slots  # doctest: +SKIP
         8
     """
-    started, out = time.perf_counter(), Path(out)
-    backends = _backends(formats)
+    started, out = time.perf_counter(), path_of("the artefact", out)
+    backends = _backends(one_or_several(formats))
     limits = _batch_range(batch)
     narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
-    if golden < 0:
-        raise SpecError(f"golden is {golden}; it must be at least 0, the pictures of the golden record")
     _refuse_signals(signals, backends)
-    pictures = originals(golden_images, golden)
+    pictures = originals(golden_images, whole("golden", golden, 0))
     chosen = _with_keep(settings or {}, keep)
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
         loaded = load_model(model, needs_of(pruner, chosen), revision)
-        path = None if calibration is None else Path(calibration)
-        record, remarks = calibration_for(loaded, path, pruner, chosen)
+        record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
@@ -170,7 +168,10 @@ def built(backend: Backend, graph: "nn.Module", brief: Brief, folder: Path, prog
 
 
 def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
-    low, usual, high = (batch,) * 3 if isinstance(batch, int) else batch
+    sizes = one_or_several(batch)
+    if len(sizes) not in (1, 3):
+        raise SpecError(f"batch is {shown(batch)}; it must be one number, or three: MIN, OPT and MAX")
+    low, usual, high = (whole("batch", size, 1) for size in (sizes * 3 if len(sizes) == 1 else sizes))
     if not 1 <= low <= usual <= high:
         raise SpecError(f"batch is {low}:{usual}:{high}; it must be MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX")
     return BatchRange(low, usual, high)

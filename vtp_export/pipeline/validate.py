@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError, UnavailableError
@@ -88,10 +89,10 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     if report is not None:
-        refuse_unwritable(Path(report))
+        refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
-    chosen = options_of(formats or artefact.manifest.formats(), options)
+    chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
     if answers:

@@ -49,7 +49,8 @@ def obstacle(artefact: Artefact, fmt: str, device: str | None = None) -> str | N
     backend = rooms.load("backends", fmt).Backend()
     if device is not None and device not in backend.devices:
         return f"{fmt} does not run on {device}"
-    if reason := backend.missing():
+    where = device or backend.devices[0]
+    if reason := backend.missing() or backend.unable(artefact.manifest.precision.name, where):
         return str(reason)
     try:
         fitting(artefact, artefact.builds(fmt))

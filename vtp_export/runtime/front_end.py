@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from vtp_export.errors import ImageError, SpecError, UnavailableError
+from vtp_export.arguments import whole
+from vtp_export.errors import ImageError, OutputError, UnavailableError
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.checks import way
@@ -16,7 +17,7 @@ from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import UNPORTABLE, Session
-from vtp_export.settings import check_threads
+from vtp_export.settings import usable_threads
 from vtp_export.spec import Manifest
 
 
@@ -70,9 +71,7 @@ class PrunedArtefact:
             SpecError: the artefact takes no such batch.
             ImageError, OutputError: as in a call.
         """
-        size = self.manifest.batch.opt if batch is None else batch
-        if not 1 <= size <= self.manifest.batch.max:
-            raise SpecError(f"batch is {batch}; it must be 1 to {self.manifest.batch.max}, the largest of the artefact")
+        size = self.manifest.batch.opt if batch is None else whole("batch", batch, 1, self.manifest.batch.max)
         return (pair for given, output in self._batches(images, size) for pair in zip(given, output, strict=True))
 
     def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
@@ -129,7 +128,10 @@ class PrunedArtefact:
         if not hasattr(pixels, "__dlpack__") or not hasattr(pixels, "shape"):
             raise ImageError(f"'{given.name}' is not a {type(pixels).__name__}; pass a tensor that has __dlpack__")
         check_shape(_shape(pixels), given, self.manifest.batch)
-        return self._session.run_device({given.name: pixels})
+        try:
+            return self._session.run_device({given.name: pixels})
+        except OutputError as error:
+            raise error.of_unseen_pixels() from error
 
     @property
     def device(self) -> str:
@@ -192,13 +194,15 @@ def load(
         ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    check_threads(threads)
+    threads = usable_threads(threads)
 
     def use(artefact: Artefact) -> PrunedArtefact:
         refuse_unknown(device)
         name = format or runnable_format(artefact, device)
         builds = artefact.builds(name)
         backend, where, chosen = prepared(name, device, options)
+        if reason := backend.unable(artefact.manifest.precision.name, where):
+            raise UnavailableError(reason)
         build = fitting(artefact, builds)
         artefact.verify(build)
         brief = brief_of(artefact.manifest)
