@@ -210,6 +210,7 @@ class Build:
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`.
 
+    signals: what the files of some formats return besides, to whoever asks: see `functional.tokens.Tokens`.
     golden: files of the golden record; none where there is no such record.
     """
 
@@ -222,6 +223,7 @@ class Manifest:
     precision: PrecisionRecord
     batch: BatchRange
     versions: dict[str, str]
+    signals: tuple[TensorSpec, ...] = ()
     golden: dict[str, FileRecord] = field(default_factory=dict)
     builds: tuple[Build, ...] = ()
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)

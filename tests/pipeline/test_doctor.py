@@ -1,15 +1,21 @@
 """The doctor on machines that are not at hand, on this one, and where everything is broken."""
 
+import contextlib
 import json
 import sys
 import types
 
 import pytest
 
+from vtp_export.backends.onnx import Backend
 from vtp_export.cli import main
+from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.pipeline import doctor as room
 from vtp_export.pipeline.doctor import doctor
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.inspect import inspect
 from vtp_export.runtime import providers
+from vtp_export.runtime.front_end import load
 from vtp_export.runtime.machine import Sources
 
 ORIN = "NVIDIA Jetson AGX Orin Developer Kit\0"
@@ -171,3 +177,20 @@ def test_a_folder_that_is_no_artefact(tmp_path, monkeypatch, capsys):
     code, _, err = vtp(monkeypatch, capsys, "doctor", tmp_path)
     assert code == 2
     assert "is not an artefact" in err
+
+
+def test_what_a_precision_runs_on_is_known_before_a_file_is_opened(small_llava, tmp_path, monkeypatch):
+    """As ONNX Runtime itself says when the file is given to it."""
+    folder = tmp_path / "narrow"
+    export(small_llava, folder, keep=8, precision="bf16", formats=("onnx", "torchscript"), golden=2)
+    told = doctor(folder).formats
+    assert told["torchscript"] is None
+    with load(folder) as front_end:
+        assert front_end.format == ("torchscript" if told["onnx"] else "onnx")
+    if told["onnx"]:
+        assert told["onnx"] == inspect(folder).obstacles["onnx"]
+        with pytest.raises(UnavailableError, match="onnx in bf16 needs a GPU"):
+            load(folder, "onnx")
+    monkeypatch.setattr(Backend, "unable", lambda *_: None)
+    with pytest.raises(ArtefactError, match="NOT_IMPLEMENTED") if told["onnx"] else contextlib.nullcontext():
+        load(folder, "onnx").close()

@@ -51,6 +51,9 @@ class Backend(ABC):
     BuildOptions: ClassVar[type[FormatOptions]] = FormatOptions
     """What can be set when it is built."""
 
+    signals: ClassVar[bool] = False
+    """Whether its files can return signals besides, and leave them where nobody asks (`Brief.signals`)."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Whose versions decide what comes out of a run: a new one is to be checked anew."""
 
@@ -103,6 +106,15 @@ class Backend(ABC):
             ExportError: the source cannot be turned into this format.
             UnavailableError: what it takes is not installed.
         """
+
+    def unable(self, precision: str, device: str) -> str | None:
+        """Why this machine cannot compute in a precision on a device, or None; reads no file.
+
+        Args:
+            precision: as the manifest names it.
+            device: one of `devices`; what it can run.
+        """
+        return None
 
     def unfit(self, build: Build) -> str | None:
         """Why a build that was compiled elsewhere cannot run on this machine, or None; reads no file.

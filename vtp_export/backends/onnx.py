@@ -20,7 +20,7 @@ from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
-from vtp_export.runtime.providers import PACKAGES, check, providers, why_unavailable
+from vtp_export.runtime.providers import PACKAGES, check, multiplies_bfloat16, providers, why_unavailable
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
@@ -56,6 +56,7 @@ class Backend(base.Backend):
     source = "graph"
     main = "model.onnx"
     packages = PACKAGES
+    signals = True
     int8 = ("dynamic", "static")
     Options = RunOptions
 
@@ -65,6 +66,12 @@ class Backend(base.Backend):
             return f"onnxruntime is not installed: {install('onnxruntime')} (or onnxruntime-gpu)"
         return None
 
+    def unable(self, precision: str, device: str) -> str | None:
+        """See `base.Backend`: a CPU has no products in bfloat16 in any ONNX Runtime so far, and this one is asked."""
+        if precision != "bf16" or device != "cpu" or multiplies_bfloat16():
+            return None
+        return "onnx in bf16 needs a GPU: this ONNX Runtime has no such products on a CPU; choose the device cuda"
+
     def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
         """Export with the dynamo exporter."""
         import torch
@@ -73,7 +80,7 @@ class Backend(base.Backend):
         from vtp_export.backends._translations import translations
 
         program = exported_program(source, dataclasses.replace(brief, loops=True))  # unrolled later, in less time
-        names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
+        names = [spec.name for spec in brief.inputs], [spec.name for spec in (*brief.outputs, *brief.signals)]
         try:
             with torch_warnings_contained():
                 onnx_program = torch.onnx.export(

@@ -51,6 +51,7 @@ class Journal(Generic[Item]):
     def __init__(self, out: Path, head: dict[str, Any], resume: bool, kind: type[Item]) -> None:
         self.path = out.with_name(f".{out.name}.partial")
         self.done: list[Item] = []
+        self.keep = False
         self._batch: Any = tuple[kind, ...]  # type: ignore[valid-type]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,10 +98,10 @@ class Journal(Generic[Item]):
         self.done += batch
 
     def close(self, finished: bool) -> None:
-        """Stop; the file goes when the record has been written."""
+        """Stop; the file goes when the record has been written, unless it is to be kept."""
         with contextlib.suppress(OSError):  # what is left in the buffer has been told of by `add`
             self._file.close()
-        if finished:
+        if finished and not self.keep:
             self.path.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> ArtefactError:

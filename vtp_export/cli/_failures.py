@@ -17,7 +17,7 @@ import typer
 from vtp_export import __version__
 from vtp_export.cli._command import printing
 from vtp_export.endings import CRASH, INTERRUPTED, INTERRUPTION, MISTAKE, failure
-from vtp_export.errors import VtpError, printable
+from vtp_export.errors import SpecError, VtpError, printable
 from vtp_export.extras import install
 
 EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "huggingface_hub")
@@ -25,6 +25,18 @@ EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "h
 
 USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What typer raises at a word it cannot parse. It has no public name, and its home differs between versions."""
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """An empty word, as a shell makes of a variable that is not set, would be taken for the current folder.
+
+    Raises:
+        SpecError: there is one, or an option with nothing behind its "=".
+    """
+    for before, word in zip(("", *words), words, strict=False):
+        if not word or re.fullmatch("--[a-z-]+=", word):
+            place = f"after '{before}'" if not word and before else f"in '{word}'" if word else "at first"
+            raise SpecError(f"the command line has an empty word {place}; was a variable not set?")
 
 
 def report(error: BaseException, words: Sequence[str]) -> int:

@@ -74,6 +74,9 @@ def export(
             metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
         ),
     ] = None,
+    signals: Annotated[
+        bool, typer.Option("--signals", help="Let the file say what the pruner sees, for explain. ONNX.")
+    ] = False,
     golden: Annotated[
         int, typer.Option(metavar="N", min=0, help="Pictures of the golden record, by which check proves it anywhere.")
     ] = 8,
@@ -117,6 +120,7 @@ def export(
         ),
         calibration=calibration,
         loop_free=loop_free,
+        signals=signals,
         golden=golden,
         golden_images=golden_images,
         options=settings_of(options, "--option"),

@@ -1,6 +1,5 @@
 """What validation found, as data, and when it is good enough."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 
 from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.gates import GATES, Gates
+from vtp_export.parity.judged import Judged, Row, failures_of, with_verdicts
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.spec import Scalar
@@ -39,7 +39,7 @@ class Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Row):
     """One thing held against another: which tokens, their values, the measured numbers; judged in that order.
 
     breaches: sentences for results that are wrong whatever they are held against, see `contract.py`.
@@ -82,11 +82,6 @@ class Comparison:
         return tuple(found)
 
     @property
-    def passed(self) -> bool:
-        """Whether every gate is met."""
-        return not self.failures
-
-    @property
     def numbers(self) -> dict[str, Scalar]:
         """The few that a manifest records."""
         values = self.values
@@ -116,7 +111,7 @@ def _too_high(what: str, value: float | None, limit: float) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationReport:
+class ValidationReport(Judged):
     """All comparisons of one run, in the order in which they are judged.
 
     pixels: the manifest's preprocessing against the model's own.
@@ -136,18 +131,12 @@ class ValidationReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def passed(self) -> bool:
-        """Whether all comparisons passed, and the manifest says nothing false."""
-        return not self.failures
-
-    @property
     def failures(self) -> tuple[str, ...]:
         """Why this does not pass: a sentence each, in the order of the fields."""
-        rest: tuple[Comparison | AnswerComparison, ...] = (*self.comparisons, *self.batches, *self.answers)
         return (
-            *(f"{one.name}: {failure}" for one in self.pixels for failure in one.failures),
+            *failures_of(self.pixels),
             *(f"manifest: {claim}" for claim in self.false_claims),
-            *(f"{one.name}: {failure}" for one in rest for failure in one.failures),
+            *failures_of((*self.comparisons, *self.batches, *self.answers)),
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -156,18 +145,13 @@ class ValidationReport:
             "artefact": self.artefact,
             "benchmark": self.benchmark,
             "passed": self.passed,
-            "pixels": judged(self.pixels),
+            "pixels": with_verdicts(self.pixels),
             "false_claims": self.false_claims,
-            "comparisons": judged(self.comparisons),
-            "batches": judged(self.batches),
-            "answers": judged(self.answers),
+            "comparisons": with_verdicts(self.comparisons),
+            "batches": with_verdicts(self.batches),
+            "answers": with_verdicts(self.answers),
             "notes": self.notes,
         }
-
-
-def judged(results: Sequence[PixelComparison | Comparison | AnswerComparison]) -> list[dict[str, object]]:
-    """For JSON, each with its verdict."""
-    return [{**dataclasses.asdict(one), "passed": one.passed, "failures": one.failures} for one in results]
 
 
 def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:

@@ -13,7 +13,7 @@ from vtp_export.reports.machine import Diagnosis, Finding
 from vtp_export.runtime import machine, providers
 from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.checks import checked
-from vtp_export.runtime.front_end import usual_way
+from vtp_export.runtime.formats import usual_way
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
 from vtp_export.runtime.versions import TENSORRT_PACKAGES

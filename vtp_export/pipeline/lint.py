@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtp_export import rooms
+from vtp_export.arguments import kind_of, one_or_several, path_of
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.reports.lint import LintReport
 from vtp_export.runtime.artefact import Artefact, steadily
@@ -23,10 +24,12 @@ def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
     Raises:
         VtpError: no such target, no such file, or the `onnx` package is not installed.
     """
-    chosen, path = [table.load(name) for name in (targets or table.names())], Path(path)
-    if path.is_dir():
+    chosen = [table.load(name) for name in (one_or_several(targets) or table.names())]
+    path = path_of("what is to be checked", path)
+    kind = kind_of("what is to be checked,", path)
+    if kind == "folder":
         return steadily(path, lambda artefact: _reports(_file_of(artefact), chosen))
-    if not path.is_file():
+    if kind is None:
         raise ArtefactError(f"no file '{path}'; name an artefact folder or an .onnx file")
     return _reports(path, chosen)
 

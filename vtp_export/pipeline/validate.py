@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError, UnavailableError
@@ -39,7 +40,8 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
@@ -87,10 +89,10 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     if report is not None:
-        refuse_unwritable(Path(report))
+        refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
-    chosen = options_of(formats or artefact.manifest.formats(), options)
+    chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
     if answers:

@@ -39,6 +39,9 @@ PRODUCT = (
 )
 """An ONNX file: y = x @ x, of shape (1, 1), opset 13."""
 
+FLOAT, BFLOAT16 = b"\n\x0c\x08\x01", b"\n\x0c\x08\x10"
+"""How the type of a tensor begins in such a file."""
+
 
 def library(provider: str) -> Path:
     """The file of a provider, whether it is there or not."""
@@ -154,6 +157,20 @@ def try_out(provider: str) -> str | None:
     except Exception as error:  # see `backends/onnx.py`
         return str(error).strip().splitlines()[0]
     return None
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether ONNX Runtime, which is installed, has products in bfloat16 on the CPU."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = 1
+    try:
+        onnxruntime.InferenceSession(PRODUCT.replace(FLOAT, BFLOAT16), settings, providers=[NAMES["cpu"]])
+    except Exception:  # see `backends/onnx.py`
+        return False
+    return True
 
 
 def placement(session: Any) -> dict[str, Counter[str]] | None:

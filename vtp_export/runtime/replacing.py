@@ -140,6 +140,8 @@ def _refuse_existing(out: Path, force: bool, replaceable: Callable[[Path], str |
         there = os.path.lexists(out)
         if there and not force:
             raise ArtefactError(f"'{out}' already exists; name another folder, or replace it with --force")
+        if there and out.is_mount():  # or that would be found out when all is written
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         reason = replaceable(out) if there else None
     except OSError as error:
         raise ArtefactError(sentence(error, out)) from error
