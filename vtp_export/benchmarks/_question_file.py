@@ -39,7 +39,8 @@ class QuestionFile(base.Benchmark):
         text = read_text(path, f"the question file '{path}'", MAX_BYTES)
         self._images: dict[str, list[base.Question]] = {}
         self._folder = path.parent
-        for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)  # JSON may hold what else ends a line of text:
+        lines = re.split("\r\n|\r|\n", text)  # JSON may hold what else ends a line of text
+        for number, line in enumerate(lines, 1):
             if line.strip():
                 image, question = _question(line, f"line {number} of '{path}'")
                 if image not in self._images and not os.path.isfile(self._folder / image):  # noqa: PTH113 (Path raises where a name is too long)
