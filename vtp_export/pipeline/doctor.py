@@ -70,9 +70,12 @@ def _asked(what: str, probe: Callable[[Sources], Iterable[Finding]], sources: So
 
 
 def board(sources: Sources) -> Iterable[Finding]:
-    """A Jetson's board and JetPack; nothing on other machines."""
+    """A Jetson's board and JetPack, and what of it is not used; nothing on other machines."""
     text = machine.board(sources.text("proc/device-tree/model"), sources.text("etc/nv_tegra_release"))
-    return [] if text is None else [Finding("board", text, "")]
+    idle = "fp8 and fp4 are not supported: plans are in fp32, fp16, bf16 or int8"
+    if text is not None and "thor" not in text.lower():
+        idle = "its DLA is not supported: plans are for the GPU"
+    return [] if text is None else [Finding("board", text, idle)]
 
 
 def cpu(sources: Sources) -> Iterable[Finding]:
