@@ -194,3 +194,37 @@ def test_what_a_precision_runs_on_is_known_before_a_file_is_opened(small_llava, 
     monkeypatch.setattr(Backend, "unable", lambda *_: None)
     with pytest.raises(ArtefactError, match="NOT_IMPLEMENTED") if told["onnx"] else contextlib.nullcontext():
         load(folder, "onnx").close()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "verdict"),
+    [
+        ("NVIDIA GeForce RTX 4090, 8.9, 24564 MiB", "builds plans; cuda-bindings is not installed: pip install"),
+        ("NVIDIA H200, 9.0, 143771 MiB", "builds plans; no GPU here that it runs them on"),
+        ("", "builds plans; no GPU here that it runs them on"),
+    ],
+)
+def test_tensorrt_for_rtx_builds_more_than_it_runs(tmp_path, monkeypatch, gpu, verdict):
+    from vtp_export.backends import tensorrt_rtx
+
+    monkeypatch.setattr(tensorrt_rtx, "library", lambda: None)
+    monkeypatch.setattr(tensorrt_rtx.Backend, "missing_to_build", lambda self: None)
+    monkeypatch.setattr(tensorrt_rtx.cuda, "missing", lambda extra: "cuda-bindings is not installed: pip install 'it'")
+    asked = sources(tmp_path, outputs={"nvidia-smi": gpu}, packages={"tensorrt-rtx-cu13-libs": "1.7.1.116"})
+    ((found, said),) = rows(doctor(None, asked))["TensorRT for RTX"]
+    assert found == "1.7.1.116" and said.startswith(verdict)
+
+
+def test_tensorrt_for_rtx_that_is_not_there_or_does_not_load(tmp_path, monkeypatch):
+    from vtp_export.backends import tensorrt_rtx
+    from vtp_export.errors import UnavailableError
+
+    ((found, said),) = rows(doctor(None, sources(tmp_path)))["TensorRT for RTX"]
+    assert found is None and said.startswith("for the format tensorrt_rtx: pip install")
+
+    def refuse():
+        raise UnavailableError("it cannot be loaded")
+
+    monkeypatch.setattr(tensorrt_rtx, "library", refuse)
+    asked = sources(tmp_path, packages={"tensorrt-rtx-cu13-libs": "1.7.1.116"})
+    assert "it cannot be loaded" in rows(doctor(None, asked))["TensorRT for RTX"][0][1]

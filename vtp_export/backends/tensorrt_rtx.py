@@ -17,13 +17,13 @@ from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
-from vtp_export.runtime.versions import versions
+from vtp_export.runtime.versions import is_older, versions
 from vtp_export.settings import setting
 from vtp_export.spec import Build, EngineRecord
 
 NAME, EXTRA = "TensorRT for RTX", "tensorrt-rtx"
 MODULE = "tensorrt_rtx_bindings"
-OLDEST = (1, 7)
+OLDEST = "1.7"
 PACKAGES = ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs")
 """Of one release both, or the first calls what the second does not have."""
 
@@ -68,9 +68,8 @@ def library() -> Any:
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UnavailableError(f"{MODULE} cannot be loaded ({reason}): {install(EXTRA)}") from error
-    if tuple(map(int, module.__version__.split(".")[:2])) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        raise UnavailableError(f"{NAME} {module.__version__} is too old; {oldest} or newer: {install(EXTRA)}")
+    if is_older(module.__version__, OLDEST):
+        raise UnavailableError(f"{NAME} {module.__version__} is too old; {OLDEST} or newer: {install(EXTRA)}")
     return module
 
 
