@@ -24,6 +24,9 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlong = 40
 
+LONGEST_REASON = 400
+"""Characters of a library's own words in a sentence of ours."""
+
 
 def shown(value: Any) -> str:
     """A value from elsewhere as a message shows it: printable, on one line, and short whatever it is.
@@ -43,6 +46,17 @@ def printable(text: str) -> str:
         True
     """
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    r"""What a library says of its failure: the first line, short however long the names in it are.
+
+    Example:
+        >>> first_line(ValueError("no such tensor\nTraceback follows")), first_line(KeyError())
+        ('no such tensor', 'KeyError')
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON // 2]}...{line[-LONGEST_REASON // 2 :]}"
 
 
 class VtpError(Exception):

@@ -15,7 +15,7 @@ import numpy as np
 
 from vtp_export.backends import base
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
-from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
+from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
@@ -94,7 +94,7 @@ class Backend(base.Backend):
                     optimize=False,
                 )
         except torch.onnx.OnnxExporterError as error:
-            raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
+            raise ExportError(f"the ONNX exporter refused the graph: {first_line(error)}") from error
         assert onnx_program is not None
         model = onnx_program.model
         with torch_warnings_contained():
@@ -128,7 +128,7 @@ class Backend(base.Backend):
         try:
             session = onnxruntime.InferenceSession(str(path), settings, providers=chosen, enable_fallback=0)
         except Exception as error:  # its exceptions share no base class but Exception
-            told = str(error).strip().splitlines()[0]
+            told = first_line(error)
             if provider == "cpu":
                 raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
             raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {provider}: {told}") from error

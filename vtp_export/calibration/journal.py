@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from vtp_export.errors import ArtefactError, SpecError, shown
+from vtp_export.errors import ArtefactError, SpecError, first_line, shown
 from vtp_export.json_records import decode, parse_json, read_text
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Journal(Generic[Item]):
                 one for number, line in enumerate(rest, 2) for one in decode(self._batch, line, f"line {number}")
             ]
         except SpecError as error:
-            raise ArtefactError(f"'{self.path}' is damaged ({error}); remove it and start again") from error
+            raise ArtefactError(f"'{self.path}' is damaged ({first_line(error)}); remove it and start again") from error
         if first != head:
             was, now = (shown(one) for one in _differing(first, head))
             raise ArtefactError(f"'{self.path}' was begun for {was}, not for {now}; remove it and start again")

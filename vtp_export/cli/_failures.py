@@ -16,7 +16,7 @@ import typer
 
 from vtp_export import __version__
 from vtp_export.cli._command import printing
-from vtp_export.endings import CRASH, INTERRUPTED, INTERRUPTION, MISTAKE, failure
+from vtp_export.endings import CRASH, INTERRUPTION, MISTAKE, code_of_interruption, failure
 from vtp_export.errors import SpecError, VtpError, printable
 from vtp_export.extras import install
 
@@ -57,9 +57,9 @@ def report(error: BaseException, words: Sequence[str]) -> int:
     if code == CRASH and not verbose:
         sentence += _kept(error, words)
     with contextlib.suppress(OSError):  # nobody listens, and the exit code remains
-        if verbose and code != INTERRUPTED:
+        if verbose and sentence != INTERRUPTION:
             traceback.print_exception(error)
-        print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr, flush=True)
+        print(f"error: {sentence}" if sentence != INTERRUPTION else sentence, file=sys.stderr, flush=True)
     with contextlib.suppress(VtpError, typer.Exit), printing():
         if "--json" in words:
             from vtp_export import terminal
@@ -74,7 +74,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, USAGE):
         return MISTAKE, _usage(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED, INTERRUPTION
+        return code_of_interruption(), INTERRUPTION
     if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_EXTRA:
         return MISTAKE, f"this command needs {error.name}: {install('export')}"
     if isinstance(error, OSError):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from vtp_export.errors import UnavailableError, UnknownNameError
+from vtp_export.errors import UnavailableError, UnknownNameError, first_line
 from vtp_export.settings import usable_threads
 
 DEVICES = ("cpu", "cuda")
@@ -108,5 +108,5 @@ def _why_no_cuda() -> str | None:
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
-        return f"torch cannot use CUDA: {str(error).splitlines()[0]}"
+        return f"torch cannot use CUDA: {first_line(error)}"
     return None

@@ -1,6 +1,7 @@
 """Names and settings in, the graph out; shared by every command that needs torch."""
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,7 +226,7 @@ def assemble(
 
     Raises:
         UnknownNameError: no such pruner or setting.
-        SpecError: a setting out of range.
+        SpecError: a setting out of range; a setting whose default is published for LLaVA-1.5 alone.
         ModelError: the model does not give what the pruner reads.
     """
     candidates = model.frontend.candidates
@@ -238,6 +239,13 @@ def assemble(
         notes.append(f"keep is {config.budget} and the model has {candidates.n} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
+    if config.calibrated and calibration is None and not model.published:
+        measure = f"vtp-export calibrate {shlex.quote(model.core.id)} --images photos --out calibration.json"
+        raise SpecError(
+            f"{pruner} goes by the complexity of an average image, and only LLaVA-1.5's is published, which "
+            f"'{model.core.id}' is not: measure its own with '{measure}' (or on a folder of your own images), "
+            "and name that file with --calibration"
+        )
     if config.calibrated and calibration is None and candidates.n != PUBLISHED:
         notes.append(
             f"{pruner} is set by numbers that were published for LLaVA-1.5 with {PUBLISHED} visual tokens, and this "

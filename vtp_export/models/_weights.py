@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vtp_export.errors import ModelError, shown
+from vtp_export.errors import ModelError, first_line, shown
 from vtp_export.models._checkpoint import ADAPTER, MERGE, Checkpoint, original_layout
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -241,7 +241,7 @@ class _opened:
         except PermissionError as error:
             raise ModelError(f"{name} cannot be read: {error.strerror or error}") from error
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{name} is truncated or damaged ({error}); fetch it again") from error
+            raise ModelError(f"{name} is truncated or damaged ({first_line(error)}); fetch it again") from error
 
     def __enter__(self) -> Any:
         return self._file.__enter__()

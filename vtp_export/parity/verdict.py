@@ -9,6 +9,7 @@ import numpy as np
 from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.gates import GATES, Gates
 from vtp_export.parity.judged import Judged, Row, failures_of, with_verdicts
+from vtp_export.parity.parts import Bisection
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.spec import Scalar
@@ -118,6 +119,7 @@ class ValidationReport(Judged):
     false_claims: sentences for what the manifest says of the model and the model does not.
     comparisons: the graph against the reference first, then each format against the graph.
     batches: each format in batches of other sizes against itself; none where only one size is allowed.
+    bisections: of each format, where it leaves the graph; none where that was not asked. They decide nothing.
     notes: what the user should know although nothing failed.
     """
 
@@ -128,6 +130,7 @@ class ValidationReport(Judged):
     comparisons: tuple[Comparison, ...]
     batches: tuple[Comparison, ...] = ()
     answers: tuple[AnswerComparison, ...] = ()
+    bisections: tuple[Bisection, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -150,6 +153,10 @@ class ValidationReport(Judged):
             "comparisons": with_verdicts(self.comparisons),
             "batches": with_verdicts(self.batches),
             "answers": with_verdicts(self.answers),
+            "bisections": [
+                {"name": one.name, "first": one.first and one.first.name, "parts": [vars(part) for part in one.parts]}
+                for one in self.bisections
+            ],
             "notes": self.notes,
         }
 

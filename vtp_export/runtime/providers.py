@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.runtime.libraries import needed, not_loadable
 from vtp_export.runtime.versions import TENSORRT_PACKAGES, versions
@@ -155,7 +155,7 @@ def try_out(provider: str) -> str | None:
         check(session, provider)
         session.run(None, {"x": np.ones((1, 1), np.float32)})
     except Exception as error:  # see `backends/onnx.py`
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
     return None
 
 

@@ -22,7 +22,7 @@ from vtp_export.runtime.writing import OUT_OF_SPACE, UNSUPPORTED, sentence, sync
 
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _AT_FDCWD = -100
-_WRITE_ERRORS = OUT_OF_SPACE | {errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
+_WRITE_ERRORS = OUT_OF_SPACE | {errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
 
 
 @contextmanager

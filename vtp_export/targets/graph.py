@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError, UnavailableError, first_line
 from vtp_export.extras import install
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def read(path: Path) -> Model:
     try:
         loaded = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # of protobuf's several kinds
-        raise ArtefactError(f"'{path}' is not an ONNX file: {str(error).splitlines()[0]}") from error
+        raise ArtefactError(f"'{path}' is not an ONNX file: {first_line(error)}") from error
     if not loaded.graph.node:
         raise ArtefactError(f"'{path}' is not an ONNX file: it has no nodes")
     beside = frozenset(
