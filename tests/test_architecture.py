@@ -14,6 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
     {"errors", "progress", "endings", "extras"},
+    {"arguments"},
     {"json_records", "settings"},
     {"spec", "rooms"},
     {"manifests"},
@@ -104,6 +105,7 @@ def test_torch_jit_has_one_home():
         "vtp_export.pipeline.bench",
         "vtp_export.pipeline.check",
         "vtp_export.pipeline.doctor",
+        "vtp_export.pipeline.explain",
         "vtp_export.pipeline.lint",
         "vtp_export.runtime.artefact",
         "vtp_export.parity.verdict",

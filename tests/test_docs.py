@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from tests.laws.checkpoints import dinov2, siglip
 from vtp_export import __version__, cli
 from vtp_export.benchmarks.shapes import Benchmark
 
@@ -39,7 +40,13 @@ FENCE = re.compile(
     rf"(?P<language>sh|python|text)(?: not run: (?P<reason>{'|'.join(REASONS)})(?:, see (?P<test>\S+))?)?"
     r"(?: exit code (?P<code>\d+))?"
 )
-STAND_INS = {"llava-hf/llava-1.5-7b-hf": "tiny-llava"}
+STAND_INS = {
+    "llava-hf/llava-1.5-7b-hf": "tiny-llava",
+    "google/siglip-so400m-patch14-384": "./small-siglip",
+    "facebook/dinov2-small": "./small-dinov2",
+}
+SMALL = {"small-siglip": siglip.siglip, "small-dinov2": dinov2.dinov2}
+"""What writes the checkpoints of these names, where a page needs them."""
 FEW = {"--limit": 2, "--rounds": 1}
 """Put behind every command that has the option."""
 
@@ -157,6 +164,9 @@ def test_a_page_runs_from_top_to_bottom(blocks, request, tmp_path, monkeypatch):
         example.open().save(tmp_path / "photos" / f"{example.name}.png")
     if "llava64" in text and not re.search(r'--out llava64(?![\w-])|export\(.*"llava64"', text):
         shutil.copytree(request.getfixturevalue("embedded_artefact"), tmp_path / "llava64")
+    for name, write in SMALL.items():
+        if name in stood_in(text):
+            write(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         if block.language == "python":

@@ -23,13 +23,19 @@ def call(*command, **options):
     )
 
 
+def wheel_of(folder):
+    """The package, built into a folder."""
+    built = call(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("vtp_export-*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory):
     """`bin/` of a fresh virtual environment with the wheel in it."""
     folder = tmp_path_factory.mktemp("edge")
-    built = call(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = folder.glob("vtp_export-*.whl")
+    wheel = wheel_of(folder)
     venv.create(folder / "venv", with_pip=True)
     # `make` fills the wheelhouse, so that this needs no network; without it pip asks its index.
     offline = ["--no-index", "--find-links", WHEELHOUSE] if WHEELHOUSE.is_dir() else []

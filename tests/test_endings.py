@@ -81,18 +81,21 @@ inspect.inspect = lambda folder: exec('import os, signal; os.kill(os.getpid(), s
 """
 
 
+@pytest.mark.parametrize(("kind", "expected"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("before", [WHILE_IMPORTING, WHILE_WRITING, IN_TEXT])
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_an_interruption_is_told_and_leaves_nothing(tmp_path, before, more):
+def test_an_interruption_is_told_and_leaves_nothing(tmp_path, before, more, kind, expected):
+    before = before.replace("SIGINT", kind)
     code, out, err = program("vtp", "inspect", tmp_path, *more, before=f"exec({before!r})")
-    assert (code, err) == (130, "interrupted; nothing was left half written\n")
+    assert (code, err) == (expected, "interrupted; nothing was left half written\n")
     assert list(tmp_path.iterdir()) == []
-    assert [json.loads(out)["error"]["exit_code"]] * len(more) == [130] * len(more) if more else out == ""
+    assert [json.loads(out)["error"]["exit_code"]] * len(more) == [expected] * len(more) if more else out == ""
 
 
-def test_what_runs_in_the_background_of_a_script_is_not_interrupted():
-    before = "import signal, os; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-    before += f"; exec({WHILE_IMPORTING!r})"
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGHUP"])
+def test_what_runs_in_the_background_of_a_script_is_not_interrupted(kind):
+    before = f"import signal, os; signal.signal(signal.{kind}, signal.SIG_IGN)"
+    before += f"; exec({WHILE_IMPORTING.replace('SIGINT', kind)!r})"
     assert program("vtp", "--version", before=before)[0] == 0
 
 

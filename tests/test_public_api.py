@@ -12,12 +12,13 @@ from PIL import Image
 import vtp_export
 from vtp_export import errors
 
-FUNCTIONS = {"build", "calibrate", "check", "compare", "export", "load", "validate"}
+FUNCTIONS = {"build", "calibrate", "check", "compare", "explain", "export", "load", "validate"}
 RECORDS = {
     "BuildReport",
     "CalibrationRecord",
     "CheckReport",
     "CompareReport",
+    "ExplainReport",
     "ExportReport",
     "Kept",
     "Manifest",
@@ -82,7 +83,8 @@ def test_from_export_to_tokens_with_texts_for_paths(small_llava, tmp_path, monke
     ("options", "words"),
     [
         ({"keep": 4, "settings": {"keep": 5}}, "keep is there twice, as 4 and among the settings as 5"),
-        ({"batch": 0}, "batch is 0:0:0"),
+        ({"batch": 0}, "batch is 0; it must be at least 1"),
+        ({"batch": (1, 4, 2)}, "batch is 1:4:2"),
         ({"precision": "fp8"}, "precision is 'fp8'; it must be one of: fp32, fp16, bf16, int8"),
         ({"formats": ()}, "no format was named"),
         ({"formats": ("onx",)}, "did you mean 'onnx'"),

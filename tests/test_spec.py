@@ -48,7 +48,9 @@ MANIFEST = dataclasses.replace(
         Build(
             "onnx", "model.onnx", {"model.onnx": FileRecord(5, "1" * 64), "model.onnx.data": FileRecord(7, "3" * 64)}
         ),
-        Build("tensorrt", "a.plan", {"a.plan": FileRecord(5, "2" * 64)}, EngineRecord("10.3", "8.7", "linux", "Orin")),
+        Build(
+            "tensorrt", "a.plan", {"a.plan": FileRecord(5, "2" * 64)}, EngineRecord("10.3", ("8.7",), "linux", "Orin")
+        ),
     ),
     validation={"onnx": {"cosine": 0.25}},
 )

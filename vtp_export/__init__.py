@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vtp_export.pipeline.calibrate import calibrate as calibrate
     from vtp_export.pipeline.check import check as check
     from vtp_export.pipeline.compare import compare as compare
+    from vtp_export.pipeline.explain import explain as explain
     from vtp_export.pipeline.export import export as export
     from vtp_export.pipeline.validate import validate as validate
     from vtp_export.precision.policy import Precision as Precision
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from vtp_export.reports.artefact import ExportReport as ExportReport
     from vtp_export.reports.check import CheckReport as CheckReport
     from vtp_export.reports.comparison import CompareReport as CompareReport
+    from vtp_export.reports.explain import ExplainReport as ExplainReport
     from vtp_export.runtime.front_end import PrunedArtefact as PrunedArtefact
     from vtp_export.runtime.front_end import load as load
     from vtp_export.runtime.output import Kept as Kept
@@ -45,6 +47,7 @@ _HOMES = {
     "CalibrationRecord": "spec",
     "CheckReport": "reports.check",
     "CompareReport": "reports.comparison",
+    "ExplainReport": "reports.explain",
     "ExportReport": "reports.artefact",
     "Kept": "runtime.output",
     "Manifest": "spec",
@@ -56,6 +59,7 @@ _HOMES = {
     "calibrate": "pipeline.calibrate",
     "check": "pipeline.check",
     "compare": "pipeline.compare",
+    "explain": "pipeline.explain",
     "export": "pipeline.export",
     "load": "runtime.front_end",
     "validate": "pipeline.validate",

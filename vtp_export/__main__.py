@@ -7,10 +7,17 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from vtp_export.endings import INTERRUPTED, INTERRUPTION, failure
+from vtp_export.endings import INTERRUPTION, failure, interrupted_by
 
 STREAMS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 """How the place of a standard stream that is closed is taken: writing a result fails, writing progress does not."""
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""By which people and machines ask a program to end. The first process of a container gets no second chance: what it
+does not handle it does not hear of, until it is killed."""
+
+DEFAULT = (signal.default_int_handler, signal.SIG_DFL)
+"""Whoever started this in the background of a script, or under nohup, has set something else."""
 
 PATIENCE = 1.0
 """Seconds in which a second interruption is the first one again, and does not stop what tidies up."""
@@ -19,18 +26,19 @@ PATIENCE = 1.0
 def main() -> None:
     """Run the command line."""
     _take_places()
-    told = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a script's job in the background is not
-    if told:
-        signal.signal(signal.SIGINT, _leave)
+    signals = [number for number in SIGNALS if signal.getsignal(number) in DEFAULT]
+    for number in signals:
+        signal.signal(number, _leave)
     from vtp_export.cli import main as run
 
     try:
-        if told:
-            signal.signal(signal.SIGINT, _Interruption())
+        interruption = _Interruption()
+        for number in signals:
+            signal.signal(number, interruption)
         run()
     finally:
-        if told:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; libraries take a while to go
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)  # all is said; libraries take a while to go
         exec("")  # Python ends by the signal itself if an interruption came through an exec() that was the last one
 
 
@@ -49,12 +57,13 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     """While modules are imported: an exception might be taken for something else, and nothing is written yet."""
     import json
 
+    code = interrupted_by(number)
     try:
         os.write(2, f"{INTERRUPTION}\n".encode())
         if "--json" in sys.argv:
-            os.write(1, f"{json.dumps(failure('KeyboardInterrupt', INTERRUPTION, INTERRUPTED))}\n".encode())
+            os.write(1, f"{json.dumps(failure('KeyboardInterrupt', INTERRUPTION, code))}\n".encode())
     finally:
-        os._exit(INTERRUPTED)
+        os._exit(code)
 
 
 class _Interruption:
@@ -67,6 +76,7 @@ class _Interruption:
         now = time.monotonic()
         if now - self._last >= PATIENCE:
             self._last = now
+            interrupted_by(number)
             raise KeyboardInterrupt
 
 

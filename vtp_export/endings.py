@@ -10,12 +10,34 @@ CRASH = 70
 """A mistake of this program: one sentence asks for a report, and names the file with the traceback."""
 
 INTERRUPTED = 130
-"""Interrupted; whatever was being written is as it was before."""
+"""Interrupted; whatever was being written is as it was before. By another signal than Ctrl-C's: 128 and its number."""
 
 UNREAD = 141
 """Whoever read the output went away (`vtp-export list | head -1`)."""
 
 INTERRUPTION = "interrupted; nothing was left half written"
+
+
+class _Last:
+    """What interrupted this process last; the parser turns what was raised into something of its own."""
+
+    code = INTERRUPTED
+
+
+def interrupted_by(signal: int) -> int:
+    """Note which signal it was.
+
+    Returns:
+        The exit code: 130 of SIGINT (Ctrl-C), 143 of SIGTERM (`docker stop`, `kill`), 129 of SIGHUP.
+    """
+    _Last.code = 128 + signal
+    return _Last.code
+
+
+def code_of_interruption() -> int:
+    """The exit code of what was interrupted."""
+    return _Last.code
+
 
 SCHEMA = 1
 """Of what `--json` prints; it grows when a key changes its meaning or goes."""

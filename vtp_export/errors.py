@@ -24,6 +24,9 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlong = 40
 
+LONGEST_REASON = 400
+"""Characters of a library's own words in a sentence of ours."""
+
 
 def shown(value: Any) -> str:
     """A value from elsewhere as a message shows it: printable, on one line, and short whatever it is.
@@ -43,6 +46,17 @@ def printable(text: str) -> str:
         True
     """
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    r"""What a library says of its failure: the first line, short however long the names in it are.
+
+    Example:
+        >>> first_line(ValueError("no such tensor\nTraceback follows")), first_line(KeyError())
+        ('no such tensor', 'KeyError')
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON // 2]}...{line[-LONGEST_REASON // 2 :]}"
 
 
 class VtpError(Exception):
@@ -93,25 +107,31 @@ class OutputError(VtpError):
         output: the first output that is not finite.
         images: positions in the batch, ascending, at least one.
         names: of all images of the batch, where they are known.
+        unseen: whether nobody looked at the pixels, which may be what is not finite.
     """
 
-    def __init__(self, output: str, images: Sequence[int], names: Sequence[str] = ()) -> None:
+    def __init__(self, output: str, images: Sequence[int], names: Sequence[str] = (), unseen: bool = False) -> None:
         told = [f"'{names[i]}'" for i in images] if names else [f"image {i} of the batch" for i in images]
         more = f" and of {len(told) - 1} more" if len(told) > 1 else ""
         super().__init__(
-            f"'{output}' of {told[0]}{more} is not finite (NaN or infinite), and nothing of it can be used; a narrow "
-            "precision overflows on such a picture: export with it among the range images, or in fp32; in fp32 "
-            "the weights are damaged"
+            f"'{output}' of {told[0]}{more} is not finite (NaN or infinite), and nothing of it can be used; "
+            + ("look whether its pixels are finite, which was left to the caller; if they are, " if unseen else "")
+            + "a narrow precision overflows on such a picture: export with it among the range images, or in fp32; "
+            "in fp32 the weights are damaged"
         )
-        self.output, self.images, self.names = output, tuple(images), tuple(names)
+        self.output, self.images, self.names, self.unseen = output, tuple(images), tuple(names), unseen
 
     def __reduce__(self) -> Any:
         """For another process."""
-        return type(self), (self.output, self.images, self.names)
+        return type(self), (self.output, self.images, self.names, self.unseen)
 
     def named(self, names: Sequence[str]) -> "OutputError":
         """The same, with the names of the batch's images."""
-        return OutputError(self.output, self.images, names)
+        return OutputError(self.output, self.images, names, self.unseen)
+
+    def of_unseen_pixels(self) -> "OutputError":
+        """The same, of pixels that nobody looked at."""
+        return OutputError(self.output, self.images, self.names, unseen=True)
 
 
 class ArtefactError(VtpError):

@@ -46,11 +46,12 @@ def read_text(path: Path, what: str, limit: int = MAX_BYTES) -> str:
         SpecError: absent, no regular file (a pipe or a device would never end), too large, or not UTF-8.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        said = path.stat()
+        if not stat.S_ISREG(said.st_mode):
             raise SpecError(f"{what} cannot be read: it is no regular file")
         with path.open("rb") as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
+            content = b"" if said.st_size > limit else file.read(limit + 1)
+        if max(said.st_size, len(content)) > limit:  # it may grow, and some file systems tell no size
             raise SpecError(f"{what} cannot be read: it has more than {limit:,} bytes")
         return content.decode("utf-8")
     except OSError as error:

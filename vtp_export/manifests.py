@@ -52,6 +52,7 @@ def refuse_contradictions(manifest: Manifest) -> None:
         *_of_sizes(manifest),
         *_of_preprocessing(manifest),
         *_of_tensors(manifest),
+        *_of_signals(manifest),
         *_of_builds(manifest),
     ):
         raise SpecError(f"{contradiction}; export again")
@@ -107,6 +108,15 @@ def _of_tensors(manifest: Manifest) -> Iterator[str]:
             yield f"the output '{spec.name}' is {shown(spec.shape)}, and the layout has {manifest.layout.slots} slots"
         if spec.name == "tokens" and spec.dtype != manifest.precision.tokens_dtype:
             yield f"tokens are {spec.dtype} among the outputs and {shown(manifest.precision.tokens_dtype)} in precision"
+
+
+def _of_signals(manifest: Manifest) -> Iterator[str]:
+    names, tokens = [spec.name for spec in manifest.signals], ("b", manifest.layout.candidates.n)
+    if len({*names, *DTYPES, INPUT}) < len(names) + len(DTYPES) + 1:
+        yield f"the signals are named {shown(names)}; each must have a name of its own, and that of no output"
+    for spec in manifest.signals:
+        if spec.dtype != "float32" or spec.shape[:2] != tokens or len(spec.shape) > 3:
+            yield f"the signal {shown(spec.name)} is {spec.dtype} {shown(spec.shape)}; float32 of all tokens is right"
 
 
 def _of_builds(manifest: Manifest) -> Iterator[str]:

@@ -9,26 +9,33 @@ import inspect
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vtp_export.errors import SpecError, UnknownNameError, shown
+from vtp_export.arguments import whole
+from vtp_export.errors import SpecError, UnknownNameError, VtpWarning, shown
 
 Record = TypeVar("Record")
 
 
-def check_threads(threads: int | None) -> None:
-    """See that so many CPU threads can be asked for; None asks for no number.
+def usable_threads(threads: int | None) -> int | None:
+    """As many CPU threads as were asked for, or as are of any use here; None asks for no number.
 
     A runtime starts as many as it is told to: at hundreds for each CPU it takes minutes, beyond that the process dies.
+    So a number that was chosen for a larger machine is cut, with a note.
 
     Raises:
-        SpecError: no whole number, less than 1, or far more than the machine has CPUs.
+        SpecError: no whole number, or less than 1.
     """
-    most = max(64, 4 * (os.cpu_count() or 1))
-    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
-        raise SpecError(f"threads is {shown(threads)}; it must be 1 to {most}")
+    if threads is None:
+        return None
+    asked, most = whole("threads", threads, 1), max(64, 4 * (os.cpu_count() or 1))
+    if asked > most:
+        sentence = f"threads is {shown(asked)}, and {most} are started: this machine has {os.cpu_count()} CPUs"
+        warnings.warn(sentence, VtpWarning, stacklevel=3)
+    return min(asked, most)
 
 
 def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "setting") -> Record:

@@ -164,16 +164,17 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """What a file was compiled on, and therefore for; it runs nowhere else.
+    """What a file was compiled for; it runs nowhere else.
 
-    runtime: version of what compiled it. compute_capability: of the GPU, as "8.7", or None for a file for the CPU.
-    platform: operating system and machine, as "linux-aarch64". device: its name, for the reader.
+    runtime: version of what compiled it, and of what must run it. compute_capabilities: of GPUs, as "8.7"; none for a
+    file for the CPU. platform: operating system and machine, as "linux-aarch64", or None where these do not matter.
+    device: name of the one it was compiled on, for the reader; None where there was none.
     """
 
     runtime: str
-    compute_capability: str | None
-    platform: str
-    device: str
+    compute_capabilities: tuple[str, ...]
+    platform: str | None
+    device: str | None
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Build:
     format: the backend's name.
     main: name of the file that is opened.
     files: every file by name, relative to the artefact's folder and with forward slashes; `main` is one of them.
-    engine: what it was compiled on; None where it runs anywhere.
+    engine: what it was compiled for; None where it runs anywhere.
 
     Raises:
         SpecError: `main` is not among the files.
@@ -209,6 +210,7 @@ class Build:
 class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`.
 
+    signals: what the files of some formats return besides, to whoever asks: see `functional.tokens.Tokens`.
     golden: files of the golden record; none where there is no such record.
     """
 
@@ -221,6 +223,7 @@ class Manifest:
     precision: PrecisionRecord
     batch: BatchRange
     versions: dict[str, str]
+    signals: tuple[TensorSpec, ...] = ()
     golden: dict[str, FileRecord] = field(default_factory=dict)
     builds: tuple[Build, ...] = ()
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)

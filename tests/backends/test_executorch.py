@@ -1,4 +1,4 @@
-"""ExecuTorch: parts of a batch, the shared pool of threads, and what it says when it cannot. `tests/laws` has the rest."""
+"""ExecuTorch: parts of a batch, the shared pool of threads, and what it says when it cannot."""
 
 import importlib.metadata
 import re

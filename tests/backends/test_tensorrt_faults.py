@@ -161,7 +161,7 @@ def test_the_plan_carries_the_identity_of_the_manifest(planned):
 def test_a_captured_context_is_never_changed(planned, world):
     artefact = open_artefact(planned)
     (built,), brief = artefact.builds("tensorrt"), brief_of(artefact.manifest)
-    with load(planned, "onnx") as reference, TensorrtSession(planned, built, brief, True) as session:
+    with load(planned, "onnx") as reference, TensorrtSession(world.fake.module, planned, built, brief, True) as session:
         for turn in range(9):
             given = pixels(1 + turn % 3, turn)
             assert np.array_equal(session.run({"pixel_values": given})["kept"], reference.run(given).kept)
@@ -283,16 +283,17 @@ import sys, time
 from pathlib import Path
 from tests.tensorrt_api.fake_machine import ForGood, World
 world = World(ForGood())
-from vtp_export.backends import _tensorrt_build as build
-read = build._read
-build._read = lambda cache: (read(cache), time.sleep(0.01))[0]  # so that the other comes in between
-builder = world.fake.module.Builder(build.logger())
+from vtp_export.backends import _tensorrt_timings as timings
+from vtp_export.backends._tensorrt_build import logger
+read = timings._read
+timings._read = lambda cache: (read(cache), time.sleep(0.01))[0]  # so that the other comes in between
+builder = world.fake.module.Builder(logger(world.fake.module))
 cache = Path(sys.argv[1])
 for turn in range(15):
     config = builder.create_builder_config()
     config.set_timing_cache(config.create_timing_cache(b""), False)
     config._cache._timings.add(f"{sys.argv[2]} {turn}".encode())
-    build._merge_cache(config, cache)
+    timings.merge_timings(config, cache)
 """
 
 

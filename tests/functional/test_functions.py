@@ -184,7 +184,7 @@ def test_sizes_and_constants_are_meant_and_a_trace_is_noticed():
 def test_a_device_and_a_dtype_are_orders():
     with pytest.raises(UnknownNameError, match=r"no device named 'npu'.*cpu, cuda"):
         prepare("npu")
-    with pytest.raises(SpecError, match="threads is 0; it must be 1 to "):
+    with pytest.raises(SpecError, match="threads is 0; it must be at least 1"):
         prepare("cpu", 0)
     with pytest.raises(UnknownNameError, match="no dtype named 'float64'"):
         dtype_of("float64")

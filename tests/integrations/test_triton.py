@@ -73,7 +73,7 @@ def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
     for cc in ("8.7", "9.0"):
         name = f"model.sm{cc.replace('.', '')}.plan"
         shutil.copy(folder / "model.onnx", folder / name)
-        engine = {"runtime": "10.3.0", "compute_capability": cc, "platform": "linux", "device": "x"}
+        engine = {"runtime": "10.3.0", "compute_capabilities": [cc], "platform": "linux", "device": "x"}
         build = {"format": "tensorrt", "main": name, "files": {name: record}, "engine": engine}
         manifest["builds"].append(build)
     (folder / "manifest.json").write_text(sealed(manifest))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.tensorrt_api.fake_machine import World
-from tests.tensorrt_api.fake_tensorrt import VERSIONS
+from tests.tensorrt_api.fake_tensorrt import RTX, VERSIONS
 from vtp_export import rooms
 from vtp_export.backends import base
 from vtp_export.backends._torch import example_inputs
@@ -36,7 +36,7 @@ SIZES = TowerConfig(
 IDENTITY = "0123456789abcdef" * 4
 LARGEST = 16
 FAKE = " on the fake "
-ON_A_FAKE = [f"tensorrt{FAKE}{version}" for version in VERSIONS]
+ON_A_FAKE = [*(f"tensorrt{FAKE}{version}" for version in VERSIONS), f"tensorrt_rtx{FAKE}{RTX}"]
 
 
 def backend(name):
@@ -78,7 +78,18 @@ def built(request, graph, brief, tmp_path_factory):
             given = dataclasses.replace(brief, loops=backend(fmt).loops)
             source = place / between.build(graph, given, place, silent).main
         wanted = dataclasses.replace(brief, options=backend(fmt).BuildOptions())
-        yield fmt, folder, backend(fmt).build(source, wanted, folder, silent)
+        build = backend(fmt).build(source, wanted, folder, silent)
+        if reason := unfit(fmt, build):
+            pytest.skip(reason)
+        yield fmt, folder, build
+
+
+def unfit(fmt, build):
+    """Why this machine's GPU does not run it: a format may be built for others."""
+    try:
+        return backend(fmt).unfit(build)
+    except UnavailableError as error:
+        return str(error)
 
 
 @pytest.fixture
@@ -202,7 +213,7 @@ def test_one_thread_gives_the_same(built, brief, session):
 
 
 def test_a_device_that_is_not_there_is_refused_in_one_sentence(built, brief):
-    if torch.cuda.is_available() or built[0] == "tensorrt":
+    if torch.cuda.is_available() or built[0].startswith("tensorrt"):
         pytest.skip("there is a GPU, or a fake one")
     with pytest.raises(UnavailableError) as caught:
         opened(built, brief, device="cuda")

@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("built")
 
 
-LINTED = ("tensorrt-10.3", "tensorrt-11.4", "onnxruntime-1.18")
-"""The oldest runtimes that are promised, and the newest TensorRT."""
+LINTED = ("tensorrt-10.3", "tensorrt-11.4", "tensorrt-rtx-1.7", "onnxruntime-1.18")
+"""The oldest runtimes that are promised, the newest TensorRT, and the one whose parser can be asked."""
 
 
 def brief_of(name, variant):

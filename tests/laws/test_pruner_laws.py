@@ -48,6 +48,9 @@ def test_float64_is_the_reference_exactly(name, settings):
                 f"pruners/{name}.py and reference/{name}.py keep different tokens of image {i} at keep={keep}: the one "
                 "that is not as the paper writes it is wrong; among equals the lowest position goes first in both"
             )
+            assert sorted(choice.token for choice in outcome.choices) == sorted(outcome.kept.tolist()), (
+                f"reference/{name}.py does not say of every token why it was kept, once each: see Outcome.choices"
+            )
             assert (selection.mix is None) == (outcome.mix is None), (
                 f"one of pruners/{name}.py and reference/{name}.py returns a mixture and the other does not"
             )

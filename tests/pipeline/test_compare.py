@@ -1,13 +1,16 @@
 """Comparisons: the same twice, sound in what they count, and drawn."""
 
 import dataclasses
+import errno
+from unittest.mock import Mock
 
 import pytest
 
-from vtp_export.errors import ArtefactError, ModelError, SpecError, UnknownNameError
+from vtp_export.errors import ArtefactError, ModelError, SpecError, UnknownNameError, VtpWarning
 from vtp_export.pipeline import compare as room
 from vtp_export.pipeline.compare import compare
 from vtp_export.reports.comparison import comparison_table, write_comparison
+from vtp_export.reports.page import PAGE, page_in
 
 METHODS = ("fastervlm", "adaptive:count=adaptive", "random")
 KEEPS = (16, 64)
@@ -145,6 +148,19 @@ def test_interrupted_work_is_taken_up_where_it_was(report, tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".svg") == ["index.html"]
     with pytest.raises(SpecError, match="--report"):
         compared(resume=True)
+
+
+def test_a_page_that_cannot_be_written_loses_nothing(report, tmp_path, monkeypatch):
+    """The table is there, and what was asked; an earlier page is not taken for this one."""
+    (tmp_path / PAGE).write_text("of another day")
+    monkeypatch.setattr("vtp_export.reports.comparison.save_figure", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+    with pytest.warns(VtpWarning, match=r"the report was not written: cannot write.*full.*; --resume writes it"):
+        first = compared(limit=4, report=tmp_path)
+    assert page_in(tmp_path) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(room, "_look", None)  # nothing is asked again
+    assert timeless(compared(limit=4, report=tmp_path, resume=True)) == timeless(first)
+    assert page_in(tmp_path) is not None and not list(tmp_path.glob(".*"))
 
 
 def test_a_mistake_is_told_before_anything_is_loaded(monkeypatch):

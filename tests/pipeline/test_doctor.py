@@ -1,15 +1,21 @@
 """The doctor on machines that are not at hand, on this one, and where everything is broken."""
 
+import contextlib
 import json
 import sys
 import types
 
 import pytest
 
+from vtp_export.backends.onnx import Backend
 from vtp_export.cli import main
+from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.pipeline import doctor as room
 from vtp_export.pipeline.doctor import doctor
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.inspect import inspect
 from vtp_export.runtime import providers
+from vtp_export.runtime.front_end import load
 from vtp_export.runtime.machine import Sources
 
 ORIN = "NVIDIA Jetson AGX Orin Developer Kit\0"
@@ -171,3 +177,54 @@ def test_a_folder_that_is_no_artefact(tmp_path, monkeypatch, capsys):
     code, _, err = vtp(monkeypatch, capsys, "doctor", tmp_path)
     assert code == 2
     assert "is not an artefact" in err
+
+
+def test_what_a_precision_runs_on_is_known_before_a_file_is_opened(small_llava, tmp_path, monkeypatch):
+    """As ONNX Runtime itself says when the file is given to it."""
+    folder = tmp_path / "narrow"
+    export(small_llava, folder, keep=8, precision="bf16", formats=("onnx", "torchscript"), golden=2)
+    told = doctor(folder).formats
+    assert told["torchscript"] is None
+    with load(folder) as front_end:
+        assert front_end.format == ("torchscript" if told["onnx"] else "onnx")
+    if told["onnx"]:
+        assert told["onnx"] == inspect(folder).obstacles["onnx"]
+        with pytest.raises(UnavailableError, match="onnx in bf16 needs a GPU"):
+            load(folder, "onnx")
+    monkeypatch.setattr(Backend, "unable", lambda *_: None)
+    with pytest.raises(ArtefactError, match="NOT_IMPLEMENTED") if told["onnx"] else contextlib.nullcontext():
+        load(folder, "onnx").close()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "verdict"),
+    [
+        ("NVIDIA GeForce RTX 4090, 8.9, 24564 MiB", "builds plans; cuda-bindings is not installed: pip install"),
+        ("NVIDIA H200, 9.0, 143771 MiB", "builds plans; no GPU here that it runs them on"),
+        ("", "builds plans; no GPU here that it runs them on"),
+    ],
+)
+def test_tensorrt_for_rtx_builds_more_than_it_runs(tmp_path, monkeypatch, gpu, verdict):
+    from vtp_export.backends import tensorrt_rtx
+
+    monkeypatch.setattr(tensorrt_rtx, "library", lambda: None)
+    monkeypatch.setattr(tensorrt_rtx.Backend, "missing_to_build", lambda self: None)
+    monkeypatch.setattr(tensorrt_rtx.cuda, "missing", lambda extra: "cuda-bindings is not installed: pip install 'it'")
+    asked = sources(tmp_path, outputs={"nvidia-smi": gpu}, packages={"tensorrt-rtx-cu13-libs": "1.7.1.116"})
+    ((found, said),) = rows(doctor(None, asked))["TensorRT for RTX"]
+    assert found == "1.7.1.116" and said.startswith(verdict)
+
+
+def test_tensorrt_for_rtx_that_is_not_there_or_does_not_load(tmp_path, monkeypatch):
+    from vtp_export.backends import tensorrt_rtx
+    from vtp_export.errors import UnavailableError
+
+    ((found, said),) = rows(doctor(None, sources(tmp_path)))["TensorRT for RTX"]
+    assert found is None and said.startswith("for the format tensorrt_rtx: pip install")
+
+    def refuse():
+        raise UnavailableError("it cannot be loaded")
+
+    monkeypatch.setattr(tensorrt_rtx, "library", refuse)
+    asked = sources(tmp_path, packages={"tensorrt-rtx-cu13-libs": "1.7.1.116"})
+    assert "it cannot be loaded" in rows(doctor(None, asked))["TensorRT for RTX"][0][1]

@@ -61,7 +61,7 @@ def calls(artefact, small_llava, photos, out):
     yield lambda: run(artefact, [photos], out=out / "r.npz", overlays=out / "o")
     yield lambda: validate(artefact, formats=["onnx"], benchmark=photos, report=out / "report")
     yield lambda: calibrate(small_llava, photos, out / "record.json")
-    yield lambda: list(range_images(str(photos), None, clip_preprocessing(42)).batches)
+    yield lambda: list(range_images(str(photos), None, clip_preprocessing(42)).batches())
 
 
 def test_no_command_holds_a_batch_of_photos(artefact, small_llava, photos, tmp_path, alive):

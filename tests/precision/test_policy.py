@@ -192,6 +192,14 @@ def test_images_are_spread_evenly(model, dull_then_bright, count, names):
     assert [name.removesuffix(".png") for name in images.names] == (names or every)
 
 
+def test_range_images_that_change_while_they_are_read_are_told(model, dull_then_bright):
+    images = range_images(str(dull_then_bright), 4, model.preprocessing)
+    assert sum(map(len, images.batches())) == 4
+    Image.new("RGB", (50, 50)).save(dull_then_bright / images.names[1])
+    with pytest.raises(SpecError, match="were changed while they were in use"):
+        list(images.batches())
+
+
 @pytest.mark.parametrize("spec", [{"name": "fp16"}, {"name": "int8", "float32_blocks": 0}])
 def test_a_picture_on_which_float32_itself_overflows_is_named(small_llava, tmp_path, dull_then_bright, spec):
     model = load_model(planted(small_llava, tmp_path / "m", {f"{TOWER}.1.mlp.fc2.weight": 1e38}))
@@ -286,7 +294,7 @@ LIES = {
     "fp32": (
         Precision(),
         {"name": "bf16"},
-        r"onnx holds all weights in float32, and by the manifest it would hold \d+ weights in bfloat16",
+        r"torchscript holds all weights in float32, and by the manifest it would hold \d+ weights in bfloat16",
     ),
 }
 
@@ -295,7 +303,9 @@ LIES = {
 def test_a_precision_that_is_not_that_of_the_file_fails(small_llava, tmp_path, monkeypatch, name):
     precision, lie, words = LIES[name]
     folder = tmp_path / "out"
-    export(str(small_llava), folder, keep=8, precision=precision)
+    # A float32 file that is said to be bf16 must run all the same to be found out.
+    formats = "torchscript" if lie.get("name") == "bf16" else "onnx"
+    export(str(small_llava), folder, keep=8, precision=precision, formats=formats)
     assert not validate(folder, benchmark="shapes", limit=1).false_claims
     manifest = open_artefact(folder).manifest
     write_manifest(folder, dataclasses.replace(manifest, precision=dataclasses.replace(manifest.precision, **lie)))

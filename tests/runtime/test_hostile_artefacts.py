@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.fuzz.rule import vtp
 from tests.sealing import reseal, sealed
@@ -303,6 +304,39 @@ def test_what_may_not_be_read_is_one_sentence(copy, closed):
     path.chmod(0o755)
     assert done.stderr == ""
     assert "cannot be read: Permission denied" in done.stdout and done.stdout.count("\n") == 1
+
+
+ELSEWHERE = {
+    "model": ("from vtp_export.graphs.assembly import load_model as use", "model", "model.safetensors"),
+    "model's folder": ("from vtp_export.graphs.assembly import load_model as use", "model", ""),
+    "benchmark's folder": ("from vtp_export.benchmarks._lookup import benchmark_of as use", "model/photo.png", ""),
+    "image": ("from vtp_export.runtime.images import read_image as use", "model/photo.png", "photo.png"),
+    "onnx file": ("from vtp_export.pipeline.lint import lint as use", "model/model.onnx", ""),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_what_else_may_not_be_read_is_one_sentence_that_says_so(small_llava, tmp_path, what):
+    code, argument, closed = ELSEWHERE[what]
+    model = Path(shutil.copytree(small_llava, tmp_path / "model"))
+    Image.new("RGB", (9, 9)).save(model / "photo.png")
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    end = (
+        "import contextlib, os, sys\n"
+        "from vtp_export.errors import VtpError\n"
+        "with contextlib.suppress(VtpError): use(sys.argv[1])\n"  # all is imported now
+        "os.chmod(sys.argv[2], 0)\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: use(sys.argv[1])\n"
+        "except VtpError as error: print(error)\n"
+    )
+    words = [sys.executable, "-c", f"{code}\n{end}", str(tmp_path / argument), str(model / closed)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    (model / closed).chmod(0o755)
+    assert done.stderr == ""
+    assert done.stdout.endswith("cannot be read: Permission denied\n") and done.stdout.count("\n") == 1
 
 
 # Links

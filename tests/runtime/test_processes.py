@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from vtp_export.errors import SpecError, UnavailableError
+from vtp_export.errors import SpecError, UnavailableError, VtpWarning
 from vtp_export.pipeline.bench import bench
 from vtp_export.runtime import machine
 from vtp_export.runtime.front_end import load
@@ -156,11 +156,20 @@ def test_threads_of_a_session_are_no_threads_of_torch(artefact):
     assert found == [1]
 
 
-@pytest.mark.parametrize("threads", [0, -1, 10**6, 1.5, True])
-def test_threads_that_no_machine_has_are_refused(artefact, threads):
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
+def test_what_is_no_number_of_threads_is_refused(artefact, threads):
     for call in (load, lambda folder, threads: bench([folder], threads=threads)):
-        with pytest.raises(SpecError, match=f"threads is {threads}; it must be 1 to"):
+        with pytest.raises(SpecError, match=f"threads is {threads!r}; it must be .*at least 1"):
             call(artefact, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [10**4, 10**100, np.int64(10**6)])
+def test_threads_that_no_machine_has_are_cut(artefact, threads):
+    with pytest.warns(VtpWarning, match=r"threads is 10+\S*, and \d+ are started"):
+        front_end = load(artefact, "onnx", threads=threads)
+    with front_end:
+        options = front_end._session._session.get_session_options()
+        assert options.intra_op_num_threads == max(64, 4 * os.cpu_count())
 
 
 def test_what_is_open_is_not_pickled(artefact):

@@ -1,12 +1,14 @@
 """A file is the old one or the new one, whole."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from vtp_export.errors import ArtefactError
 from vtp_export.runtime import locks
-from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, write_atomically
+from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, sentence, write_atomically
 
 
 def test_the_new_bytes_take_the_place_of_the_old(tmp_path):
@@ -111,3 +113,9 @@ def test_free_space_is_spoken_of_only_where_it_lacks(tmp_path, monkeypatch):
     read_only = refuse(30)
     assert "Read-only file system; name a place that can be written" in read_only
     assert "are free" not in read_only
+
+
+@pytest.mark.parametrize(("number", "room"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EFBIG, False)])
+def test_room_is_spoken_of_where_it_lacks(tmp_path, number, room):
+    told = sentence(OSError(number, os.strerror(number)), Path(tmp_path / "a"))
+    assert ("are free there" in told) == ("free some space" in told) == room, told

@@ -13,7 +13,7 @@ from vtp_export.reports.lint import grouped
 from vtp_export.targets import table
 from vtp_export.targets.rules import RULES
 
-TRT, OLD = "tensorrt-10.3", "tensorrt-8.5"
+TRT, OLD, RTX = "tensorrt-10.3", "tensorrt-8.5", "tensorrt-rtx-1.7"
 
 
 def tensor(name, kind=T.FLOAT, shape=(2, 3)):
@@ -156,6 +156,20 @@ PLANTED = {
         node("Resize", ["x", "", "sizes"], mode="linear"),
         [],
         [h.make_tensor("sizes", T.FLOAT, [2], [1.0, 2.0])],
+    ),
+    "attribute-values": (
+        RTX,
+        node("AveragePool", ["image"], kernel_shape=[2, 2], dilations=[1, 2]),
+        node("AveragePool", ["image"], kernel_shape=[2, 2], dilations=[1, 1]),
+        [tensor("image", T.FLOAT, (1, 1, 8, 8))],
+        [],
+    ),
+    "loop-condition": (
+        RTX,
+        node("Loop", ["n", "", "x"], body=loop()),
+        node("Loop", ["n", "yes", "x"], body=loop()),
+        [],
+        [h.make_tensor("n", T.INT64, [], [2]), h.make_tensor("yes", T.BOOL, [], [True])],
     ),
     "eyelike-static": (
         TRT,

@@ -10,15 +10,16 @@ from tests.tensorrt_api import fake_cuda, fake_tensorrt
 class World:
     """The fakes of one machine."""
 
-    def __init__(self, patch, version="10.3.0", capability=(8, 7), **faults):
-        self.patch, self.device = patch, fake_cuda.Device(capability)
+    def __init__(self, patch, version="10.3.0", capability=None, **faults):
+        usual = (8, 6) if version == fake_tensorrt.RTX else (8, 7)
+        self.patch, self.device = patch, fake_cuda.Device(capability or usual)
         self.become(version, **faults)
 
     def become(self, version, capability=None, **faults):
         """Another machine, with the same memory."""
         self.device.capability = capability or self.device.capability
         self.fake = fake_tensorrt.Module(version, self.device, fake_tensorrt.Faults(**faults))
-        modules = {"tensorrt": self.fake.module, "cuda": types.ModuleType("cuda")}
+        modules = {self.fake.name: self.fake.module, "cuda": types.ModuleType("cuda")}
         modules |= {"cuda.bindings": types.ModuleType("cuda.bindings"), "cuda.bindings.runtime": self.device.module()}
         modules["cuda.bindings"].runtime = modules["cuda.bindings.runtime"]
         for name, module in modules.items():

@@ -18,6 +18,10 @@ import onnxruntime
 
 HERE = Path(__file__).parent
 VERSIONS = ("10.3.0", "11.4.0")
+RTX = "rtx-1.7.1"
+"""TensorRT for RTX: a module of another name, with the same names in it."""
+
+MODULES = {"tensorrt": VERSIONS, "tensorrt_rtx_bindings": (RTX,)}
 MAGIC = b"FAKE PLAN"
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "INT32": np.int32, "BOOL": np.bool_}
 
@@ -53,9 +57,10 @@ class Module:
 
     def __init__(self, version, device, faults=None):
         self.recording = json.loads((HERE / f"{version}.json").read_text())
-        self.version, self.device, self.faults = version, device, faults or Faults()
-        self.module = types.ModuleType("tensorrt")
-        self.module.__version__ = version
+        self.version, self.device, self.faults = version.removeprefix("rtx-"), device, faults or Faults()
+        self.name = next(name for name, versions in MODULES.items() if version in versions)
+        self.module = types.ModuleType(self.name)
+        self.module.__version__ = self.version
         for name, members in self.recording.items():
             if name != "functions":
                 setattr(self.module, name, self.kind(name, members))
@@ -71,6 +76,8 @@ class Module:
         behaviours = BEHAVIOURS.get(name, {})
         body = {"_members": members, "_fake": self, "__getattr__": _unknown, "__setattr__": _settable}
         body["__init__"] = self.checked(name, "__init__", members["__init__"], behaviours.get("__init__"))
+        if name == "IBuilderConfig" and self.name == "tensorrt_rtx_bindings":
+            behaviours = {**behaviours, "set_compute_capability": lambda this, capability, index: True}
         for key, member in members.items():
             if isinstance(member, dict):
                 body[key] = self.kind(key, member["class"])
@@ -146,8 +153,8 @@ def _keep(*names):
 
 def create_network(this, flags=0):
     strongly = 1 << int(this._fake.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    # 11 knows no other networks.
-    return made(this, "INetworkDefinition", typed=bool(flags & strongly) or this._fake.version > "11", model=None)
+    # 11 knows no other networks, and TensorRT for RTX neither.
+    return made(this, "INetworkDefinition", typed=bool(flags & strongly) or this._fake.version != "10.3.0", model=None)
 
 
 def parse_from_file(this, path):
@@ -171,7 +178,8 @@ def build_serialized_network(this, network, config):
     if not _monitored(vars(config)["progress_monitor"]):
         this._logger.log(fake.module.ILogger.Severity.ERROR, "the build was stopped by the progress monitor")
         return None
-    config._cache._timings.add(f"kernel of {network._model.graph.name}".encode())
+    if config._cache is not None:
+        config._cache._timings.add(f"kernel of {network._model.graph.name}".encode())
     flags = sorted(flag.name for flag in fake.module.BuilderFlag if flag not in config._cleared)
     plan = {
         "version": fake.version,
@@ -334,7 +342,7 @@ BEHAVIOURS = {
         "create_optimization_profile": lambda this: made(this, "IOptimizationProfile", shapes={}),
         "build_serialized_network": build_serialized_network,
     },
-    "INetworkDefinition": {},
+    "INetworkDefinition": {"num_layers": lambda this: 0},
     "IBuilderConfig": {
         "clear_flag": lambda this, flag: this._cleared.add(flag),
         "set_memory_pool_limit": lambda this, pool, size: this._pools.update({pool.name: size}),

@@ -1,9 +1,9 @@
-"""Record the names and signatures of TensorRT's Python API from a binding wheel, on a machine without TensorRT.
+"""Record the names and signatures of the Python API of TensorRT, or of TensorRT for RTX, from a binding wheel.
 
 python tests/tensorrt_api/record.py WHEEL OUT.json
 
-The binding module needs three native libraries to load, and only a handful of functions from them. Empty ones are
-compiled here, so the real module imports and can be asked what it has; nothing of it can run.
+The binding module needs two or three native libraries to load, and only a handful of functions from them. Empty ones
+are compiled here, so the real module imports and can be asked what it has without TensorRT; nothing of it can run.
 """
 
 import ast
@@ -16,9 +16,10 @@ import zipfile
 from pathlib import Path
 
 CLASSES = (  # noqa: SIM905
-    "Builder BuilderFlag DataType Dims EngineInspector IBuilderConfig ICudaEngine IExecutionContext IHostMemory "
-    "ILogger INetworkDefinition IOptimizationProfile IProgressMonitor ITensor ITimingCache LayerInformationFormat "
-    "Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser ParserError ProfilingVerbosity Runtime TensorIOMode"
+    "Builder BuilderFlag ComputeCapability DataType Dims EngineInspector IBuilderConfig ICudaEngine "
+    "IExecutionContext IHostMemory ILogger INetworkDefinition IOptimizationProfile IProgressMonitor ITensor "
+    "ITimingCache LayerInformationFormat Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser ParserError "
+    "ProfilingVerbosity Runtime TensorIOMode "
 ).split()
 
 NEEDED = (  # noqa: SIM905
@@ -27,9 +28,12 @@ NEEDED = (  # noqa: SIM905
     "initLibNvInferPlugins getInferLibVersion"
 ).split()
 
+NATIVE = re.compile(rb"lib(?:nvinfer|nvonnxparser|nvinfer_plugin|tensorrt_rtx|tensorrt_onnxparser_rtx)\.so\.\d+")
+
 LOOK = """
 import importlib.util, inspect, json, re, sys
-spec = importlib.util.spec_from_file_location("tensorrt", sys.argv[1])
+name = sys.argv[1].rpartition("/")[2].removesuffix(".so")
+spec = importlib.util.spec_from_file_location(name, sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 
@@ -66,8 +70,13 @@ def record(wheel: Path) -> dict[str, object]:
         folder = Path(place)
         with zipfile.ZipFile(wheel) as file:
             file.extractall(folder)
-        (binding,) = folder.glob("*/tensorrt.so")
-        libraries = set(re.findall(rb"lib(?:nvinfer|nvonnxparser|nvinfer_plugin)\.so\.\d+", binding.read_bytes()))
+        (binding,) = folder.glob("*/tensorrt*.so")
+        libraries = set(
+            re.findall(
+                rb"lib(?:nvinfer|nvonnxparser|nvinfer_plugin|tensorrt_rtx|tensorrt_onnxparser_rtx)\.so\.\d+",
+                binding.read_bytes(),
+            )
+        )
         source = folder / "empty.c"
         source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in NEEDED))
         for library in sorted(name.decode() for name in libraries):
@@ -78,7 +87,7 @@ def record(wheel: Path) -> dict[str, object]:
             command, check=True, capture_output=True, text=True, env={"LD_LIBRARY_PATH": str(folder)}
         )
         package = ast.parse((binding.parent / "__init__.py").read_text(encoding="utf-8"))
-    found: dict[str, object] = json.loads(result.stdout)
+    found: dict[str, object] = json.loads(result.stdout.replace("tensorrt_rtx.", "tensorrt."))
     found["functions"] = sorted(node.name for node in package.body if isinstance(node, ast.FunctionDef))
     return found
 

@@ -15,6 +15,7 @@ from onnxscript.optimizer import fold_constants
 from onnxscript.rewriter import RewritePass, RewriteRule, pattern
 from onnxscript.rewriter.rules import common as rules
 
+from vtp_export.backends._named import name_nodes
 from vtp_export.backends._unfused import keep_apart
 from vtp_export.backends._unrolled import unroll
 
@@ -64,9 +65,10 @@ def simplify(model: ir.Model, loops: bool) -> None:
         keep_apart,
         passes.OutputFixPass(),
         passes.NameFixPass(),
-        passes.ClearMetadataAndDocStringPass(),  # traces of calls, with paths of the machine that exports
     ):
         step(model)
+    name_nodes(model)
+    passes.ClearMetadataAndDocStringPass()(model)  # traces of calls, with paths of the machine that exports
     for value in model.graph.initializers.values():
         if isinstance(value.const_value, ir.Tensor):
             value.const_value = _in_rows(value.const_value)

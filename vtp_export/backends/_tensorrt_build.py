@@ -1,75 +1,142 @@
-"""Build a TensorRT plan from an ONNX file: needs TensorRT and a GPU, and no torch.
+"""From an ONNX file to a plan, with TensorRT or TensorRT for RTX, whose Python modules have the same names. No torch.
 
-One code base for TensorRT 10.3 to 11: networks are strongly typed (the precision is in the graph), which 10 has to be
-asked for and 11 does anyway.
+One code base for TensorRT 10.3 to 11 and TensorRT for RTX: networks are strongly typed (the precision is in the graph),
+which 10 has to be asked for and the others do anyway.
 """
 
-import os
+import functools
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.errors import ExportError
 from vtp_export.progress import Progress
-from vtp_export.runtime import cuda
 from vtp_export.runtime.brief import Brief
-from vtp_export.runtime.replacing import locked
-from vtp_export.runtime.writing import atomically
 
 
-def build_plan(onnx: Path, brief: Brief, workspace_gb: float | None, progress: Progress) -> tuple[bytes, str]:
-    """Parse and build.
+class Refusal(NamedTuple):
+    """A node that a parser does not take (both texts empty for the file as a whole), and its words."""
+
+    node: str
+    operator: str
+    words: str
+
+
+class Network:
+    """An ONNX file as a parser has read it, weights beside it included.
 
     Args:
-        onnx: the file; weights beside it are found from its path.
-        brief: its batch becomes the optimisation profile, its identity the engine's name.
-        workspace_gb: most device memory that a kernel may use for itself; None leaves it to TensorRT.
-        progress: told of every phase of the build.
+        trt: the Python module.
+        onnx: the file.
 
-    Returns:
-        The plan, and the engine inspector's report as JSON.
+    Attributes:
+        refusals: what the parser does not take; none where the network is whole.
+        layers: its layers with the types and shapes of what they return, as JSON.
+    """
+
+    def __init__(self, trt: Any, onnx: Path) -> None:
+        self._trt, self._log = trt, logger(trt)
+        self._builder = trt.Builder(self._log)
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # 1 in 10.3 and 0 in 11: never a number
+        self._network = self._builder.create_network(flags)
+        self._parser = trt.OnnxParser(self._network, self._log)  # holds weights that the network refers to
+        self.refusals = () if self._parser.parse_from_file(str(onnx)) else self._refused()
+
+    def _refused(self) -> tuple[Refusal, ...]:
+        errors = [self._parser.get_error(i) for i in range(self._parser.num_errors)]
+        told = tuple(Refusal(error.node_name(), error.node_operator(), _sentence(error.desc())) for error in errors)
+        return told or (Refusal("", "", self._log.last() or "it gave no reason"),)
+
+    def config(self, brief: Brief) -> Any:
+        """An `IBuilderConfig` for it, in which more can be set.
+
+        Args:
+            brief: its batch becomes the optimisation profile, its identity the engine's name.
+
+        Raises:
+            ExportError: the parser has refused a node; relays its words.
+        """
+        if self.refusals:
+            told = "; ".join(f"{node or 'the file'} ({op or '?'}): {words}" for node, op, words in self.refusals)
+            raise ExportError(f"TensorRT's parser refuses {told}; 'vtp-export lint' may know the remedy")
+        self._network.name = brief.identity  # the parser names it too; the metadata of the file do not come along
+        config = self._builder.create_builder_config()
+        # The erank branch needs float32 products, and TF32 rounds their inputs to ten bits.
+        config.clear_flag(self._trt.BuilderFlag.TF32)
+        config.profiling_verbosity = self._trt.ProfilingVerbosity.DETAILED
+        profile = self._builder.create_optimization_profile()
+        for spec in brief.inputs:
+            sizes = (brief.batch.min, brief.batch.opt, brief.batch.max)
+            shapes = (tuple(size if axis == "b" else axis for axis in spec.shape) for size in sizes)
+            profile.set_shape(spec.name, *shapes)
+        config.add_optimization_profile(profile)
+        return config
+
+    def plan(self, config: Any, progress: Progress) -> bytes:
+        """Compile.
+
+        Args:
+            config: see there.
+            progress: told of every phase.
+
+        Raises:
+            ExportError: no engine could be built; relays the words.
+            BaseException: what `progress` raised, a KeyboardInterrupt among them; the build was stopped.
+        """
+        monitor = config.progress_monitor = _monitor(self._trt, progress)
+        built = self._builder.build_serialized_network(self._network, config)
+        if monitor.stopped_by is not None:
+            raise monitor.stopped_by
+        if built is None:
+            raise ExportError(f"TensorRT could not build an engine: {self._log.last() or 'it gave no reason'}")
+        return bytes(built)
+
+    @property
+    def layers(self) -> str:
+        """See the class."""
+        layers = (self._network.get_layer(i) for i in range(self._network.num_layers))
+        return json.dumps({"Layers": [_described(layer) for layer in layers]}, separators=(",", ":"))
+
+
+def _described(layer: Any) -> dict[str, Any]:
+    made = (layer.get_output(i) for i in range(layer.num_outputs))
+    outputs = [f"{tensor.dtype.name.lower()} {_shape(tensor)}" for tensor in made if tensor is not None]
+    return {"Name": layer.name, "LayerType": layer.type.name, "Outputs": outputs}
+
+
+def _shape(tensor: Any) -> list[int]:
+    try:
+        return list(tensor.shape)
+    except ValueError:  # of which not even the rank is known
+        return []
+
+
+def inspected(trt: Any, plan: bytes) -> str:
+    """Layers of an engine, their precisions and tactics, as the inspector tells them; needs the GPU.
 
     Raises:
-        ExportError: the parser refuses a node, or no engine could be built; relays TensorRT's words.
-        BaseException: what `progress` raised, a KeyboardInterrupt among them; the build was stopped.
+        ExportError: the plan cannot be read.
     """
-    import tensorrt as trt
-
-    log = logger()
-    builder = trt.Builder(log)
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # 1 in 10.3 and 0 in 11: never write the number
-    network = builder.create_network(flags)
-    _parse(trt.OnnxParser(network, log), onnx, log)
-    network.name = brief.identity  # after the parser, which may name it too; the metadata of the file do not come along
-    config = builder.create_builder_config()
-    # The erank branch needs float32 products, and TF32 rounds their inputs to ten bits; half precision is in the graph.
-    config.clear_flag(trt.BuilderFlag.TF32)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    monitor = config.progress_monitor = _monitor(progress)
-    if workspace_gb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(workspace_gb * 2**30))
-    profile = builder.create_optimization_profile()
-    for spec in brief.inputs:
-        sizes = (brief.batch.min, brief.batch.opt, brief.batch.max)
-        profile.set_shape(spec.name, *(tuple(size if axis == "b" else axis for axis in spec.shape) for size in sizes))
-    config.add_optimization_profile(profile)
-    cache = cache_file(trt.__version__)
-    _use_cache(config, cache)
-    built = builder.build_serialized_network(network, config)
-    if monitor.stopped_by is not None:
-        raise monitor.stopped_by
-    if built is None:
-        raise ExportError(f"TensorRT could not build an engine: {log.last() or 'it gave no reason'}")
-    try:
-        _merge_cache(config, cache)
-    except (OSError, ArtefactError) as error:  # not worth a build that took ten minutes
-        progress(f"timings of kernels are not kept: {error}", 0, 0)
-    return bytes(built), _inspected(bytes(built), log)
+    log = logger(trt)
+    engine = trt.Runtime(log).deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ExportError(f"TensorRT does not read the plan that it just built: {log.last() or 'it gave no reason'}")
+    text: str = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return text
 
 
-def logger() -> Any:
-    """A logger that keeps what went wrong."""
-    import tensorrt as trt
+def logger(trt: Any) -> Any:
+    """The process's logger, which keeps what went wrong from now on.
 
+    There is one, because the library goes on using the first that it was given as long as anything of it lives.
+    """
+    log = _logger(trt)
+    log.errors.clear()
+    return log
+
+
+@functools.cache
+def _logger(trt: Any) -> Any:
     class Log(trt.ILogger):  # type: ignore[misc]
         """Remembers errors instead of printing them."""
 
@@ -79,7 +146,7 @@ def logger() -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                self.errors.append(" ".join(message.split()))
+                self.errors.append(_sentence(message))
 
         def last(self) -> str:
             return self.errors[-1] if self.errors else ""
@@ -87,20 +154,11 @@ def logger() -> Any:
     return Log()
 
 
-def _parse(parser: Any, onnx: Path, log: Any) -> None:
-    if parser.parse_from_file(str(onnx)):
-        return
-    told = []
-    for i in range(parser.num_errors):
-        error = parser.get_error(i)
-        told.append(f"{error.node_name() or 'the file'} ({error.node_operator() or '?'}): {error.desc()}")
-    reason = "; ".join(told) or log.last() or "it gave no reason"
-    raise ExportError(f"TensorRT's parser refuses {reason}; 'vtp-export lint' may know the remedy")
+def _sentence(message: str) -> str:
+    return " ".join(message.split())
 
 
-def _monitor(progress: Progress) -> Any:
-    import tensorrt as trt
-
+def _monitor(trt: Any, progress: Progress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         """Passes every phase on. What is raised here would be lost in TensorRT, so it is kept and the build stopped."""
 
@@ -127,47 +185,3 @@ def _monitor(progress: Progress) -> Any:
             self._steps.pop(phase_name, None)
 
     return Monitor()
-
-
-def _inspected(plan: bytes, log: Any) -> str:
-    """Layers of the engine, their precisions and tactics, as TensorRT tells them."""
-    import tensorrt as trt
-
-    engine = trt.Runtime(log).deserialize_cuda_engine(plan)
-    if engine is None:
-        raise ExportError(f"TensorRT does not read the plan that it just built: {log.last() or 'it gave no reason'}")
-    text: str = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return text
-
-
-def cache_file(version: str) -> Path:
-    """Where timings of kernels are kept, for one TensorRT version on one kind of GPU."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vtp-export"
-    return home / f"timings-tensorrt-{version}-sm{cuda.compute_capability().replace('.', '')}.cache"
-
-
-def _read(cache: Path) -> bytes:
-    try:
-        return cache.read_bytes()
-    except OSError:
-        return b""
-
-
-def _use_cache(config: Any, cache: Path) -> None:
-    """Timings of earlier builds, or none where they are damaged or of another GPU."""
-    for known in (_read(cache), b""):
-        timings = config.create_timing_cache(known)
-        if timings is not None and config.set_timing_cache(timings, False):
-            return
-
-
-def _merge_cache(config: Any, cache: Path) -> None:
-    """Add this build's timings to what other builds have written in the meantime."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with locked(cache.parent):
-        mine = config.get_timing_cache()
-        others = config.create_timing_cache(_read(cache))
-        if others is not None:
-            mine.combine(others, False)
-        with atomically(cache) as file:
-            file.write(bytes(mine.serialize()))

@@ -1,4 +1,4 @@
-"""Run a TensorRT plan: buffers on the device, one stream, NumPy or DLPack in and out."""
+"""Run a plan: buffers on the device, one stream, NumPy or DLPack in and out."""
 
 import math
 import threading
@@ -44,6 +44,7 @@ class TensorrtSession(Session):
     """An engine with one execution context. Runs take turns: a context does one thing at a time.
 
     Args:
+        trt: the Python module, of TensorRT or of TensorRT for RTX.
         folder: of the artefact.
         build: its digests and what it was built on have been checked.
         brief: what was promised.
@@ -55,11 +56,9 @@ class TensorrtSession(Session):
         UnavailableError: the device has not enough memory.
     """
 
-    def __init__(self, folder: Path, build: Build, brief: Brief, cuda_graphs: bool) -> None:
+    def __init__(self, trt: Any, folder: Path, build: Build, brief: Brief, cuda_graphs: bool = False) -> None:
         super().__init__(brief.outputs, "cuda")
-        import tensorrt as trt
-
-        self._log = logger()
+        self._log = logger(trt)
         self._runtime = trt.Runtime(self._log)  # must outlive the engine
         engine = self._runtime.deserialize_cuda_engine((folder / build.main).read_bytes())
         if engine is None:

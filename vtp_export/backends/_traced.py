@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vtp_export.backends._torch import example_inputs
-from vtp_export.errors import ExportError
+from vtp_export.errors import ExportError, first_line
 from vtp_export.runtime.brief import Brief
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def exported_program(graph: "nn.Module", brief: Brief) -> "ExportedProgram":
                 graph, example_inputs(brief, size), dynamic_shapes=tuple(axis for _ in brief.inputs), strict=False
             )
     except Exception as error:  # torch raises many kinds here, none of them documented
-        raise ExportError(f"torch.export cannot follow the graph: {str(error).strip().splitlines()[0]}") from error
+        raise ExportError(f"torch.export cannot follow the graph: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

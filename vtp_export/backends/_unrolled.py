@@ -5,6 +5,8 @@ Copying nodes of a finished graph takes a hundredth of the time that capturing e
 
 import onnx_ir as ir
 
+from vtp_export.backends._named import STAGE, STEP, stage_of
+
 
 def unroll(model: ir.Model) -> None:
     """Replace every loop by its rounds.
@@ -41,6 +43,7 @@ def _insert_round(graph: ir.Graph, loop: ir.Node, body: ir.Graph, state: list[ir
     nodes = list(copy)
     copy.remove(nodes)
     for node in nodes:
+        node.metadata_props[STAGE] = f"{stage_of(loop)}/{STEP}/{turn}"
         for value in node.outputs:
             value.name = f"{value.name}_{turn}"
     graph.insert_before(loop, nodes)

@@ -51,6 +51,9 @@ class Backend(ABC):
     BuildOptions: ClassVar[type[FormatOptions]] = FormatOptions
     """What can be set when it is built."""
 
+    signals: ClassVar[bool] = False
+    """Whether its files can return signals besides, and leave them where nobody asks (`Brief.signals`)."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Whose versions decide what comes out of a run: a new one is to be checked anew."""
 
@@ -82,6 +85,10 @@ class Backend(ABC):
     def missing(self) -> str | None:
         """Why this machine cannot open such a file, with the command that would help; None when it can."""
 
+    def missing_to_build(self) -> str | None:
+        """Why this machine cannot build such a file; what `missing` says, but where building takes less."""
+        return self.missing()
+
     @abstractmethod
     def build(self, source: Any, brief: Brief, folder: Path, progress: Progress) -> Build:
         """Write `main`, and what belongs to it, into `folder`.
@@ -99,6 +106,15 @@ class Backend(ABC):
             ExportError: the source cannot be turned into this format.
             UnavailableError: what it takes is not installed.
         """
+
+    def unable(self, precision: str, device: str) -> str | None:
+        """Why this machine cannot compute in a precision on a device, or None; reads no file.
+
+        Args:
+            precision: as the manifest names it.
+            device: one of `devices`; what it can run.
+        """
+        return None
 
     def unfit(self, build: Build) -> str | None:
         """Why a build that was compiled elsewhere cannot run on this machine, or None; reads no file.

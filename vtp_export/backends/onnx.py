@@ -15,12 +15,12 @@ import numpy as np
 
 from vtp_export.backends import base
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
-from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError
+from vtp_export.errors import ArtefactError, ExportError, ImageError, SpecError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
-from vtp_export.runtime.providers import PACKAGES, check, providers, why_unavailable
+from vtp_export.runtime.providers import PACKAGES, check, multiplies_bfloat16, providers, why_unavailable
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.settings import either
 from vtp_export.spec import Build, TensorSpec
@@ -56,6 +56,7 @@ class Backend(base.Backend):
     source = "graph"
     main = "model.onnx"
     packages = PACKAGES
+    signals = True
     int8 = ("dynamic", "static")
     Options = RunOptions
 
@@ -65,6 +66,12 @@ class Backend(base.Backend):
             return f"onnxruntime is not installed: {install('onnxruntime')} (or onnxruntime-gpu)"
         return None
 
+    def unable(self, precision: str, device: str) -> str | None:
+        """See `base.Backend`: a CPU has no products in bfloat16 in any ONNX Runtime so far, and this one is asked."""
+        if precision != "bf16" or device != "cpu" or multiplies_bfloat16():
+            return None
+        return "onnx in bf16 needs a GPU: this ONNX Runtime has no such products on a CPU; choose the device cuda"
+
     def build(self, source: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
         """Export with the dynamo exporter."""
         import torch
@@ -73,7 +80,7 @@ class Backend(base.Backend):
         from vtp_export.backends._translations import translations
 
         program = exported_program(source, dataclasses.replace(brief, loops=True))  # unrolled later, in less time
-        names = [spec.name for spec in brief.inputs], [spec.name for spec in brief.outputs]
+        names = [spec.name for spec in brief.inputs], [spec.name for spec in (*brief.outputs, *brief.signals)]
         try:
             with torch_warnings_contained():
                 onnx_program = torch.onnx.export(
@@ -87,7 +94,7 @@ class Backend(base.Backend):
                     optimize=False,
                 )
         except torch.onnx.OnnxExporterError as error:
-            raise ExportError(f"the ONNX exporter refused the graph: {str(error).splitlines()[0]}") from error
+            raise ExportError(f"the ONNX exporter refused the graph: {first_line(error)}") from error
         assert onnx_program is not None
         model = onnx_program.model
         with torch_warnings_contained():
@@ -121,7 +128,7 @@ class Backend(base.Backend):
         try:
             session = onnxruntime.InferenceSession(str(path), settings, providers=chosen, enable_fallback=0)
         except Exception as error:  # its exceptions share no base class but Exception
-            told = str(error).strip().splitlines()[0]
+            told = first_line(error)
             if provider == "cpu":
                 raise ArtefactError(f"ONNX Runtime refuses {path.name}: {told}") from error
             raise UnavailableError(f"ONNX Runtime cannot run {path.name} on {provider}: {told}") from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, missing_torch, prepare
 from vtp_export.backends._traced import exported_program, torch_warnings_contained
-from vtp_export.errors import ArtefactError
+from vtp_export.errors import ArtefactError, first_line
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
@@ -54,7 +54,7 @@ class Backend(base.Backend):
             with torch_warnings_contained():
                 program = torch.export.load(folder / build.main, extra_files=written)
         except Exception as error:  # of several modules, BadZipFile among them; none documented
-            raise ArtefactError(f"torch.export refuses {build.main}: {str(error).splitlines()[0]}") from error
+            raise ArtefactError(f"torch.export refuses {build.main}: {first_line(error)}") from error
         base.refuse_other_identity(written[base.IDENTITY], brief, build)
         tensors, batch = _tensors(program, brief)
         base.refuse_other_tensors(tensors, brief, build)

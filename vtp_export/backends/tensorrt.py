@@ -1,7 +1,7 @@
 """TensorRT 10.3 to 11: a plan, built from the neutral ONNX on the machine that is to run it.
 
-Written against the documented API of both majors and exercised through a fake of it. TensorRT for RTX 1.7 has built
-plans through it; no plan has been run yet.
+Written against the documented API of both majors. What builds a plan is shared with `tensorrt_rtx`, where NVIDIA's own
+parser and builder are under test; what opens and runs one is exercised through a fake, and has not run on a GPU yet.
 """
 
 import importlib.util
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vtp_export.backends import base
-from vtp_export.errors import UnavailableError
+from vtp_export.backends._tensorrt_gate import why_unfit
+from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.extras import install
 from vtp_export.progress import Progress
 from vtp_export.runtime import cuda
@@ -49,9 +50,8 @@ def here() -> EngineRecord:
     Raises:
         UnavailableError: no GPU, no driver for it, or a TensorRT without its native libraries.
     """
-    trt = _library()
-    capability, name = cuda.compute_capability(), cuda.device_name()
-    return EngineRecord(trt.__version__, capability, f"{platform.system().lower()}-{platform.machine()}", name)
+    version, capability = _library().__version__, cuda.compute_capability()
+    return EngineRecord(version, (capability,), f"{platform.system().lower()}-{platform.machine()}", cuda.device_name())
 
 
 def _library() -> Any:
@@ -73,7 +73,6 @@ class Backend(base.Backend):
     devices = ("cuda",)
     rank = 10  # whoever built a plan for this very device wants it used
     source = "onnx"
-    loops = False
     packages = TENSORRT_PACKAGES
     int8 = ("static",)
     Options = RunOptions
@@ -95,31 +94,31 @@ class Backend(base.Backend):
 
     def build(self, source: Path, brief: Brief, folder: Path, progress: Progress) -> Build:
         """From an ONNX file, for the GPU of this machine."""
-        from vtp_export.backends._tensorrt_build import build_plan
+        from vtp_export.backends._tensorrt_build import Network, inspected
+        from vtp_export.backends._tensorrt_timings import cache_file, merge_timings, use_timings
 
         if reason := self.missing():
             raise UnavailableError(reason)
-        options, engine = brief.options or PlanOptions(), here()
-        plan, layers = build_plan(source, brief, options.workspace_gb, progress)
+        options, engine, trt = brief.options or PlanOptions(), here(), _library()
+        network = Network(trt, source)
+        config, cache = network.config(brief), cache_file(engine.runtime)
+        if options.workspace_gb is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gb * 2**30))
+        use_timings(config, cache)
+        plan = network.plan(config, progress)
+        try:
+            merge_timings(config, cache)
+        except (OSError, ArtefactError) as error:  # not worth a build that took ten minutes
+            progress(f"timings of kernels are not kept: {error}", 0, 0)
         main = folder / self.main
         main.write_bytes(plan)
         report = main.with_suffix(".layers.json")
-        report.write_text(layers, encoding="utf-8")
+        report.write_text(inspected(trt, plan), encoding="utf-8")
         return self.built(folder, report.name, engine=engine)
 
     def unfit(self, build: Build) -> str | None:
         """Another version of TensorRT, another kind of GPU, another platform, or unknown which."""
-        made, mine = build.engine, here()
-        if made is None:
-            return "the manifest does not say what it was built on"
-        if made.runtime != mine.runtime:
-            return f"it was built by TensorRT {made.runtime}, and here is {mine.runtime}"
-        if made.compute_capability != mine.compute_capability:
-            capability = f"compute capability {made.compute_capability} ({made.device})"
-            return f"it was built for {capability}, and here is {mine.compute_capability} ({mine.device})"
-        if made.platform != mine.platform:
-            return f"it was built on {made.platform}, and here is {mine.platform}"
-        return None
+        return why_unfit(build, "TensorRT", here())
 
     def open(
         self, folder: Path, build: Build, brief: Brief, device: str, threads: int | None, options: RunOptions
@@ -129,5 +128,4 @@ class Backend(base.Backend):
 
         if reason := self.missing():
             raise UnavailableError(reason)
-        _library()
-        return TensorrtSession(folder, build, brief, options.cuda_graphs)
+        return TensorrtSession(_library(), folder, build, brief, options.cuda_graphs)

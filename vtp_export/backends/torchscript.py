@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession, ensure_room, example_inputs, missing_torch, prepare
-from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.errors import ArtefactError, ExportError, first_line
 from vtp_export.progress import Progress
 from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.session import Session
@@ -61,7 +61,7 @@ class Backend(base.Backend):
             with _deprecation_contained():
                 module = torch.jit.load(folder / build.main, map_location=device, _extra_files=written)
         except (RuntimeError, ValueError) as error:
-            raise ArtefactError(f"torch.jit refuses {build.main}: {str(error).splitlines()[0]}") from error
+            raise ArtefactError(f"torch.jit refuses {build.main}: {first_line(error)}") from error
         base.refuse_other_identity(written[base.IDENTITY].decode(), brief, build)
         _refuse_other_count(module, brief, build)
         if device != "cpu":

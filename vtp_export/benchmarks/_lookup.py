@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from vtp_export import rooms
+from vtp_export.arguments import kind_of, path_of, whole
 from vtp_export.benchmarks._folder import Folder
 from vtp_export.benchmarks._question_file import QuestionFile
 from vtp_export.benchmarks.base import Benchmark, Example
-from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
+from vtp_export.errors import UnavailableError, UnknownNameError
 from vtp_export.runtime.images import note
 
 
@@ -18,8 +19,8 @@ def examples_of(name: str | Path, limit: int | None) -> list[Example]:
         UnavailableError: the benchmark's data are not installed.
         SpecError: no images, or a limit below 1.
     """
-    if limit is not None and limit < 1:
-        raise SpecError(f"limit is {limit}; it must be at least 1")
+    if limit is not None:
+        whole("limit", limit, 1)
     return list(benchmark_of(name).examples(limit))
 
 
@@ -34,12 +35,14 @@ def benchmark_of(name: str | Path) -> Benchmark:
         UnavailableError: the benchmark's data are not installed.
         SpecError: a folder without images.
     """
+    path_of("the benchmark", name)
     known = str(name) in rooms.names("benchmarks")
-    if Path(name).is_dir():
+    kind = kind_of("the benchmark", name)
+    if kind == "folder":
         if isinstance(name, Path) or not known:
             return Folder(Path(name))
         note(f"'{name}' is taken for the benchmark of that name; the folder is './{name}'")
-    elif Path(name).is_file() and (isinstance(name, Path) or not known):
+    elif kind == "file" and (isinstance(name, Path) or not known):
         return QuestionFile(Path(name))
     name = str(name)
     if not known:

@@ -17,6 +17,10 @@ KEYS = ("image", "prompt", "answer")
 KIND = "question"
 
 
+MAX_BYTES = 1 << 28
+"""A million questions."""
+
+
 class QuestionFile(base.Benchmark):
     """One line a question: `{"image": "a.jpg", "prompt": "Is there a cat?", "answer": "yes"}`.
 
@@ -32,10 +36,11 @@ class QuestionFile(base.Benchmark):
 
     def __init__(self, path: Path) -> None:
         """See the class."""
-        text = read_text(path, f"the question file '{path}'")
+        text = read_text(path, f"the question file '{path}'", MAX_BYTES)
         self._images: dict[str, list[base.Question]] = {}
         self._folder = path.parent
-        for number, line in enumerate(text.splitlines(), 1):
+        lines = re.split("\r\n|\r|\n", text)  # JSON may hold what else ends a line of text
+        for number, line in enumerate(lines, 1):
             if line.strip():
                 image, question = _question(line, f"line {number} of '{path}'")
                 if image not in self._images and not os.path.isfile(self._folder / image):  # noqa: PTH113 (Path raises where a name is too long)

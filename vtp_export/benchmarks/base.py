@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import PIL.Image
 
+from vtp_export.arguments import whole
 from vtp_export.errors import SpecError
 
 Item = TypeVar("Item")
@@ -103,6 +104,6 @@ class Benchmark(Protocol):
 
 def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:
     """The first `limit` items, or all of them."""
-    if limit is not None and limit < 1:
-        raise SpecError(f"the limit is {limit}, and a number of images of at least 1 was expected")
+    if limit is not None:
+        whole("limit", limit, 1)
     return itertools.islice(items, None if limit is None else min(limit, sys.maxsize))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from vtp_export.errors import ArtefactError, SpecError, shown
+from vtp_export.errors import ArtefactError, SpecError, first_line, shown
 from vtp_export.json_records import decode, parse_json, read_text
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Journal(Generic[Item]):
     def __init__(self, out: Path, head: dict[str, Any], resume: bool, kind: type[Item]) -> None:
         self.path = out.with_name(f".{out.name}.partial")
         self.done: list[Item] = []
+        self.keep = False
         self._batch: Any = tuple[kind, ...]  # type: ignore[valid-type]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ class Journal(Generic[Item]):
                 one for number, line in enumerate(rest, 2) for one in decode(self._batch, line, f"line {number}")
             ]
         except SpecError as error:
-            raise ArtefactError(f"'{self.path}' is damaged ({error}); remove it and start again") from error
+            raise ArtefactError(f"'{self.path}' is damaged ({first_line(error)}); remove it and start again") from error
         if first != head:
             was, now = (shown(one) for one in _differing(first, head))
             raise ArtefactError(f"'{self.path}' was begun for {was}, not for {now}; remove it and start again")
@@ -97,10 +98,10 @@ class Journal(Generic[Item]):
         self.done += batch
 
     def close(self, finished: bool) -> None:
-        """Stop; the file goes when the record has been written."""
+        """Stop; the file goes when the record has been written, unless it is to be kept."""
         with contextlib.suppress(OSError):  # what is left in the buffer has been told of by `add`
             self._file.close()
-        if finished:
+        if finished and not self.keep:
             self.path.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> ArtefactError:

@@ -8,7 +8,7 @@ import sys
 from vtp_export.cli import judging, looking, making, serving, using
 from vtp_export.cli._app import app
 from vtp_export.cli._command import command, printing
-from vtp_export.cli._failures import report
+from vtp_export.cli._failures import refuse_empty, report
 from vtp_export.endings import INTERRUPTED
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -16,7 +16,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = {
     "Start here": (using.demo,),
     "Make and prove": (making.export, judging.validate, judging.check),
-    "Use": (using.run, using.bench),
+    "Use": (using.run, looking.explain, using.bench),
     "Choose a method": (judging.compare, making.calibrate),
     "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton),
     "What is on offer": (looking.list_,),
@@ -34,6 +34,7 @@ app.command("plan", rich_help_panel="Boards and servers", help="The same as buil
 def main() -> None:
     """Everything but what must come before all else, see `__main__`. Exit codes: see `endings`."""
     try:
+        refuse_empty(sys.argv[1:])
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # what the parser makes of it
             raise KeyboardInterrupt

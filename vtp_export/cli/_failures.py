@@ -16,8 +16,8 @@ import typer
 
 from vtp_export import __version__
 from vtp_export.cli._command import printing
-from vtp_export.endings import CRASH, INTERRUPTED, INTERRUPTION, MISTAKE, failure
-from vtp_export.errors import VtpError, printable
+from vtp_export.endings import CRASH, INTERRUPTION, MISTAKE, code_of_interruption, failure
+from vtp_export.errors import SpecError, VtpError, printable
 from vtp_export.extras import install
 
 EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "huggingface_hub")
@@ -25,6 +25,18 @@ EXPORT_EXTRA = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "h
 
 USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What typer raises at a word it cannot parse. It has no public name, and its home differs between versions."""
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """An empty word, as a shell makes of a variable that is not set, would be taken for the current folder.
+
+    Raises:
+        SpecError: there is one, or an option with nothing behind its "=".
+    """
+    for before, word in zip(("", *words), words, strict=False):
+        if not word or re.fullmatch("--[a-z-]+=", word):
+            place = f"after '{before}'" if not word and before else f"in '{word}'" if word else "at first"
+            raise SpecError(f"the command line has an empty word {place}; was a variable not set?")
 
 
 def report(error: BaseException, words: Sequence[str]) -> int:
@@ -45,9 +57,9 @@ def report(error: BaseException, words: Sequence[str]) -> int:
     if code == CRASH and not verbose:
         sentence += _kept(error, words)
     with contextlib.suppress(OSError):  # nobody listens, and the exit code remains
-        if verbose and code != INTERRUPTED:
+        if verbose and sentence != INTERRUPTION:
             traceback.print_exception(error)
-        print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr, flush=True)
+        print(f"error: {sentence}" if sentence != INTERRUPTION else sentence, file=sys.stderr, flush=True)
     with contextlib.suppress(VtpError, typer.Exit), printing():
         if "--json" in words:
             from vtp_export import terminal
@@ -62,7 +74,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, USAGE):
         return MISTAKE, _usage(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED, INTERRUPTION
+        return code_of_interruption(), INTERRUPTION
     if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_EXTRA:
         return MISTAKE, f"this command needs {error.name}: {install('export')}"
     if isinstance(error, OSError):

@@ -43,6 +43,9 @@ def validate(
     answers: Annotated[
         bool, typer.Option("--answers", help="Let the language model answer the benchmark's questions from both.")
     ] = False,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Say in which part of the graph a runtime leaves it; builds it anew.")
+    ] = False,
     report: Report = None,
     device: Device = None,
     threads: Threads = None,
@@ -71,6 +74,7 @@ def validate(
         benchmark=benchmark,
         limit=limit,
         answers=answers,
+        bisect=bisect,
         report=report,
         device=device,
         threads=threads,

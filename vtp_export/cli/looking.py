@@ -1,4 +1,4 @@
-"""Commands that only look: inspect, lint, doctor, list."""
+"""Commands that only look: explain, inspect, lint, doctor, list."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vtp_export.cli._app import Folder
+from vtp_export.cli._app import Device, Folder, Threads
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -69,6 +69,34 @@ def doctor(
 
     result = diagnose(folder)
     return Result(vars(result), diagnosis_summary(result, str(folder)), result.able)
+
+
+def explain(
+    progress: "Listener",
+    folder: Folder,
+    photo: Annotated[
+        str, typer.Argument(metavar="PHOTO", help="An image file, or the name of a picture of the golden record.")
+    ],
+    token: Annotated[int | None, typer.Option(metavar="N", help="Tell of this token only, kept or not.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it: a picture (.png), or a page with the table (.html).")
+    ] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> Result:
+    """Say why each token of a photo was kept: in which turn, by which score and rank, and whom it struck out.
+
+    Of any photo where the artefact was exported with --signals, else of the pictures of its golden record. Needs no
+    torch.
+
+    Example:
+        vtp-export explain llava64 astronaut --token 17
+    """
+    from vtp_export.pipeline.explain import explain as run_explain
+    from vtp_export.reports.explain import explain_summary
+
+    report = run_explain(folder, photo, token=token, out=out, device=device, threads=threads, progress=progress)
+    return Result({**report.as_dict(), "out": out}, explain_summary(report, out))
 
 
 def list_(

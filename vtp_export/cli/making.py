@@ -47,7 +47,10 @@ def export(
     calibration: Calibration = None,
     loop_free: Annotated[
         bool,
-        typer.Option("--loop-free", help="Unroll greedy rounds: no Loop operator, as TensorRT likes it; larger file."),
+        typer.Option(
+            "--loop-free",
+            help="Unroll greedy rounds: no Loop operator, a larger file, and plans that take longer to build.",
+        ),
     ] = False,
     precision: Annotated[
         PrecisionName, typer.Option(help="What the graph computes with; selection stays in float32.")
@@ -74,6 +77,9 @@ def export(
             metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
         ),
     ] = None,
+    signals: Annotated[
+        bool, typer.Option("--signals", help="Let the file say what the pruner sees, for explain. ONNX.")
+    ] = False,
     golden: Annotated[
         int, typer.Option(metavar="N", min=0, help="Pictures of the golden record, by which check proves it anywhere.")
     ] = 8,
@@ -117,6 +123,7 @@ def export(
         ),
         calibration=calibration,
         loop_free=loop_free,
+        signals=signals,
         golden=golden,
         golden_images=golden_images,
         options=settings_of(options, "--option"),
@@ -151,12 +158,15 @@ def build(
     """Build a format on this machine from a file of the artefact, and add it to the artefact. Needs no torch.
 
     A TensorRT plan runs only on the TensorRT version, the compute capability and the platform that built it, so build
-    it on the board. For TensorRT, export with --loop-free, and run lint before. `vtp-export plan` is the same command.
+    it on the board. One of TensorRT for RTX is built anywhere, without a GPU, for the kinds of GPU that --option
+    target names. Run lint before. `vtp-export plan` is the same command.
 
     Examples:
         vtp-export build llava64
 
         vtp-export build llava64 --format tensorrt --option workspace_gb=2
+
+        vtp-export build llava64 --format tensorrt_rtx --option target=sm86,sm89,sm120
     """
     from vtp_export.pipeline.build import build as run_build
     from vtp_export.reports.artefact import build_summary

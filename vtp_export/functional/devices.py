@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from vtp_export.errors import UnavailableError, UnknownNameError
-from vtp_export.settings import check_threads
+from vtp_export.errors import UnavailableError, UnknownNameError, first_line
+from vtp_export.settings import usable_threads
 
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -23,7 +23,7 @@ def prepare(device: str, threads: int | None = None) -> None:
 
     Raises:
         UnknownNameError: there is no such device.
-        SpecError: less than one thread, or more than any machine has.
+        SpecError: less than one thread.
         UnavailableError: the machine, or this torch, has none of that kind; or torch would hang, because this process
             was forked from one in which it has computed with several threads.
     """
@@ -34,7 +34,7 @@ def prepare(device: str, threads: int | None = None) -> None:
         )
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
-    check_threads(threads)
+    threads = usable_threads(threads)
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "cuda":
@@ -108,5 +108,5 @@ def _why_no_cuda() -> str | None:
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
-        return f"torch cannot use CUDA: {str(error).splitlines()[0]}"
+        return f"torch cannot use CUDA: {first_line(error)}"
     return None

@@ -1,12 +1,14 @@
 """Names and settings in, the graph out; shared by every command that needs torch."""
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
+from vtp_export.arguments import kind_of, path_of
 from vtp_export.errors import ModelError, SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.json_records import read_text
@@ -75,8 +77,10 @@ def name_of(model: str | Path) -> str:
         ('./tiny-llava', 'tiny-llava')
 
     Raises:
+        SpecError: no name.
         ModelError: a name that is no Unicode text, as a file's may be; no manifest could hold it.
     """
+    path_of("the model", model)
     name = f"./{model}" if isinstance(model, Path) and len(model.parts) == 1 else str(model)
     try:
         name.encode()
@@ -90,7 +94,7 @@ def _checkpoint(name: str, revision: str | None) -> "Checkpoint":
     from vtp_export.models._hub import hub_checkpoint
 
     folder = Path(source_of(name))
-    if folder.is_dir():
+    if kind_of("the model", folder) == "folder":
         _refuse_revision(name, revision)
         return folder_checkpoint(folder, name)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and all(name.split("/")):
@@ -123,7 +127,7 @@ def _drawn_models() -> list[str]:
 
 
 def calibration_for(
-    model: LoadedModel, path: Path | None, pruner: str, settings: Mapping[str, Any]
+    model: LoadedModel, path: str | Path | None, pruner: str, settings: Mapping[str, Any]
 ) -> tuple[CalibrationRecord | None, tuple[str, ...]]:
     """The record that was named, or the one that lies beside an embedded or local model's weights.
 
@@ -154,7 +158,7 @@ def calibration_for(
             return None, (f"{error}; it is passed over, and published numbers are used instead",)
         path = beside
     else:
-        record = _read_calibration(path)
+        record = _read_calibration(path_of("the calibration record", path))
     if record.weights_sha256 != model.core.weights_sha256:
         raise SpecError(
             f"the calibration record '{path}' was made for {record.model_id} (weights SHA-256 "
@@ -222,7 +226,7 @@ def assemble(
 
     Raises:
         UnknownNameError: no such pruner or setting.
-        SpecError: a setting out of range.
+        SpecError: a setting out of range; a setting whose default is published for LLaVA-1.5 alone.
         ModelError: the model does not give what the pruner reads.
     """
     candidates = model.frontend.candidates
@@ -235,6 +239,13 @@ def assemble(
         notes.append(f"keep is {config.budget} and the model has {candidates.n} visual tokens: nothing is pruned")
         pruner, room = "none", rooms.load("pruners", "none")
         config = room.Config()
+    if config.calibrated and calibration is None and not model.published:
+        measure = f"vtp-export calibrate {shlex.quote(model.core.id)} --images photos --out calibration.json"
+        raise SpecError(
+            f"{pruner} goes by the complexity of an average image, and only LLaVA-1.5's is published, which "
+            f"'{model.core.id}' is not: measure its own with '{measure}' (or on a folder of your own images), "
+            "and name that file with --calibration"
+        )
     if config.calibrated and calibration is None and candidates.n != PUBLISHED:
         notes.append(
             f"{pruner} is set by numbers that were published for LLaVA-1.5 with {PUBLISHED} visual tokens, and this "

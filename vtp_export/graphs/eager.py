@@ -39,8 +39,8 @@ class EagerSession(TorchSession):
         prepare(device)
         graph = _placed(graph, device)
         self.graph = graph = graph if dtype is None else converting(graph, dtype)
-        self._dtype = dtype or torch.float32
-        super().__init__(lambda pixels: self._promised(graph(pixels.to(self._dtype))), graph.outputs, device)
+        self.dtype = dtype or torch.float32
+        super().__init__(lambda pixels: self._promised(graph(pixels.to(self.dtype))), graph.outputs, device)
 
     def _promised(self, results: Sequence[Tensor]) -> list[Tensor]:
         """In the dtypes of the outputs, whatever the graph computes in."""
@@ -59,7 +59,7 @@ class EagerSession(TorchSession):
             pixels: as in a call.
             needs: which signals; None for those that the pruner reads.
         """
-        images = torch.from_numpy(pixels).to(self.device, self._dtype)
+        images = torch.from_numpy(pixels).to(self.device, self.dtype)
         return self.graph.frontend.encode(images, self.graph.pruner.method.needs if needs is None else needs)
 
     @computing()
@@ -76,6 +76,12 @@ class EagerSession(TorchSession):
         return Output.of(arrays)
 
     @torch.inference_mode()
+    def finished(self, tokens: Tokens, selection: Selection) -> np.ndarray:
+        """Output tokens (b, k, d) of a selection from elsewhere."""
+        made: np.ndarray = self.graph.finish(tokens, selection)[0].float().cpu().numpy()
+        return made
+
+    @torch.inference_mode()
     def mixed(self, tokens: Tokens, kept: np.ndarray, mix: np.ndarray) -> np.ndarray:
         """Output tokens (m, d) by weights from elsewhere.
 
@@ -85,9 +91,9 @@ class EagerSession(TorchSession):
             mix: (m, n) or (m, n + 1), see `Selection`.
         """
         weights = torch.from_numpy(mix).to(tokens.hidden)[None]
-        rows, *_ = self.graph.finish(tokens, Selection(torch.from_numpy(kept).to(weights.device)[None], weights))
-        made: np.ndarray = rows[0].cpu().numpy()
-        return made
+        rows = self.finished(tokens, Selection(torch.from_numpy(kept).to(weights.device)[None], weights))
+        one: np.ndarray = rows[0]
+        return one
 
     @torch.inference_mode()
     def kept_in_float64(self, tokens: Tokens) -> np.ndarray:

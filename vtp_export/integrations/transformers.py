@@ -18,7 +18,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
-from vtp_export.errors import ModelError, UnavailableError
+from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 
@@ -61,7 +61,7 @@ def image_processor(source: str, revision: str | None = None) -> ImageProcessor 
             loader: Any = transformers.AutoImageProcessor
             processor = loader.from_pretrained(source, backend="pil", trust_remote_code=False, **at)
     except Exception as error:  # no such file, a class of torchvision or of the checkpoint's own code, strange settings
-        return f"it has none for '{source}' ({str(error).strip().splitlines()[0]})"
+        return f"it has none for '{source}' ({first_line(error)})"
     return ImageProcessor(type(processor).__name__, processor)
 
 
@@ -96,8 +96,9 @@ class Answerer:
                 self._model = loader.from_pretrained(source, dtype=kind, **at).to(device).eval()
                 self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
         except Exception as error:  # whatever a strange config.json makes of Transformers' own checks
-            first = str(error).strip().splitlines()[0]
-            raise ModelError(f"'{source}' has no language model that answers can come from: {first}") from error
+            raise ModelError(
+                f"'{source}' has no language model that answers can come from: {first_line(error)}"
+            ) from error
         self._model.requires_grad_(False)
         self._image = self._model.config.image_token_id
         eos = self._model.generation_config.eos_token_id
@@ -138,7 +139,7 @@ class Answerer:
             try:
                 ids = self._tokenizer(prompt())["input_ids"]
             except Exception as error:  # a template is a program, and Jinja raises whatever it raises
-                faults.append(f"{type(error).__name__}: {error}".splitlines()[0])
+                faults.append(f"{type(error).__name__}: {first_line(error)}")
                 continue
             if ids.count(self._image) == 1:
                 place = ids.index(self._image)

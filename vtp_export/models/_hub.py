@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vtp_export.errors import ModelError, UnavailableError
+from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.models._checkpoint import CONFIG, Checkpoint
 from vtp_export.models._weights import PICKLES
@@ -41,8 +41,7 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
         except EntryNotFoundError:
             return None
         except Exception as error:  # the client also lets through errors of the HTTP and transfer libraries below it
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"cannot fetch {name} of '{model_id}' from the hub: {reason}") from error
+            raise ModelError(f"cannot fetch {name} of '{model_id}' from the hub: {first_line(error)}") from error
 
     config = fetch(CONFIG, revision)
     # The cache path ends in snapshots/COMMIT/config.json. Everything else is asked for by that commit: a branch may

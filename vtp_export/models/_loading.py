@@ -33,6 +33,7 @@ class Parts:
     family: of the model. tower: of its tower; config: what shapes it.
     states, normed, keep_cls: see `VisionFrontend`. projector: what shapes it, or None for a bare tower.
     processor: the image processor that Transformers takes where no file names one.
+    published: see `LoadedModel`.
     """
 
     family: str
@@ -43,6 +44,7 @@ class Parts:
     keep_cls: bool = False
     projector: ProjectorConfig | None = None
     processor: str
+    published: bool = False
 
 
 def projector_width(weights: Weights) -> int:
@@ -115,7 +117,7 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
         revision=checkpoint.revision,
         family=parts.family,
     )
-    return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
+    return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, notes=notes)
 
 
 def _wanted(frontend: VisionFrontend, weights: Weights, family: TowerFamily) -> dict[str, str]:

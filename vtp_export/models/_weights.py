@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vtp_export.errors import ModelError, shown
+from vtp_export.errors import ModelError, first_line, shown
 from vtp_export.models._checkpoint import ADAPTER, MERGE, Checkpoint, original_layout
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -193,8 +193,7 @@ class Weights:
         beside = _beside(self.files, layers)
         if self.checkpoint.fetch(ADAPTER) is not None:
             path = self.checkpoint.fetch(ADAPTER_WEIGHTS)
-            adapter = [ADAPTER] if path is None else _beside(_names(path, ADAPTER_WEIGHTS), layers)
-            beside = adapter or beside
+            beside = ([ADAPTER] if path is None else _beside(_names(path, ADAPTER_WEIGHTS), layers)) or beside
         if not beside:
             return
         name = next((name for name in beside if any(word in name for word in (*ADAPTED, ADAPTER))), None)
@@ -237,11 +236,12 @@ class _opened:
         from safetensors import SafetensorError, safe_open
 
         try:
+            path.open("rb").close()  # of a file that may not be read safetensors says that there is none
             self._file = safe_open(str(path), framework="pt")
         except PermissionError as error:
             raise ModelError(f"{name} cannot be read: {error.strerror or error}") from error
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{name} is truncated or damaged ({error}); fetch it again") from error
+            raise ModelError(f"{name} is truncated or damaged ({first_line(error)}); fetch it again") from error
 
     def __enter__(self) -> Any:
         return self._file.__enter__()

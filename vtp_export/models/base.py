@@ -79,6 +79,7 @@ class LoadedModel:
     core: which weights, of those that are read whatever is needed; what calibrations are made of.
     extra: which weights, of all that were read, where signals were asked for that take more; else None.
     beyond: the signals that take more than the core.
+    published: whether it is a LLaVA-1.5, whose published numbers a pruner may go by where no others are at hand.
     folder: where its files lie; None for a model of the hub, or one that has no files.
     notes: sentences that the user should read.
     """
@@ -88,6 +89,7 @@ class LoadedModel:
     core: ModelRecord
     extra: ModelRecord | None = None
     beyond: frozenset[str] = frozenset()
+    published: bool = False
     folder: Path | None = None
     notes: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models._config import TowerConfig, activation, read_layers, truth, whole_number
 from vtp_export.models._frontend import ProjectorConfig
 from vtp_export.models._loading import Parts, load_parts, projector_width
-from vtp_export.models._towers import TOWERS, TowerFamily
+from vtp_export.models._towers import CLIP, TOWERS, TowerFamily
 from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
 
@@ -49,6 +49,7 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
             bias=truth(f"multimodal_projector_bias of '{checkpoint.id}'", raw.get("multimodal_projector_bias", True)),
         ),
         processor="LlavaImageProcessor",
+        published=tower is CLIP,
     )
     return load_parts(checkpoint, weights, parts, needs)
 

@@ -3,6 +3,7 @@
 Its answers mean nothing. Its attention is sharpened, so that saliency and effective rank differ between images.
 """
 
+import dataclasses
 from collections.abc import Collection
 
 import torch
@@ -36,7 +37,8 @@ def load(checkpoint: None, needs: Collection[str]) -> LoadedModel:
         draw_weights(following, SEED + 1)
         module.tower.following = following
     tensors = sorted(module.state_dict().items())
-    return loaded(module, tensors, clip_preprocessing(CONFIG.image_size), id="toy", revision=None, family="toy")
+    model = loaded(module, tensors, clip_preprocessing(CONFIG.image_size), id="toy", revision=None, family="toy")
+    return dataclasses.replace(model, published=True)
 
 
 def draw_weights(module: nn.Module, seed: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
+from vtp_export.parity.judged import Row
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run, naming
 from vtp_export.runtime.preprocess import pixel_values
@@ -50,7 +51,7 @@ class Disagreement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerComparison:
+class AnswerComparison(Row):
     """Answers from one format's tokens, against those from the eager graph's.
 
     identical: answers that are the same token for token. agreement: share of tokens that are the same, place by place.
@@ -80,11 +81,6 @@ class AnswerComparison:
             values = f"{self.metric} is {self.found:.4f} instead of {self.expected:.4f}"
             found.append(f"{values}, which is not chance (p = {self.p_value:.2g})")
         return tuple(found)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gate is met."""
-        return not self.failures
 
     @property
     def numbers(self) -> dict[str, Scalar]:

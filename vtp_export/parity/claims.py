@@ -16,6 +16,7 @@ from vtp_export.backends._torch import narrow_weights
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import Assembly, calibration_for
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.signals import signals_of
 from vtp_export.json_records import SEAL, to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
@@ -60,6 +61,7 @@ def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, lay
         layout=assembly.layout,
         inputs=graph.inputs,
         outputs=returned.outputs,
+        signals=signals_of(graph) if manifest.signals else (),
         preprocessing=model.preprocessing,
         precision=precision,
     )

@@ -87,12 +87,7 @@ class Judge:
         rows = None if outcome.mix is None or case.rows is None else case.rows(outcome.kept, outcome.mix)
         # A selector's tokens are the graph's own features: there is nothing of the reference to hold them against.
         pair = Pair(result.tokens[:0], result.tokens[:0]) if rows is None else Pair(rows, result.tokens, mixed=True)
-        expected = Kept(
-            kept=outcome.kept,
-            tokens=pair.expected,
-            erank=None if result.erank is None else outcome.complexity,
-            attention_entropy=None if result.attention_entropy is None else outcome.complexity,
-        )
+        expected = dataclasses.replace(measured(case), kept=outcome.kept, tokens=pair.expected)
         explain = self._explanation(tally, case, result, outcome.complexity)
         tally.add(case.image, expected, result, explain, pair)
 
@@ -164,6 +159,19 @@ class Judge:
             return dataclasses.replace(outcome, kept=kept) if astray else outcome
 
         return lambda: witness(select, self.settings, case.signals, kept, tally.noise, [])
+
+
+def measured(case: Case) -> Kept:
+    """What the graph made of an image, with the complexity that the reference measures in float64.
+
+    Of two roundings of float32 each may be right and the two twice as far apart.
+    """
+    complexity, result = case.outcome().complexity, case.result
+    return dataclasses.replace(
+        result,
+        erank=None if result.erank is None else complexity,
+        attention_entropy=None if result.attention_entropy is None else complexity,
+    )
 
 
 def judge_of(pruner: PrunerRecord, *, chaotic: bool, merges: bool) -> Judge:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vtp_export.errors import ImageError
+from vtp_export.parity.judged import Row
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
 
@@ -26,7 +27,7 @@ MakePixels = Callable[[Image.Image], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelComparison:
+class PixelComparison(Row):
     """The manifest's pixels, held against others.
 
     identical: pictures whose pixels are within `GATE`.
@@ -50,11 +51,6 @@ class PixelComparison:
             size = "have another shape, or are not finite"
         other = f"{self.images - self.identical} of {self.images} pictures get other pixels than the model takes"
         return (f"{other}; those of {self.worst} {size}",)
-
-    @property
-    def passed(self) -> bool:
-        """Whether all pixels are the same."""
-        return not self.failures
 
 
 def compare_pixels(

@@ -6,20 +6,24 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 
 from vtp_export.errors import OutputError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.eager import EagerSession, Seen
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.batches import AGAINST_ITSELF
+from vtp_export.parity.bisection import bisected
 from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.parity.gates import GATES
-from vtp_export.parity.judge import Case, Near, Start, judge_of
+from vtp_export.parity.judge import Case, Near, Start, judge_of, measured
 from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of, tower_noise
+from vtp_export.parity.parts import Bisection
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Kept, Output, Run
+from vtp_export.runtime.session import Session
 from vtp_export.spec import Layout, PrecisionRecord, PrunerRecord
 
 NAMES = ("graph against reference", " against graph")
@@ -116,6 +120,7 @@ class Trial:
                 self._asked, self._decides = self._asked + 1, self._judge.measure_decides(case)
             if (digest := _digest(pixels[i])) in self._known:
                 self._cases[digest] = case
+            case = dataclasses.replace(case, result=measured(case))
             for name, output in outputs.items():
                 if digest in self._known:
                     self._itself[name, digest] = output[i]
@@ -170,6 +175,15 @@ class Trial:
         for few in batched(fresh, EAGER):
             seen.update(zip(few, self._eager.see(pixels[few]), strict=True))
         return [seen[i] if i in seen else self._known[digest] for i, digest in enumerate(digests)]
+
+    def bisected(self, name: str, session: Session) -> Bisection:
+        """Where a session of this graph's parts leaves it."""
+        eager = self._eager
+        if self._twin is not None:
+            graphs = self._twin, eager
+        else:
+            graphs = eager, EagerSession(eager.graph, eager.device, torch.float64)
+        return Bisection(name, bisected(session, self.pixels, graphs, self._judge, self._layout, self._gates))
 
     def notes(self) -> Iterator[str]:
         """What the user should know although nothing failed."""

@@ -1,6 +1,5 @@
 """What validation found, as data, and when it is good enough."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ import numpy as np
 
 from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.gates import GATES, Gates
+from vtp_export.parity.judged import Judged, Row, failures_of, with_verdicts
+from vtp_export.parity.parts import Bisection
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.spec import Scalar
@@ -39,7 +40,7 @@ class Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Row):
     """One thing held against another: which tokens, their values, the measured numbers; judged in that order.
 
     breaches: sentences for results that are wrong whatever they are held against, see `contract.py`.
@@ -82,11 +83,6 @@ class Comparison:
         return tuple(found)
 
     @property
-    def passed(self) -> bool:
-        """Whether every gate is met."""
-        return not self.failures
-
-    @property
     def numbers(self) -> dict[str, Scalar]:
         """The few that a manifest records."""
         values = self.values
@@ -116,13 +112,14 @@ def _too_high(what: str, value: float | None, limit: float) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationReport:
+class ValidationReport(Judged):
     """All comparisons of one run, in the order in which they are judged.
 
     pixels: the manifest's preprocessing against the model's own.
     false_claims: sentences for what the manifest says of the model and the model does not.
     comparisons: the graph against the reference first, then each format against the graph.
     batches: each format in batches of other sizes against itself; none where only one size is allowed.
+    bisections: of each format, where it leaves the graph; none where that was not asked. They decide nothing.
     notes: what the user should know although nothing failed.
     """
 
@@ -133,21 +130,16 @@ class ValidationReport:
     comparisons: tuple[Comparison, ...]
     batches: tuple[Comparison, ...] = ()
     answers: tuple[AnswerComparison, ...] = ()
+    bisections: tuple[Bisection, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether all comparisons passed, and the manifest says nothing false."""
-        return not self.failures
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Why this does not pass: a sentence each, in the order of the fields."""
-        rest: tuple[Comparison | AnswerComparison, ...] = (*self.comparisons, *self.batches, *self.answers)
         return (
-            *(f"{one.name}: {failure}" for one in self.pixels for failure in one.failures),
+            *failures_of(self.pixels),
             *(f"manifest: {claim}" for claim in self.false_claims),
-            *(f"{one.name}: {failure}" for one in rest for failure in one.failures),
+            *failures_of((*self.comparisons, *self.batches, *self.answers)),
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -156,18 +148,17 @@ class ValidationReport:
             "artefact": self.artefact,
             "benchmark": self.benchmark,
             "passed": self.passed,
-            "pixels": judged(self.pixels),
+            "pixels": with_verdicts(self.pixels),
             "false_claims": self.false_claims,
-            "comparisons": judged(self.comparisons),
-            "batches": judged(self.batches),
-            "answers": judged(self.answers),
+            "comparisons": with_verdicts(self.comparisons),
+            "batches": with_verdicts(self.batches),
+            "answers": with_verdicts(self.answers),
+            "bisections": [
+                {"name": one.name, "first": one.first and one.first.name, "parts": [vars(part) for part in one.parts]}
+                for one in self.bisections
+            ],
             "notes": self.notes,
         }
-
-
-def judged(results: Sequence[PixelComparison | Comparison | AnswerComparison]) -> list[dict[str, object]]:
-    """For JSON, each with its verdict."""
-    return [{**dataclasses.asdict(one), "passed": one.passed, "failures": one.failures} for one in results]
 
 
 def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several, whole
 from vtp_export.errors import SpecError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.results import Timing
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
-from vtp_export.runtime.front_end import load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import load
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 
@@ -65,14 +67,13 @@ def bench(
     Raises:
         VtpError: an artefact cannot be opened, or a number is out of range.
     """
-    if not 1 <= rounds <= MOST_ROUNDS or not batches or min(batches) < 1:
-        limits = f"rounds must be 1 to {MOST_ROUNDS}, and a batch at least 1"
-        raise SpecError(f"rounds is {rounds} and batch is {list(batches)}; {limits}")
+    folders, batches = one_or_several(folders), one_or_several(batches)
+    rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
+    sizes = _refuse_batches(folders, batches)
     with contextlib.ExitStack() as stack:
-        sizes, most = set[tuple[int, int]](), MOST_IMAGES
         contenders: Contenders = {}
         on = "" if device in (None, "cpu") else f" on {device}"
-        chosen = [(folder, fmt) for folder in folders for fmt in formats or _runnable(folder, device)]
+        chosen = [(folder, fmt) for folder in folders for fmt in one_or_several(formats) or _runnable(folder, device)]
         own = options_of([fmt for _, fmt in chosen], options)
         for folder, fmt in chosen:
             progress(f"opening {folder} ({fmt})")
@@ -80,8 +81,6 @@ def bench(
             for sentence in session.notes:
                 note(sentence)
             contenders[f"{folder} {fmt}{on}"] = Contender(session.run, checked(session.way))
-            sizes.add(session.manifest.layout.image_size)
-            most = min(most, session.manifest.batch.max)
         if against is not None:
             progress(f"loading {against}")
             call, size = _eager(str(against), device or "cpu", dtype, threads)
@@ -89,17 +88,37 @@ def bench(
                 call, None
             )
             sizes.add(size)
+            _refuse_sizes(sizes)
         if not contenders:
             raise SpecError("no artefact was named; give at least one folder")
-        if len(sizes) > 1:
-            raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
-        if max(batches) > most:
-            raise SpecError(f"batch is {max(batches)}; it must be 1 to {most}, the largest that all of these take")
         rows: list[Timing] = []
         for batch in batches:
             pixels = np.random.default_rng(0).standard_normal((batch, 3, *max(sizes)), dtype=np.float32)
             rows += _timings(contenders, pixels, rounds, progress)
         return rows
+
+
+def _refuse_batches(folders: Sequence[str | Path], batches: Sequence[int]) -> set[tuple[int, int]]:
+    """Before anything is opened; returns the sizes of the images that the artefacts take."""
+    manifests = [open_artefact(folder).manifest for folder in folders]
+    if not batches:
+        raise SpecError("no batch was named; give at least one size")
+    low, high = (
+        max([1, *(one.batch.min for one in manifests)]),
+        min([MOST_IMAGES, *(one.batch.max for one in manifests)]),
+    )
+    if low > high:
+        raise SpecError("these take no batch in common; time them in separate runs")
+    for batch in batches:
+        whole("batch", batch, low, high)
+    sizes = {manifest.layout.image_size for manifest in manifests}
+    _refuse_sizes(sizes)
+    return sizes
+
+
+def _refuse_sizes(sizes: set[tuple[int, int]]) -> None:
+    if len(sizes) > 1:
+        raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
 
 
 def _runnable(folder: str | Path, device: str | None) -> list[str]:

@@ -54,10 +54,12 @@ def build(
         can = ", ".join(buildable())
         raise SpecError(f"{format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
     building = from_settings(backend.BuildOptions, options or {}, f"option of building {format}")
-    artefact = open_artefact(Path(folder))
+    artefact = open_artefact(folder)
     source = artefact.builds(backend.source)[0]
-    if reason := backend.missing():
+    if reason := backend.missing_to_build():
         raise UnavailableError(reason)
+    if artefact.manifest.signals and not backend.signals:
+        raise ArtefactError(f"{format} returns no signals, and {source.main} does: export without --signals")
     main = backend.main
     if main in {build.main for build in artefact.manifest.builds} and not force:
         raise ArtefactError(f"'{folder}' has {main} already; use --force to build it anew")

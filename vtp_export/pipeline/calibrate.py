@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from vtp_export.arguments import path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
@@ -57,7 +58,7 @@ def calibrate(
         VtpError: the model or the images cannot be used, or the record cannot be written.
     """
     prepare(device, threads)
-    out, data = Path(out), as_unicode(str(images))
+    out, data = path_of("the record", out), as_unicode(str(images))
     refuse_unwritable_file(out)
     benchmark = benchmark_of(images).calibration()
     progress(f"loading the front end of {model}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several, path_of
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError
 from vtp_export.parity.golden import Golden, read_golden
 from vtp_export.parity.preprocessing import PixelComparison, difference, pixel_comparison
@@ -21,7 +22,8 @@ from vtp_export.reports.check import CheckReport, JudgedFile
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.checks import remember
 from vtp_export.runtime.foreign import format_of, load_file, record_of
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import read_image
 from vtp_export.runtime.preprocess import pixel_values, values_of
 from vtp_export.runtime.versions import version
@@ -63,7 +65,8 @@ def check(
     """
     artefact = open_artefact(folder)
     golden = read_golden(artefact)
-    file = None if model is None else _judged(Path(model), formats)
+    formats = one_or_several(formats)
+    file = None if model is None else _judged(path_of("the file to be checked", model), formats)
     chosen, notes = _runnable(artefact, formats, device) if file is None else ([file.format], [])
     own = options_of(chosen, options)
     progress("comparing the pixels")

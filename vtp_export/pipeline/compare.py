@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.calibration.journal import Journal
-from vtp_export.errors import SpecError
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
@@ -93,14 +94,14 @@ def compare(
     Raises:
         VtpError: the model, a method or the benchmark cannot be used.
     """
-    keeps = (keep,) if isinstance(keep, int | str) else tuple(keep)
+    keeps = one_or_several(keep)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
     if resume and report is None:
         raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
     if report is not None:
-        refuse_unwritable(Path(report))
-    wanted = _wanted(pruners, settings or {}, keeps)
+        refuse_unwritable(path_of("the report", report))
+    wanted = _wanted(one_or_several(pruners), settings or {}, keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     prepare(device, threads)
     data = benchmark_of(benchmark)
@@ -109,7 +110,7 @@ def compare(
     progress("loading the model")
     loaded = loaded_in(load_model(model, needs, revision), dtype)
     loaded.module.to(device)
-    contenders = _contenders(loaded, wanted, None if calibration is None else Path(calibration))
+    contenders = _contenders(loaded, wanted, calibration)
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
     head = _head(loaded, contenders, examples, dtype)
     with _journal(report, head, resume, progress) as journal:
@@ -130,8 +131,12 @@ def compare(
             seen=[seen[example.name] for example in examples],
             entries=entries,
         )
-        if report is not None:
-            write_comparison(result, Path(report))
+        if report is not None and journal is not None:
+            try:
+                write_comparison(result, Path(report))
+            except (ArtefactError, UnavailableError) as error:  # the result, which took so long, is shown anyway
+                journal.keep = True
+                note(f"the report was not written: {error}; --resume writes it without asking again")
     return result
 
 
@@ -178,7 +183,7 @@ def _wanted(
 
 
 def _contenders(
-    model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: Path | None
+    model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: str | Path | None
 ) -> list[_Contender]:
     contenders = []
     device = next(model.module.parameters()).device.type

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vtp_export.arguments import path_of
 from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError
@@ -42,7 +43,7 @@ def demo(
     Raises:
         ArtefactError: `out` holds something that is not an earlier demo.
     """
-    out = Path(out)
+    out = path_of("the folder of the demo", out)
     refuse_unwritable(out)
     artefact = out / "artefact"
     if out.exists() and any(out.iterdir()) and not (artefact / "manifest.json").is_file():

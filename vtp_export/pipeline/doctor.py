@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from vtp_export import rooms
 from vtp_export.extras import install
 from vtp_export.pipeline.inspect import inspect
 from vtp_export.reports.artefact import Inspection
@@ -13,7 +14,7 @@ from vtp_export.reports.machine import Diagnosis, Finding
 from vtp_export.runtime import machine, providers
 from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.checks import checked
-from vtp_export.runtime.front_end import usual_way
+from vtp_export.runtime.formats import usual_way
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
 from vtp_export.runtime.versions import TENSORRT_PACKAGES
@@ -45,6 +46,7 @@ def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> 
         ("NVIDIA driver", driver),
         ("CUDA libraries", libraries),
         ("TensorRT", tensorrt),
+        ("TensorRT for RTX", tensorrt_rtx),
         ("ONNX Runtime", onnxruntime),
         ("OpenVINO", openvino),
         ("ExecuTorch", executorch),
@@ -149,6 +151,19 @@ def _in_a_package() -> list[str]:
     spec = importlib.util.find_spec("tensorrt_libs")
     folders = [] if spec is None else spec.submodule_search_locations or []
     return [str(path) for folder in folders for path in sorted(Path(folder).glob("libnvinfer.so.*"))]
+
+
+def tensorrt_rtx(sources: Sources) -> Iterable[Finding]:
+    """TensorRT for RTX, which builds plans without a GPU and runs them on some."""
+    backend = rooms.load("backends", "tensorrt_rtx")
+    number = sources.package(backend.PACKAGES[1])
+    if number is None:
+        yield Finding("TensorRT for RTX", None, f"for the format tensorrt_rtx: {install(backend.EXTRA)}")
+        return
+    backend.library()  # says what is wrong with it
+    able = any(one.compute_capability in backend.CAPABILITIES.values() for one in _gpus(sources))
+    lacking = backend.Backend().missing() if able else "no GPU here that it runs them on"
+    yield Finding("TensorRT for RTX", number, f"builds plans; {lacking}" if lacking else RUNS)
 
 
 def onnxruntime(sources: Sources) -> Iterable[Finding]:

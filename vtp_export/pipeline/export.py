@@ -6,15 +6,16 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
+from vtp_export.arguments import one_or_several, path_of, whole
 from vtp_export.backends.base import Backend
-from vtp_export.errors import ArtefactError, SpecError, UnavailableError
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.signals import WithSignals, signals_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.originals import originals
 from vtp_export.parity.recording import write_golden
@@ -26,6 +27,9 @@ from vtp_export.runtime.changing import write_manifest, writing
 from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import BatchRange, Build, Manifest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def export(
@@ -40,6 +44,7 @@ def export(
     precision: str | Precision = "fp32",
     calibration: str | Path | None = None,
     loop_free: bool = False,
+    signals: bool = False,
     golden: int = 8,
     golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
@@ -62,6 +67,7 @@ def export(
         precision: what the graph computes with: a name, or a `Precision` that says more.
         calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
         loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
+        signals: let files return what the pruner sees to whoever asks, for `explain`; formats that cannot do without.
         golden: pictures of the golden record, by which `check` proves the artefact without torch; 0 writes none.
         golden_images: a benchmark or a folder, of which the first so many are taken; None for photographs that come
             with scikit-image and scikit-learn, or drawn scenes where these are not installed.
@@ -80,25 +86,25 @@ def export(
         >>> report.manifest.layout.slots  # doctest: +SKIP
         8
     """
-    started, out = time.perf_counter(), Path(out)
-    backends = _backends(formats)
+    started, out = time.perf_counter(), path_of("the artefact", out)
+    backends = _backends(one_or_several(formats))
     limits = _batch_range(batch)
     narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
     building = _options(options or {}, backends)
-    if golden < 0:
-        raise SpecError(f"golden is {golden}; it must be at least 0, the pictures of the golden record")
-    pictures = originals(golden_images, golden)
+    _refuse_signals(signals, backends)
+    pictures = originals(golden_images, whole("golden", golden, 0))
     chosen = _with_keep(settings or {}, keep)
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
         loaded = load_model(model, needs_of(pruner, chosen), revision)
-        path = None if calibration is None else Path(calibration)
-        record, remarks = calibration_for(loaded, path, pruner, chosen)
+        record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = _manifest(loaded, assembly, narrow, limits)
+        if signals:
+            manifest = dataclasses.replace(manifest, signals=signals_of(narrow.graph))
         twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
         files, told = write_golden(folder, pictures, EagerSession(assembly.graph), twin, manifest, progress)
         manifest = dataclasses.replace(manifest, golden=files)
@@ -107,7 +113,11 @@ def export(
             progress(f"building {name}", done, len(backends))
             began = time.perf_counter()
             brief = brief_of(manifest, building[name], loops=backend.loops and not loop_free)
-            builds.append(_built(backend, narrow.graph, brief, folder, progress))
+            graph: nn.Module = narrow.graph
+            if signals and backend.signals:
+                graph = WithSignals(narrow.graph, [spec.name for spec in manifest.signals])
+                brief = dataclasses.replace(brief, signals=manifest.signals)
+            builds.append(built(backend, graph, brief, folder, progress))
             seconds[name] = time.perf_counter() - began
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
@@ -127,7 +137,7 @@ def _backends(formats: Sequence[str]) -> dict[str, Backend]:
     if not backends:
         raise SpecError(f"no format was named; choose from: {', '.join(rooms.names('backends'))}")
     for backend in backends.values():
-        if backend.source != "graph" and (reason := backend.missing()):
+        if backend.source != "graph" and (reason := backend.missing_to_build()):
             raise UnavailableError(reason)  # built last, so it is asked first
     return backends
 
@@ -140,7 +150,13 @@ def _with_keep(settings: Mapping[str, Any], keep: int | str | None) -> dict[str,
     return {**settings, "keep": keep}
 
 
-def _built(backend: Backend, graph: PrunedFrontend, brief: Brief, folder: Path, progress: Progress) -> Build:
+def _refuse_signals(asked: bool, backends: Mapping[str, Backend]) -> None:
+    if asked and not any(backend.signals for backend in backends.values()):
+        able = [name for name in rooms.names("backends") if rooms.load("backends", name).Backend.signals]
+        raise SpecError(f"{', '.join(backends)} cannot return signals; formats that can: {', '.join(able)}")
+
+
+def built(backend: Backend, graph: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
     """Build from the graph, or from another format's file that is made for it and not kept."""
     if backend.source == "graph":
         return backend.build(graph, brief, folder, progress)
@@ -152,7 +168,10 @@ def _built(backend: Backend, graph: PrunedFrontend, brief: Brief, folder: Path, 
 
 
 def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
-    low, usual, high = (batch,) * 3 if isinstance(batch, int) else batch
+    sizes = one_or_several(batch)
+    if len(sizes) not in (1, 3):
+        raise SpecError(f"batch is {shown(batch)}; it must be one number, or three: MIN, OPT and MAX")
+    low, usual, high = (whole("batch", size, 1) for size in (sizes * 3 if len(sizes) == 1 else sizes))
     if not 1 <= low <= usual <= high:
         raise SpecError(f"batch is {low}:{usual}:{high}; it must be MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX")
     return BatchRange(low, usual, high)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vtp_export.reports.artefact import Inspection
 from vtp_export.runtime.artefact import Artefact, steadily
-from vtp_export.runtime.front_end import obstacle
+from vtp_export.runtime.formats import obstacle
 
 
 def inspect(folder: str | Path) -> Inspection:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import path_of
 from vtp_export.errors import ArtefactError, ImageError, OutputError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay
@@ -55,30 +56,32 @@ def run(
     paths = [Path(str(path)) for path in as_images(images)]
     if not paths:
         raise ImageError("no image was named; give at least one file or folder")
+    out = None if out is None else path_of("the file of results", out)
+    overlays = None if overlays is None else path_of("the folder of overlays", overlays)
     if out is not None:
-        refuse_unwritable_file(Path(out))
+        refuse_unwritable_file(out)
     if overlays is not None:
-        refuse_unwritable(Path(overlays))
+        refuse_unwritable(overlays)
     results: list[ImageResult] = []
     with ExitStack() as stack:
         artefact = stack.enter_context(load(folder, format, device=device, threads=threads, options=options))
         for note in artefact.notes:
             progress(note)
-        rows = None if out is None else stack.enter_context(_rows(Path(out)))
+        rows = None if out is None else stack.enter_context(_rows(out))
         batches = _Batches(artefact, skip_bad)
         for names, output in batches.of(paths):
             results += map(_result, names, output)
-            if rows is not None:
-                with _writing(Path(out or "")):
+            if rows is not None and out is not None:
+                with _writing(out):
                     rows.add(output.arrays())
             progress("running", len(results) + len(batches.skipped), len(paths))
         if not results:
             raise ImageError(f"none of {len(paths)} images can be used; of the first: {batches.skipped[0].reason}")
-        if rows is not None:
-            with atomically(Path(out or "")) as file:
+        if rows is not None and out is not None:
+            with atomically(out) as file:
                 rows.save(file, {"images": np.array([one.image for one in results])})
     if overlays is not None:
-        results = _drawn(results, Path(overlays), artefact)
+        results = _drawn(results, overlays, artefact)
     return RunReport(
         folder=Path(folder),
         format=artefact.format,

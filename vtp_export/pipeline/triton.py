@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from vtp_export import rooms
+from vtp_export.arguments import path_of, whole
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.integrations.triton import BACKENDS, TF32, Serving, config, depends_on_the_batch, only_on_cpus
 from vtp_export.progress import Progress, silent
@@ -41,12 +42,12 @@ def triton(
         ArtefactError: no artefact, damaged, nothing in it that Triton can serve, or a model of that name is there.
         SpecError: a name that is none, a delay below 0, or an artefact that takes no single image.
     """
+    repository = path_of("the model repository", repository)
     artefact = open_artefact(folder)
     base = name or Path(folder).resolve().name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", base):
         raise SpecError(f"the name '{base}' must be letters, digits, '.', '_' and '-'; choose one with --name")
-    if queue_delay_us < 0:
-        raise SpecError(f"the queue delay is {queue_delay_us}; it must be 0 or more microseconds")
+    whole("the queue delay, in microseconds,", queue_delay_us, 0)
     device = "cpu" if cpu else "cuda"
     formats = [
         fmt
@@ -61,7 +62,7 @@ def triton(
     written = []
     for done, fmt in enumerate(formats):
         progress(f"copying and verifying {fmt}", done, len(formats))
-        out = Path(repository) / f"{base}-{fmt}"
+        out = repository / f"{base}-{fmt}"
         with replacing(out, force, _why_not_replaceable) as partial:
             _fill(artefact, fmt, texts[fmt], partial)
         notes = _notes(artefact, fmt, gpu)
@@ -70,7 +71,8 @@ def triton(
 
 
 def _config(artefact: Artefact, fmt: str, serving: Serving) -> str:
-    plans = {str(build.engine.compute_capability): build.main for build in artefact.builds(fmt) if build.engine}
+    engines = {build.main: build.engine for build in artefact.builds(fmt) if build.engine}
+    plans = {number: main for main, engine in engines.items() for number in engine.compute_capabilities}
     return config(artefact.manifest, fmt, plans, serving)
 
 

@@ -3,24 +3,28 @@
 Judged in this order: the pixels, against those of the model's own files and of Transformers; what the manifest says of
 the model; which tokens were kept, every difference to be explained by the measured rounding noise; values on the tokens
 that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against `reference/`, and each
-format of the artefact against the eager graph, and against itself in batches of other sizes. From the pixels on
+format of the artefact against the eager graph (what it measures against `reference/`, too), and against itself in
+batches of other sizes. From the pixels on
 everything is computed from the model's own preprocessing, settings excepted nothing is taken from the manifest.
 """
 
 import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.parts import Parts
 from vtp_export.integrations.transformers import Answerer, image_processor
 from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
@@ -28,17 +32,21 @@ from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_o
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
 from vtp_export.parity.claims import false_claims, false_precision, own_manifest
 from vtp_export.parity.gates import GATES
+from vtp_export.parity.parts import Bisection
 from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
 from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
 from vtp_export.parity.trial import Trial, outcome
 from vtp_export.parity.verdict import ValidationReport
+from vtp_export.pipeline.export import built
 from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.changing import record_validation
-from vtp_export.runtime.front_end import PrunedArtefact, load, obstacle, options_of
+from vtp_export.runtime.formats import obstacle, options_of, prepared
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import pixel_values
@@ -56,6 +64,7 @@ def validate(
     benchmark: str | Path = "photos",
     limit: int | None = None,
     answers: bool = False,
+    bisect: bool = False,
     report: str | Path | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -73,6 +82,7 @@ def validate(
         benchmark: a name, or a folder of images.
         limit: number of images, or None for all.
         answers: also let the language model answer the benchmark's questions.
+        bisect: also build the graph anew for every format, and say in which part its runtime leaves the graph.
         report: folder of a page with the numbers and with overlays, or None.
         device: where the artefact runs, see `load`.
         threads: CPU threads of one run, or None for as many as the process may use.
@@ -86,10 +96,10 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     if report is not None:
-        refuse_unwritable(Path(report))
+        refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
-    chosen = options_of(formats or artefact.manifest.formats(), options)
+    chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
     if answers:
@@ -122,10 +132,26 @@ def validate(
             answers=replies,
             notes=(*notes, *trial.notes()),
         )
+        if bisect:
+            opening = {"device": device, "threads": threads}
+            found = [_bisected(trial, own, fmt, {**opening, "options": chosen[fmt]}, progress) for fmt in sessions]
+            result = dataclasses.replace(result, bisections=tuple(found))
         result = _recorded(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
         if report is not None:
             result = report_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
     return result
+
+
+def _bisected(trial: Trial, own: Manifest, fmt: str, opening: Mapping[str, Any], progress: Progress) -> Bisection:
+    """Where a format leaves the graph: built anew, with all its parts as outputs."""
+    progress(f"taking {fmt} apart")
+    backend, device, options = prepared(fmt, opening["device"], opening["options"])
+    parts = Parts(trial.graph)
+    brief = dataclasses.replace(brief_of(own), outputs=parts.specs(), loops=backend.loops, signals=())
+    with tempfile.TemporaryDirectory() as place:
+        build = built(backend, parts, brief, Path(place), progress)
+        with backend.open(Path(place), build, brief, device, opening["threads"], options) as session:
+            return trial.bisected(fmt, session)
 
 
 def _refuse_unrunnable(artefact: Artefact, formats: Iterable[str], device: str | None) -> None:

@@ -1,11 +1,13 @@
 """The images on which it is decided what may be narrow."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vtp_export.benchmarks._lookup import benchmark_of
+from vtp_export.benchmarks.base import Example
 from vtp_export.errors import SpecError
 from vtp_export.json_records import as_unicode
 from vtp_export.runtime.images import batched
@@ -15,17 +17,32 @@ from vtp_export.spec import Preprocessing
 BATCH = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RangeImages:
-    """Images spread over a data set.
+    """Images spread over a data set, of which one batch is in memory at a time.
 
-    batches: of pixels (b, 3, h, w). names: of all of them. sha256: of all pixels. total: how many the data set holds.
+    names: of all of them. sha256: of all pixels. total: how many the data set holds.
     """
 
-    batches: tuple[np.ndarray, ...]
     names: tuple[str, ...]
     sha256: str
     total: int
+    _examples: tuple[Example, ...] = field(repr=False)
+    _preprocessing: Preprocessing = field(repr=False)
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Pixels (b, 3, h, w), read anew each time.
+
+        Raises:
+            ImageError: an image cannot be used.
+            SpecError: they are no longer those that were there at first.
+        """
+        digest = hashlib.sha256()
+        for pixels in _read(self._examples, self._preprocessing):
+            digest.update(pixels.tobytes())
+            yield pixels
+        if digest.hexdigest() != self.sha256:
+            raise SpecError("the range images were changed while they were in use; start again")
 
     @property
     def count(self) -> int:
@@ -44,8 +61,18 @@ def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> 
     examples, total = benchmark_of(name).calibration().spread(limit)
     if not examples:
         raise SpecError(f"'{name}' holds no range images; at least one is needed")
-    digest, batches = hashlib.sha256(), []
+    digest, names = hashlib.sha256(), tuple(example.name for example in examples)
+    for pixels in _read(examples, preprocessing):
+        digest.update(pixels.tobytes())
+    return RangeImages(
+        names=names,
+        sha256=digest.hexdigest(),
+        total=total,
+        _examples=tuple(examples),
+        _preprocessing=preprocessing,
+    )
+
+
+def _read(examples: Sequence[Example], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
     for batch in batched(examples, BATCH):
-        batches.append(pixel_values((example.open() for example in batch), preprocessing))
-        digest.update(batches[-1].tobytes())
-    return RangeImages(tuple(batches), tuple(example.name for example in examples), digest.hexdigest(), total)
+        yield pixel_values((example.open() for example in batch), preprocessing)

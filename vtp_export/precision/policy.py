@@ -142,16 +142,18 @@ def _decided(
 
     def kept(graph: PrunedFrontend) -> list[np.ndarray]:
         eager = EagerSession(graph, device)
-        return [result.kept for pixels in images.batches for result in eager(pixels)]
+        return [result.kept for pixels in images.batches() for result in eager(pixels)]
 
     return _int8(graph, ranges, record, spec.float32_blocks, kept, progress)
 
 
 def _measured(graph: PrunedFrontend, images: RangeImages, name: str, progress: Progress) -> dict[str, LayerRange]:
     def told() -> Iterator[np.ndarray]:
-        for done, batch in enumerate(images.batches):
-            progress(f"measuring ranges on {name}", done, len(images.batches))
-            yield batch
+        done = 0
+        for pixels in images.batches():
+            progress(f"measuring ranges on {name}", done, images.count)
+            yield pixels
+            done += len(pixels)
 
     return measured(graph, told())
 

@@ -21,4 +21,4 @@ def twin_of(graph: PrunedFrontend, record: PrecisionRecord, preprocessing: Prepr
     if images.sha256 != record.data_sha256:
         digests = f"SHA-256 {images.sha256[:12]}... instead of {str(record.data_sha256)[:12]}..."
         raise ArtefactError(f"the range images '{record.images}' are not those of the export ({digests}); export again")
-    return lowered(graph, record, measured(graph, images.batches))
+    return lowered(graph, record, measured(graph, images.batches()))

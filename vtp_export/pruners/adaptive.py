@@ -88,14 +88,14 @@ class Config(base.Config):
 
     @property
     def calibrated(self) -> bool:
-        """Whether `average` was left out."""
-        return self.average is None
+        """Whether `average` decides anything and was left out."""
+        return self.uses_complexity and self.average is None
 
     def resolved(self, calibration: CalibrationRecord | None = None) -> tuple["Config", dict[str, str]]:
         """Settle `average`: the user's, else the record's mean, else the release's."""
         if self.average is not None:
             return self, {"average": "set by the user"}
-        if calibration is not None:
+        if calibration is not None and self.calibrated:
             mean = calibrated(self.complexity, calibration, self.center).mean
             return dataclasses.replace(self, average=mean), {"average": f"mean, {calibration.source}"}
         return dataclasses.replace(self, average=self.settled_average), {"average": KINDS[self.complexity].origin}

@@ -4,8 +4,13 @@ import math
 
 import numpy as np
 
+from vtp_export.reference.base import Choice
 
-def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> list[int]:
+STEPS = 2.0**20
+"""Of a gain, a logarithm: what single precision could not tell apart is a tie."""
+
+
+def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> tuple[Choice, ...]:
     """Choose k of n candidates, each time the one that multiplies the determinant most.
 
     Args:
@@ -16,6 +21,7 @@ def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> 
     """
     n = len(kernel)
     chosen: list[int] = []
+    choices: list[Choice] = []
     basis: list[int] = []  # the chosen ones that had a residual: what explains the others
     while len(chosen) < k:
         residual = _residuals(kernel, basis)
@@ -29,7 +35,9 @@ def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> 
         if residual[best] > floor:
             basis.append(best)
         chosen.append(best)
-    return chosen
+        why, score = ("raises the determinant most", best_gain / STEPS) if best in basis else ("adds nothing", None)
+        choices.append(Choice(token=best, why=why, score=score))
+    return tuple(choices)
 
 
 def _residuals(kernel: np.ndarray, basis: list[int]) -> np.ndarray:
@@ -44,4 +52,4 @@ def _residuals(kernel: np.ndarray, basis: list[int]) -> np.ndarray:
 
 def _gain(residual: float, log_weight: float) -> float:
     """In steps of 2^-20: what single precision could not tell apart is a tie."""
-    return float(round((math.log(residual) + log_weight) * 2**20))
+    return float(round((math.log(residual) + log_weight) * STEPS))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._similarity import cosines
-from vtp_export.reference.base import Outcome, Signals
+from vtp_export.reference.base import Choice, Outcome, Signals, taken
 
 
 def outliers(attention: np.ndarray) -> int:
@@ -12,11 +12,11 @@ def outliers(attention: np.ndarray) -> int:
     return max(1, int((attention > third + 1.5 * (third - first)).sum()))
 
 
-def merged(signals: Signals, picks: list[int]) -> Outcome:
+def merged(signals: Signals, choices: tuple[Choice, ...]) -> Outcome:
     """Each pick with its 32 nearest, and an extra token."""
     attention, keys = signals.following_saliency, signals.following_keys
     assert attention is not None and keys is not None
-    n = signals.n
+    n, picks = signals.n, [choice.token for choice in choices]
     cosine = cosines(keys)
     mix = np.zeros((len(picks) + 1, n))
     for row, i in enumerate(picks):
@@ -26,4 +26,4 @@ def merged(signals: Signals, picks: list[int]) -> Outcome:
             mix[row, j] = attention[j]
     for j in set(range(n)) - set(picks):
         mix[-1, j] = attention[j]
-    return Outcome(np.array([*picks, -1]), mix=mix)
+    return Outcome(np.array([*picks, -1]), mix=mix, choices=choices + taken("all that was not picked, together", [-1]))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from vtp_export.reference._similarity import cosine_distances
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Choice, Outcome, Settings, Signals, descending, taken
 from vtp_export.reference.erank import complexity_of
 
 
@@ -19,6 +19,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     order = descending(saliency)
     alive = [True] * signals.n
     kept: list[int] = []
+    choices: list[Choice] = []
     for rank, i in enumerate(order, start=1):
         if len(kept) == budget:
             break
@@ -27,16 +28,24 @@ def select(signals: Signals, settings: Settings) -> Outcome:
         kept.append(i)
         alive[i] = False
         threshold = _threshold(rank, complexity, settings)
-        for j in range(signals.n):
-            if alive[j] and distance[i, j] < threshold:
-                alive[j] = False
+        struck = [j for j in range(signals.n) if alive[j] and distance[i, j] < threshold]
+        for j in struck:
+            alive[j] = False
+        choices.append(
+            Choice(
+                token=i,
+                why="walk down the attention",
+                score=float(saliency[i]),
+                rank=rank,
+                threshold=threshold,
+                struck=tuple(struck),
+            )
+        )
     chosen = set(kept)
-    for i in order:
-        if len(kept) == budget:
-            break
-        if i not in chosen:
-            kept.append(i)
-    return Outcome(np.array(sorted(kept)), complexity)
+    back = [i for i in order if i not in chosen][: budget - len(kept)]
+    kept += back
+    choices += taken("backfill, though it was struck out", back, saliency)
+    return Outcome(np.array(sorted(kept)), complexity, choices=tuple(choices))
 
 
 def _complexity(signals: Signals, settings: Settings) -> float | None:

@@ -7,7 +7,7 @@ A method sees features only through the inner products of tokens, so that any ro
 decision, or its file says `BY_CHANNEL = True`; see `by_channel`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,40 @@ class Signals:
         return self.candidates.n
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Why a method took one token.
+
+    token: its position, or -1 for one that belongs to none.
+    why: which part of the method took it, in a few words.
+    score: by what it was taken then; None where nothing is compared.
+    rank: place of that score among all candidates, 1 the first; None where scores change with every choice.
+    threshold: cosine distance below which others were struck out for its sake; None where nothing is struck out.
+    struck: positions of those.
+    """
+
+    token: int
+    why: str
+    score: float | None = None
+    rank: int | None = None
+    threshold: float | None = None
+    struck: tuple[int, ...] = ()
+
+
+def taken(why: str, positions: Iterable[int], scores: np.ndarray | None = None) -> tuple[Choice, ...]:
+    """Choices for one reason, in turn.
+
+    Args:
+        why: see `Choice`.
+        positions: of the tokens.
+        scores: (n,) of all candidates, the largest the first; None where nothing is compared.
+    """
+    if scores is None:
+        return tuple(Choice(token=int(i), why=why) for i in positions)
+    rank = {i: place for place, i in enumerate(descending(scores), start=1)}
+    return tuple(Choice(token=int(i), why=why, score=float(scores[i]), rank=rank[i]) for i in positions)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a method decided for one image.
@@ -55,11 +89,13 @@ class Outcome:
         anchored at, -1 for none.
     complexity: erank or attention entropy, whichever the method measured, or None.
     mix: (m, n), or (m, n + 1) with CLS first: the weights that make each token of a merging method, or None.
+    choices: why each token of `kept`, in the order in which they were taken.
     """
 
     kept: np.ndarray
     complexity: float | None = None
     mix: np.ndarray | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 def descending(scores: np.ndarray) -> list[int]:

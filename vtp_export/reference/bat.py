@@ -6,7 +6,7 @@ import numpy as np
 
 from vtp_export.reference._mixing import attention_count
 from vtp_export.reference._similarity import cosines, first_largest, snapped
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -24,7 +24,9 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     mix = np.zeros((keep, n))
     for row, group in enumerate(members):
         mix[row, group] = weight[group] / weight[group].sum()
-    return Outcome(np.array([group[0] for group in members]), complexity, mix)
+    choices = taken("most attended of a group", [group[0] for group in groups], signals.saliency)
+    choices += taken("centre of a cluster", [cluster[0] for cluster in clusters])
+    return Outcome(np.array([group[0] for group in members]), complexity, mix, choices)
 
 
 def _paired(groups: list[list[int]], features: np.ndarray, weight: np.ndarray, count: int) -> list[list[int]]:

@@ -18,4 +18,5 @@ def select(signals: Signals, settings: Settings) -> Outcome:
         relevance = (attention - low + 1e-6) / (high - low + 1e-6)
     kernel = cosines(signals.projected.astype(np.float64))
     k = min(int(settings["keep"] or 0), signals.n)
-    return Outcome(np.array(sorted(greedy(kernel, 2 * np.log(relevance), k, 2.0**-14))))
+    choices = greedy(kernel, 2 * np.log(relevance), k, 2.0**-14)
+    return Outcome(np.array(sorted(choice.token for choice in choices)), choices=choices)

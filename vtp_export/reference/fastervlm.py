@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
     """Sort, cut, restore the spatial order."""
     assert signals.saliency is not None
     best = descending(signals.saliency)[: int(settings["keep"] or 0)]
-    return Outcome(np.array(sorted(best)))
+    return Outcome(np.array(sorted(best)), choices=taken("attention", best, signals.saliency))

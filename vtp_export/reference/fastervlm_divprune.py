@@ -4,7 +4,7 @@ import numpy as np
 
 from vtp_export.reference._mixing import attention_count
 from vtp_export.reference._similarity import cosines, first_largest
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Choice, Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -14,6 +14,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     keep = min(int(settings["keep"] or 0), n)
     count, complexity = attention_count(signals, settings, keep)
     kept = descending(signals.saliency)[:count]
+    choices = list(taken("attention", kept, signals.saliency))
     distance = 1 - cosines(signals.projected)
     while len(kept) < keep:
         scores = []
@@ -21,4 +22,5 @@ def select(signals: Signals, settings: Settings) -> Outcome:
             others = kept or [j for j in range(n) if j != i] or [i]
             scores.append(-1.0 if i in kept else float(min(distance[i, j] for j in others)))
         kept.append(first_largest(scores))
-    return Outcome(np.array(sorted(kept)), complexity)
+        choices.append(Choice(token=kept[-1], why="farthest from all kept", score=max(scores)))
+    return Outcome(np.array(sorted(kept)), complexity, choices=tuple(choices))

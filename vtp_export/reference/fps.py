@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._similarity import cosines, first_largest
-from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.reference.base import Choice, Outcome, Settings, Signals, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -14,6 +14,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     if settings["start"] == "saliency":
         assert signals.saliency is not None
         chosen = [first_largest(signals.saliency.tolist())]
+    choices = list(taken("start", chosen, signals.saliency if settings["start"] == "saliency" else None))
     similarity = cosines(features) if settings["metric"] == "cosine" else None
     nearest = np.full(signals.n, np.inf)
     while len(chosen) < min(int(settings["keep"] or 0), signals.n):
@@ -22,4 +23,5 @@ def select(signals: Signals, settings: Settings) -> Outcome:
         nearest = np.minimum(nearest, far)
         left = [i for i in range(signals.n) if i not in chosen]
         chosen.append(left[first_largest(nearest[left].tolist())])
-    return Outcome(np.array(sorted(chosen)))
+        choices.append(Choice(token=chosen[-1], why="farthest from all kept", score=float(nearest[chosen[-1]])))
+    return Outcome(np.array(sorted(chosen)), choices=tuple(choices))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from vtp_export.reference._similarity import snapped
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -20,7 +20,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     kept: list[int] = []
     for run, quota in zip(runs, quotas, strict=True):
         kept += [int(run[i]) for i in descending(attention[run])[:quota]]
-    return Outcome(np.array(sorted(kept)))
+    return Outcome(np.array(sorted(kept)), choices=taken("attention, of its run", kept, attention))
 
 
 def _score(features: np.ndarray, attention: np.ndarray, beta: float) -> float:

@@ -23,4 +23,5 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     diagonal = np.diag(kernel)
     correlation = snapped(kernel / np.sqrt(np.outer(diagonal, diagonal)))
     k = min(int(settings["keep"] or 0), signals.n)
-    return Outcome(np.array(sorted(greedy(correlation, np.log(diagonal), k, 0.0))))
+    choices = greedy(correlation, np.log(diagonal), k, 0.0)
+    return Outcome(np.array(sorted(choice.token for choice in choices)), choices=choices)

@@ -1,7 +1,7 @@
 """PruMerge, literally."""
 
 from vtp_export.reference._prumerge import merged, outliers
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -10,4 +10,4 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     assert attention is not None
     keep = min(int(settings["keep"] or 0), signals.n)
     count = outliers(attention) if settings["count"] == "adaptive" else keep - 1
-    return merged(signals, descending(attention)[:count])
+    return merged(signals, taken("attention", descending(attention)[:count], attention))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from vtp_export.reference._similarity import cosines, first_largest, snapped
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 ITERATIONS = 8
 
@@ -36,7 +36,8 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     quotas = _quotas([len(group) for group in groups], unsuppressed, keep)
     chosen = [i for group, quota in zip(kept_first, quotas, strict=True) for i in group[:quota]]
     kept_positions = np.array([-1, *chosen])
-    return Outcome(kept_positions, mix=np.eye(n + 1)[kept_positions + 1])
+    choices = taken("CLS", [-1]) + taken("of its group, duplicates last", chosen, signals.saliency)
+    return Outcome(kept_positions, mix=np.eye(n + 1)[kept_positions + 1], choices=choices)
 
 
 def _components(features: np.ndarray, count: int) -> np.ndarray:

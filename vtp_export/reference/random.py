@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.reference.base import Outcome, Settings, Signals, taken
 
 WORD = 2**64
 
@@ -11,7 +11,8 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     """The positions of the k smallest keys."""
     seed = int(settings["seed"] or 0)
     drawn = sorted(range(signals.n), key=lambda i: mixed(seed * 2**32 + i))
-    return Outcome(np.array(sorted(drawn[: int(settings["keep"] or 0)])))
+    drawn = drawn[: int(settings["keep"] or 0)]
+    return Outcome(np.array(sorted(drawn)), choices=taken("drawn", drawn))
 
 
 def mixed(value: int) -> int:

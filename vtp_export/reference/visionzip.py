@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._similarity import first_largest, snapped
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -28,7 +28,9 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     for target, members in enumerate(joined):
         for i in members:
             mix[1 + len(dominant) + target, 1 + i] = 1 / len(members)
-    return Outcome(np.array(kept), mix=mix)
+    choices = taken("CLS", [-1]) + taken("attention", dominant, signals.saliency)
+    choices += taken("in an even sample of the rest", targets)
+    return Outcome(np.array(kept), mix=mix, choices=choices)
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:

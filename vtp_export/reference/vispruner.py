@@ -4,7 +4,7 @@ import numpy as np
 
 from vtp_export.reference._mixing import attention_count
 from vtp_export.reference._similarity import cosines
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -22,4 +22,5 @@ def select(signals: Signals, settings: Settings) -> Outcome:
         by_score = [first[i] for i in descending(scores)]
         residual = by_score[drop:] + second
     diverse = residual if wanted > 0 else []
-    return Outcome(np.array(sorted(important + diverse)), complexity)
+    choices = taken("attention", important, signals.saliency) + taken("left when duplicates were dropped", diverse)
+    return Outcome(np.array(sorted(important + diverse)), complexity, choices=choices)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._similarity import cosines, first_largest
-from vtp_export.reference.base import Outcome, Settings, Signals, descending
+from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:
@@ -18,13 +18,13 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     chosen: set[int] = set()
     for window in members.values():
         chosen |= set(sorted(window, key=lambda i: (-early[i], i))[: keep // 2 // 16])
-    for i in descending(signals.saliency):
-        if len(chosen) == keep:
-            break
-        chosen.add(i)
+    choices = taken("early attention, of its window", sorted(chosen), early)
+    rest = [i for i in descending(signals.saliency) if i not in chosen][: keep - len(chosen)]
+    choices += taken("attention", rest, signals.saliency)
+    chosen |= set(rest)
     kept = sorted(chosen)
     cosine = cosines(signals.projected)
     mix = np.eye(n)[kept]
     for i in sorted(set(range(n)) - chosen):
         mix[first_largest([float(cosine[i, j]) for j in kept]), i] += 1
-    return Outcome(np.array(kept), mix=mix / mix.sum(1, keepdims=True))
+    return Outcome(np.array(kept), mix=mix / mix.sum(1, keepdims=True), choices=choices)

@@ -52,8 +52,9 @@ def build_summary(report: BuildReport) -> Summary:
     built, engine = report.build, report.build.engine
     sentence = f"{built.main}: {built.size / 1e6:.1f} MB in {report.seconds:.0f} s"
     if engine is not None:
-        gpu = f"compute capability {engine.compute_capability}, " if engine.compute_capability else ""
-        sentence += f", for {built.format} {engine.runtime}, {gpu}{engine.device}, {engine.platform}"
+        capabilities = ", ".join(engine.compute_capabilities)
+        parts = f"compute capability {capabilities}" if capabilities else "", engine.device, engine.platform
+        sentence += ", ".join((f", for {built.format} {engine.runtime}", *(part for part in parts if part)))
     return sentence, f"next: vtp-export bench {report.folder}"
 
 

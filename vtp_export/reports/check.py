@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+from vtp_export.parity.judged import Judged, failures_of, with_verdicts
 from vtp_export.parity.preprocessing import PixelComparison
-from vtp_export.parity.verdict import Comparison, judged
+from vtp_export.parity.verdict import Comparison
 from vtp_export.reports.table import Summary, Table
 from vtp_export.reports.validation import COLUMNS, comparison_row, pixel_row
 from vtp_export.runtime.checks import Checked
@@ -21,7 +22,7 @@ class JudgedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckReport:
+class CheckReport(Judged):
     """In the order in which it is judged.
 
     artefact: its folder, as it was given.
@@ -42,15 +43,9 @@ class CheckReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def passed(self) -> bool:
-        """Whether the pixels and all formats are right."""
-        return not self.failures
-
-    @property
     def failures(self) -> tuple[str, ...]:
         """Why this does not pass: a sentence each."""
-        rows: tuple[PixelComparison | Comparison, ...] = (self.pixels, *self.comparisons, *self.batches)
-        return tuple(f"{one.name}: {failure}" for one in rows for failure in one.failures)
+        return failures_of((self.pixels, *self.comparisons, *self.batches))
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -59,9 +54,9 @@ class CheckReport:
             "file": None if self.file is None else asdict(self.file),
             "passed": self.passed,
             "pictures": self.pictures,
-            "pixels": judged([self.pixels])[0],
-            "comparisons": judged(self.comparisons),
-            "batches": judged(self.batches),
+            "pixels": with_verdicts([self.pixels])[0],
+            "comparisons": with_verdicts(self.comparisons),
+            "batches": with_verdicts(self.batches),
             "notes": self.notes,
         }
 

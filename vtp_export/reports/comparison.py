@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vtp_export.errors import ArtefactError
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
-from vtp_export.reports.page import write_page
+from vtp_export.reports.page import PAGE, write_page
 from vtp_export.reports.table import Summary, Table, mention
 from vtp_export.runtime.writing import sentence
 
@@ -123,6 +123,7 @@ def write_comparison(report: CompareReport, folder: Path) -> Path:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / PAGE).unlink(missing_ok=True)  # see `write_page`
         for file, title, figure in drawn:
             save_figure(figure, folder / file)
             figures.append((title, file))

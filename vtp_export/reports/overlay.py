@@ -60,6 +60,25 @@ def overlay(photo: ImageLike, kept: npt.NDArray[np.integer], layout: Layout, pre
     return picture
 
 
+def cells(
+    photo: ImageLike, layout: Layout, prep: Preprocessing, size: tuple[int, int]
+) -> list[tuple[float, float, float, float]]:
+    """Where each patch lies on an overlay: left, top, right and bottom, in raster order.
+
+    Args:
+        photo: as for `overlay`, as `layout` and `prep`.
+        layout: how positions map to patches.
+        prep: how the photo was preprocessed.
+        size: of the overlay.
+    """
+    photo = as_image(photo)
+    left, top, right, bottom = _covered(view_box(photo.size, prep), layout)
+    (rows, columns), (across, down) = layout.candidates.grid, (size[0] / photo.width, size[1] / photo.height)
+    xs = (np.linspace(left, right, columns + 1) * across).tolist()
+    ys = (np.linspace(top, bottom, rows + 1) * down).tolist()
+    return [(xs[c], ys[r], xs[c + 1], ys[r + 1]) for r in range(rows) for c in range(columns)]
+
+
 def contact_sheet(rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
     """Lay pictures out in a grid, each with its label below.
 

@@ -52,6 +52,7 @@ def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures:
     shown = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / PAGE).unlink(missing_ok=True)  # an earlier one would tell of pictures that are others now
         for i, picture in enumerate(pictures):
             shown.append((f"{i:03d}.png", picture.name, picture.caption))
             with atomically(folder / shown[-1][0]) as file:

@@ -96,6 +96,7 @@ def validation_summary(result: ValidationReport, page: Path | None = None) -> Su
     """The tables that have rows, and a sentence for every failure and every note."""
     tables = validation_table(result), answer_table(result), disagreement_table(result)
     sentences = [f"failed: {failure}" for failure in result.failures] + [f"note: {note}" for note in result.notes]
+    sentences += [one.sentence for one in result.bisections]
     return *(table for table in tables if table.rows), *sentences, *mention(page)
 
 

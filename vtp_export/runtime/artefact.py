@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from vtp_export.arguments import path_of
 from vtp_export.errors import ArtefactError, SpecError, VtpError
 from vtp_export.json_records import read_text
 from vtp_export.manifests import manifest_from_json
@@ -85,6 +86,7 @@ def open_artefact(folder: str | Path) -> Artefact:
     """Read an artefact's manifest; call `Artefact.verify` before a runtime sees a byte of its files.
 
     Raises:
+        SpecError: no path.
         ArtefactError: no such folder, no manifest in it, one that cannot be read or has another schema, or a
             file name that is no plain one.
 
@@ -93,7 +95,7 @@ def open_artefact(folder: str | Path) -> Artefact:
         Traceback (most recent call last):
         vtp_export.errors.ArtefactError: no artefact folder 'missing'; make one with 'vtp-export export'
     """
-    folder = Path(folder)
+    folder = path_of("the artefact", folder)
     path = folder / MANIFEST
     try:
         if not folder.exists():
@@ -134,6 +136,7 @@ def steadily(
         ArtefactError: as `open_artefact`, or it was replaced again and again.
         VtpError: what `use` has raised.
     """
+    folder = path_of("the artefact", folder)
     for _ in range(ATTEMPTS):
         before = _stamp(folder)
         artefact = open_artefact(folder)

@@ -11,6 +11,7 @@ class Brief:
     """What the manifest promises of every build.
 
     identity: digest of the manifest, to be carried in the main file and read back when that is opened.
+    signals: what a build from a graph, or from another file, returns besides; of a file that is opened, none.
     options: the backend's `BuildOptions`; None takes its defaults.
     loops: of a build from a graph, whether rounds may be a loop operator; otherwise they are written out.
     foreign: of a file that is opened, whether another tool has made it of one of the artefact's: it need not carry the
@@ -21,6 +22,7 @@ class Brief:
     outputs: tuple[TensorSpec, ...]
     batch: BatchRange
     identity: str
+    signals: tuple[TensorSpec, ...] = ()
     options: Any = None
     loops: bool = True
     foreign: bool = False

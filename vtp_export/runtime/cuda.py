@@ -10,13 +10,18 @@ from vtp_export.errors import UnavailableError
 from vtp_export.extras import install
 
 
-def missing() -> str | None:
-    """Why CUDA cannot be used from here, or None. Does not touch a device."""
+def missing(extra: str = "tensorrt") -> str | None:
+    """Why CUDA cannot be used from here, or None. Does not touch a device.
+
+    Args:
+        extra: of `pyproject.toml`, whose libraries are to be installed.
+    """
     if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
-        return (
-            f"cuda-bindings is not installed: {install('tensorrt')}, or on a Jetson, where TensorRT comes "
-            "with JetPack, pip install 'cuda-bindings==12.9.*' (JetPack 6) or 'cuda-bindings>=13' (JetPack 7)"
+        jetson = (
+            ", or on a Jetson, where TensorRT comes with JetPack, pip install 'cuda-bindings==12.9.*' (JetPack 6) or "
+            "'cuda-bindings>=13' (JetPack 7)"
         )
+        return f"cuda-bindings is not installed: {install(extra)}{jetson if extra == 'tensorrt' else ''}"
     return None
 
 

@@ -10,8 +10,9 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.runtime.artefact import Artefact, sha256
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.checks import way
-from vtp_export.runtime.front_end import PrunedArtefact, prepared, refuse_unknown
-from vtp_export.settings import check_threads
+from vtp_export.runtime.formats import prepared, refuse_unknown
+from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.settings import usable_threads
 from vtp_export.spec import BatchRange, Build, FileRecord
 
 ALONE = BatchRange(1, 1, 1)
@@ -73,7 +74,7 @@ def load_file(
     Raises:
         VtpError: as `load`; what the file takes and returns is not what the artefact promises.
     """
-    check_threads(threads)
+    threads = usable_threads(threads)
     refuse_unknown(device)
     backend, where, chosen = prepared(fmt, device, options)
     build = Build(fmt, file.name, {file.name: record_of(file)})

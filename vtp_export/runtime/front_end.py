@@ -1,23 +1,24 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from vtp_export import rooms
-from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError, VtpError
+from vtp_export.arguments import whole
+from vtp_export.errors import ImageError, OutputError, UnavailableError
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.checks import way
+from vtp_export.runtime.formats import fitting, prepared, refuse_unknown, runnable_format
 from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import UNPORTABLE, Session
-from vtp_export.settings import check_threads, from_settings, shared_out
-from vtp_export.spec import Build, Manifest
+from vtp_export.settings import usable_threads
+from vtp_export.spec import Manifest
 
 
 class PrunedArtefact:
@@ -70,9 +71,7 @@ class PrunedArtefact:
             SpecError: the artefact takes no such batch.
             ImageError, OutputError: as in a call.
         """
-        size = self.manifest.batch.opt if batch is None else batch
-        if not 1 <= size <= self.manifest.batch.max:
-            raise SpecError(f"batch is {batch}; it must be 1 to {self.manifest.batch.max}, the largest of the artefact")
+        size = self.manifest.batch.opt if batch is None else whole("batch", batch, 1, self.manifest.batch.max)
         return (pair for given, output in self._batches(images, size) for pair in zip(given, output, strict=True))
 
     def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
@@ -92,9 +91,16 @@ class PrunedArtefact:
             ImageError: wrong shape, dtype or batch, or not finite.
             OutputError: what came out of an image is not finite.
         """
+        output, _ = self.see(pixels)
+        return output
+
+    def see(self, pixels: np.ndarray) -> tuple[Output, dict[str, np.ndarray]]:
+        """As `run`, and the signals of the manifest by name, (b, n) or (b, n, .); none where it was loaded without."""
         given = self.manifest.inputs[0]
         pixels = checked_pixels(pixels, given, self.manifest.batch, self.manifest.preprocessing)
-        return Output.of(self._session.run({given.name: pixels}))
+        arrays = self._session.run({given.name: pixels})
+        signals = {spec.name: arrays.pop(spec.name) for spec in self.manifest.signals if spec.name in arrays}
+        return Output.of(arrays), signals
 
     def run_padded(self, pixels: np.ndarray) -> Output:
         """As `run`, and a batch too small for the artefact is filled up with its last image, and cut off again."""
@@ -122,7 +128,10 @@ class PrunedArtefact:
         if not hasattr(pixels, "__dlpack__") or not hasattr(pixels, "shape"):
             raise ImageError(f"'{given.name}' is not a {type(pixels).__name__}; pass a tensor that has __dlpack__")
         check_shape(_shape(pixels), given, self.manifest.batch)
-        return self._session.run_device({given.name: pixels})
+        try:
+            return self._session.run_device({given.name: pixels})
+        except OutputError as error:
+            raise error.of_unseen_pixels() from error
 
     @property
     def device(self) -> str:
@@ -167,6 +176,7 @@ def load(
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
+    signals: bool = False,
 ) -> PrunedArtefact:
     """Open an artefact, after its files were verified.
 
@@ -176,6 +186,7 @@ def load(
         device: where it runs, one of the format's `devices`, or None for its usual. Never another in its place.
         threads: CPU threads of one run, or None for as many as the process may use.
         options: of the format, see `Options` of its backend; values or texts.
+        signals: also return what the pruner sees, see `PrunedArtefact.see`.
 
     Raises:
         UnknownNameError: no format runs on such a device, or the format has no such option.
@@ -183,112 +194,27 @@ def load(
         ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    check_threads(threads)
+    threads = usable_threads(threads)
 
     def use(artefact: Artefact) -> PrunedArtefact:
         refuse_unknown(device)
-        name = format or _runnable_format(artefact, device)
+        name = format or runnable_format(artefact, device)
         builds = artefact.builds(name)
         backend, where, chosen = prepared(name, device, options)
-        build = _fitting(artefact, builds)
+        if reason := backend.unable(artefact.manifest.precision.name, where):
+            raise UnavailableError(reason)
+        build = fitting(artefact, builds)
         artefact.verify(build)
-        session = backend.open(artefact.folder, build, brief_of(artefact.manifest), where, threads, chosen)
+        brief = brief_of(artefact.manifest)
+        if signals:
+            brief = dataclasses.replace(brief, outputs=(*brief.outputs, *artefact.manifest.signals))
+        session = backend.open(artefact.folder, build, brief, where, threads, chosen)
         return PrunedArtefact(artefact, name, session, way(artefact.manifest, build, where, chosen))
 
     return steadily(folder, use, discard=PrunedArtefact.close)
-
-
-def prepared(fmt: str, device: str | None, options: Mapping[str, Any] | None) -> tuple[Any, str, Any]:
-    """A format's backend, the device that it is to run on, and its options.
-
-    Raises:
-        UnknownNameError, SpecError, UnavailableError: as `load`.
-    """
-    backend = rooms.load("backends", fmt).Backend()
-    where = backend.device(device)
-    chosen = from_settings(backend.Options, options or {}, f"option of {fmt}")
-    if reason := backend.missing():
-        raise UnavailableError(reason)
-    return backend, where, chosen
-
-
-def usual_way(artefact: Artefact, fmt: str) -> str:
-    """The `way` of a format that can run here, where nothing is said of device and options."""
-    _, where, chosen = prepared(fmt, None, None)
-    return way(artefact.manifest, _fitting(artefact, artefact.builds(fmt)), where, chosen)
-
-
-def options_of(formats: Sequence[str], options: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Share options out among the formats that have them, for those that `load` several.
-
-    Raises:
-        UnknownNameError: no such format, or none of them has such an option.
-    """
-    kinds = {name: rooms.load("backends", name).Backend.Options for name in formats}
-    return shared_out(kinds, options or {}, f"option of {' or '.join(kinds)}")
 
 
 def _shape(array: Any) -> tuple[int, ...]:
     """Of a tensor or an `OrtValue`, whose shape is a method."""
     shape = array.shape
     return tuple(shape() if callable(shape) else shape)
-
-
-def obstacle(artefact: Artefact, fmt: str, device: str | None = None) -> str | None:
-    """Why a format of an artefact cannot run here, or not on a device, or None. No file of it is read."""
-    if fmt not in rooms.names("backends"):
-        return f"no backend named '{fmt}'"
-    backend = rooms.load("backends", fmt).Backend()
-    if device is not None and device not in backend.devices:
-        return f"{fmt} does not run on {device}"
-    if reason := backend.missing():
-        return str(reason)
-    try:
-        _fitting(artefact, artefact.builds(fmt))
-    except VtpError as error:
-        return str(error)
-    return None
-
-
-def _fitting(artefact: Artefact, builds: Sequence[Build]) -> Build:
-    """The first of a format's builds that was made for this machine, or for any."""
-    fmt = builds[0].format
-    backend, reasons = rooms.load("backends", fmt).Backend(), []
-    for build in builds:
-        reason = backend.unfit(build)
-        if reason is None:
-            return build
-        reasons.append(f"{build.main}: {reason}")
-    again = f"build it here: vtp-export build {artefact.folder} --format {fmt}"
-    raise ArtefactError(f"no {fmt} of '{artefact.folder}' is for this machine ({'; '.join(reasons)}); {again}")
-
-
-def refuse_unknown(device: str | None) -> None:
-    """See that a format there is runs on such a device.
-
-    Raises:
-        UnknownNameError: none does.
-    """
-    known = {name for fmt in rooms.names("backends") for name in rooms.load("backends", fmt).Backend.devices}
-    if device is not None and device not in known:
-        raise UnknownNameError("device", device, sorted(known))
-
-
-def _runnable_format(artefact: Artefact, device: str | None) -> str:
-    present = artefact.manifest.formats()
-    reasons = []
-    for name in sorted(present, key=_rank):
-        reason = obstacle(artefact, name, device)
-        if reason is None:
-            return name
-        reasons.append(reason)
-    raise UnavailableError(
-        f"none of the formats of {artefact.folder} ({', '.join(present) or 'it has none'}) can run here: "
-        + "; ".join(reasons)
-    )
-
-
-def _rank(fmt: str) -> float:
-    """Formats that this version does not know come last."""
-    known = fmt in rooms.names("backends")
-    return rooms.load("backends", fmt).Backend.rank if known else math.inf

@@ -110,6 +110,8 @@ def as_images(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
         ImageError: there is no image below a folder.
     """
     if isinstance(images, str | os.PathLike):
+        if not os.fspath(images):
+            raise ImageError("an image is named by an empty text; name a file or a folder ('.' is the current one)")
         # `Path.is_dir` raises where a name cannot be one.
         folder = os.path.isdir(images)  # noqa: PTH112
         yield from images_below(Path(images)) if folder else [images]
@@ -272,6 +274,8 @@ def _one_sentence(name: str) -> Iterator[None]:
         raise ImageError(f"{name} is not an image that Pillow can read{remedy}") from error
     except ImageError:
         raise
+    except PermissionError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into memory") from error
     except Exception as error:  # Pillow's decoders raise SyntaxError, ValueError, struct.error and more

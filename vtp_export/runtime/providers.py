@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.runtime.libraries import needed, not_loadable
 from vtp_export.runtime.versions import TENSORRT_PACKAGES, versions
@@ -38,6 +38,9 @@ PRODUCT = (
     b"\x08\x01b\x13\n\x01y\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
 """An ONNX file: y = x @ x, of shape (1, 1), opset 13."""
+
+FLOAT, BFLOAT16 = b"\n\x0c\x08\x01", b"\n\x0c\x08\x10"
+"""How the type of a tensor begins in such a file."""
 
 
 def library(provider: str) -> Path:
@@ -152,8 +155,22 @@ def try_out(provider: str) -> str | None:
         check(session, provider)
         session.run(None, {"x": np.ones((1, 1), np.float32)})
     except Exception as error:  # see `backends/onnx.py`
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
     return None
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether ONNX Runtime, which is installed, has products in bfloat16 on the CPU."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = 1
+    try:
+        onnxruntime.InferenceSession(PRODUCT.replace(FLOAT, BFLOAT16), settings, providers=[NAMES["cpu"]])
+    except Exception:  # see `backends/onnx.py`
+        return False
+    return True
 
 
 def placement(session: Any) -> dict[str, Counter[str]] | None:

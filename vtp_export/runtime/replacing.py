@@ -22,7 +22,7 @@ from vtp_export.runtime.writing import OUT_OF_SPACE, UNSUPPORTED, sentence, sync
 
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _AT_FDCWD = -100
-_WRITE_ERRORS = OUT_OF_SPACE | {errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
+_WRITE_ERRORS = OUT_OF_SPACE | {errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG}
 
 
 @contextmanager
@@ -140,6 +140,8 @@ def _refuse_existing(out: Path, force: bool, replaceable: Callable[[Path], str |
         there = os.path.lexists(out)
         if there and not force:
             raise ArtefactError(f"'{out}' already exists; name another folder, or replace it with --force")
+        if there and out.is_mount():  # or that would be found out when all is written
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         reason = replaceable(out) if there else None
     except OSError as error:
         raise ArtefactError(sentence(error, out)) from error

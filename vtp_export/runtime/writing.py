@@ -19,10 +19,11 @@ from vtp_export.errors import ArtefactError
 from vtp_export.runtime import locks
 
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # EPERM: a sandbox's way to say so
-OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 _REMEDIES = {
     **dict.fromkeys(OUT_OF_SPACE, "free some space, or name another place"),
+    errno.EFBIG: "files may not grow so large here: raise the limit (ulimit -f), or name another place",
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "name a place that can be written"),
     errno.EXDEV: "a folder that comes with a container's image cannot be renamed; remove it first, or name another",
     errno.EBUSY: "a folder that is mounted cannot be renamed; name one inside it",

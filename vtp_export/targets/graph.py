@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtp_export.errors import ArtefactError, UnavailableError
+from vtp_export.errors import ArtefactError, UnavailableError, first_line
 from vtp_export.extras import install
 
 if TYPE_CHECKING:
@@ -59,19 +59,24 @@ class Node:
 
 @dataclass(frozen=True)
 class Body:
-    """What a subgraph takes and gives."""
+    """What a subgraph takes and gives.
+
+    unread: places of inputs that nothing in it reads.
+    """
 
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    unread: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Model:
-    """A file. opset: of the standard domain."""
+    """A file. opset: of the standard domain. beside: files that its weights are in."""
 
     opset: int
     ir: int
     nodes: tuple[Node, ...]
+    beside: frozenset[str] = frozenset()
 
 
 def read(path: Path) -> Model:
@@ -89,9 +94,12 @@ def read(path: Path) -> Model:
     try:
         loaded = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # of protobuf's several kinds
-        raise ArtefactError(f"'{path}' is not an ONNX file: {str(error).splitlines()[0]}") from error
+        raise ArtefactError(f"'{path}' is not an ONNX file: {first_line(error)}") from error
     if not loaded.graph.node:
         raise ArtefactError(f"'{path}' is not an ONNX file: it has no nodes")
+    beside = frozenset(
+        entry.value for tensor in loaded.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    )
     for tensor in loaded.graph.initializer:  # types and shapes do not need the weights
         if len(tensor.raw_data) > LARGE:
             tensor.ClearField("raw_data")
@@ -100,17 +108,17 @@ def read(path: Path) -> Model:
         model = shape_inference.infer_shapes(loaded, data_prop=True)
     except Exception:  # an operator that onnx does not know, or types that do not fit: lint says so itself
         model = loaded
-    return _model(model)
+    return _model(model, beside)
 
 
-def _model(model: "ModelProto") -> Model:
+def _model(model: "ModelProto", beside: frozenset[str]) -> Model:
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     scope: dict[str, Value] = {}
     local = frozenset((function.domain, function.name) for function in model.functions)
     nodes = list(_nodes(model.graph, "graph", scope, local))
     for function in model.functions:  # its names are its own
         nodes += _inside(list(function.node), f"function {function.name}", {}, local)
-    return Model(opset, model.ir_version, tuple(nodes))
+    return Model(opset, model.ir_version, tuple(nodes), beside)
 
 
 def _nodes(graph: "GraphProto", where: str, scope: dict[str, Value], local: Local) -> Iterator[Node]:
@@ -137,7 +145,7 @@ def _inside(protos: "list[NodeProto]", where: str, scope: dict[str, Value], loca
                 sides = [
                     tuple(inner.get(v.name, Value()) for v in side) for side in (attribute.g.input, attribute.g.output)
                 ]
-                bodies[attribute.name] = Body(sides[0], sides[1])
+                bodies[attribute.name] = Body(sides[0], sides[1], _unread(attribute.g))
             elif not attribute.ref_attr_name:  # of a function: its value comes with the call
                 attributes[attribute.name] = _attribute(attribute)
         if proto.op_type == "Constant":
@@ -160,6 +168,17 @@ def _inside(protos: "list[NodeProto]", where: str, scope: dict[str, Value], loca
             )
         )
     return found
+
+
+def _unread(graph: "GraphProto") -> frozenset[int]:
+    read = {value.name for value in graph.output} | _reads(graph)
+    return frozenset(place for place, value in enumerate(graph.input) if value.name not in read)
+
+
+def _reads(graph: "GraphProto") -> set[str]:
+    """Names that its nodes read, and those in bodies of these."""
+    bodies = (attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g"))
+    return {name for node in graph.node for name in node.input}.union(*map(_reads, bodies))
 
 
 def _attribute(attribute: Any) -> Any:

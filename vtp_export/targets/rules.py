@@ -89,6 +89,15 @@ def attention_parts(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
             )
 
 
+def attribute_values(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """Some attributes may have some values alone, or lists of these."""
+    for name, allowed in settings.get(node.op, {}).items():
+        given = node.attributes.get(name, allowed[0])
+        if any(value not in allowed for value in (given if isinstance(given, list | tuple) else [given])):
+            listed = ", ".join(map(str, allowed))
+            yield "error", f"{node.op} with {name}={given}; supported: {listed}", "write it with other operators"
+
+
 def resize_mode(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """Resize knows some ways to interpolate."""
     mode = node.attributes.get("mode", "nearest")
@@ -161,6 +170,12 @@ def loop_scan_length(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
             yield "error", "a stacked output of a Loop whose number of rounds is computed", LOOP_FREE
 
 
+def loop_condition(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
+    """A loop has a condition to begin with: its body may not read one that was left out."""
+    if node.op == "Loop" and input_of(node, 1) is None and 1 not in node.bodies["body"].unread:
+        yield "error", "a Loop that is given no condition, and whose body reads it", "give it a constant, true"
+
+
 def if_rank(node: Node, settings: dict[str, Any]) -> Iterator[Told]:
     """Both branches give the same rank."""
     if node.op == "If" and len(node.bodies) == 2:
@@ -207,6 +222,7 @@ RULES: dict[str, Rule] = {
     "attention-rank": attention_rank,
     "attention-parts": attention_parts,
     "resize-mode": resize_mode,
+    "attribute-values": attribute_values,
     "eyelike-static": eyelike_static,
     "bfloat16-products": bfloat16_products,
     "missing-kernels": missing_kernels,
@@ -214,6 +230,7 @@ RULES: dict[str, Rule] = {
     "first-output-only": first_output_only,
     "loop-carried-shape": loop_carried_shape,
     "loop-scan-length": loop_scan_length,
+    "loop-condition": loop_condition,
     "if-rank": if_rank,
     "uint8-inside": uint8_inside,
     "double": double,

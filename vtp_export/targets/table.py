@@ -19,6 +19,7 @@ class Target:
     opset: smallest and largest. ir: largest IR version, or None where it is not looked at.
     narrowed: dtypes that silently become others. domains: of operators beside the standard ones.
     rules: settings of each rule that binds, by its name.
+    parser: backend whose own parser is asked as well, where it is installed.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Target:
     domains: frozenset[str]
     rules: dict[str, dict[str, Any]]
     sources: dict[str, str]
+    parser: str | None = None
 
 
 def names() -> list[str]:
@@ -73,6 +75,13 @@ def load(name: str) -> Target:
         ir=whole.get("ir"),
         narrowed=whole.get("narrowed", {}),
         domains=frozenset(whole.get("domains", "").split()),
-        rules={**base.get("rules", {}), **raw.get("rules", {})},
+        rules=_rules(base, raw),
         sources=raw["sources"],
+        parser=raw.get("parser"),
     )
+
+
+def _rules(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those of the base that are not lifted, and its own; of a rule of both, the settings of both."""
+    old, own, lifted = base.get("rules", {}), raw.get("rules", {}), raw.get("lifted", "").split()
+    return {name: {**old.get(name, {}), **own.get(name, {})} for name in {**old, **own} if name not in lifted}
