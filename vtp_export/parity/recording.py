@@ -22,6 +22,7 @@ from vtp_export.parity.noise import deviation, signals_of, tower_noise
 from vtp_export.parity.originals import Original
 from vtp_export.progress import Progress, silent
 from vtp_export.reference.base import Signals, by_channel
+from vtp_export.reference.erank import complexity_of
 from vtp_export.runtime.changing import record_files
 from vtp_export.runtime.images import read_image
 from vtp_export.runtime.output import Output
@@ -113,12 +114,21 @@ def _seen(folder: Path, file: str, original: Original, eager: EagerSession, mani
         if pixels.shape[2:] != manifest.layout.image_size:
             raise ImageError(f"its pixels are {pixels.shape[2:]} and the model takes {manifest.layout.image_size}")
         tokens = eager.encode(pixels)
-        output = eager.finish(tokens)
+        output = _measured(eager.finish(tokens), signals_of(tokens, 0, manifest.layout.candidates), manifest.pruner)
     except (ImageError, OutputError):
         path.unlink()
         raise
     picture = GoldenPicture(original.name, file, hashlib.sha256(pixels.data).hexdigest())
     return _Seen(picture=picture, view=view[0], pixels=pixels, tokens=tokens, output=output)
+
+
+def _measured(output: Output, signals: Signals, pruner: PrunerRecord) -> Output:
+    """The same with erank and entropy as the reference measures them: no format is to be held to another's rounding."""
+    names = [name for name in ("erank", "attention_entropy") if getattr(output, name) is not None]
+    if not names:
+        return output
+    exact = np.array([complexity_of(signals, pruner.settings)], dtype=np.float32)
+    return dataclasses.replace(output, **dict.fromkeys(names, exact))
 
 
 def _what_the_oracle_sees(
