@@ -45,6 +45,7 @@ bench: $(READY)
 	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.towers
 	$(BIN)/python -m bench.exports
+	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.precision
 	$(BIN)/python -m bench.embedded 200
 

@@ -52,6 +52,7 @@ class Backend(base.Backend):
     source = "onnx"
     main = "model.xml"
     int8 = ("static",)
+    packages = ("openvino",)
     Options = RunOptions
 
     def missing(self) -> str | None:

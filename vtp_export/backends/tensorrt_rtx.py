@@ -101,6 +101,7 @@ class Backend(base.Backend):
     source = "onnx"
     main = "model.rtx.plan"
     int8 = ("static",)
+    packages = PACKAGES
     BuildOptions = PlanOptions
 
     def missing(self) -> str | None:
