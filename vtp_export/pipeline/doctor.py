@@ -49,6 +49,7 @@ def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> 
         ("TensorRT for RTX", tensorrt_rtx),
         ("ONNX Runtime", onnxruntime),
         ("OpenVINO", openvino),
+        ("ExecuTorch", executorch),
         ("torch", tools),
     ):
         findings += _asked(what, probe, asked)
@@ -196,6 +197,12 @@ def openvino(sources: Sources) -> Iterable[Finding]:
         wide = "FP32" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         text = f"openvino {number}, {core.get_property(device, 'FULL_DEVICE_NAME')}"
         yield Finding(f"OpenVINO on {device.lower()}", text, RUNS if wide else "has no float32: other tokens are kept")
+
+
+def executorch(sources: Sources) -> Iterable[Finding]:
+    """The package; it is not imported, which would load torch."""
+    number = sources.package("executorch")
+    yield Finding("ExecuTorch", number, f"for the format executorch: {install('executorch')}" if number is None else "")
 
 
 def _linked(provider: str) -> str:
