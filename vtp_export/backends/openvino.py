@@ -53,7 +53,6 @@ class Backend(base.Backend):
     main = "model.xml"
     packages = ("openvino",)
     int8 = ("static",)
-    packages = ("openvino",)
     Options = RunOptions
 
     def missing(self) -> str | None:

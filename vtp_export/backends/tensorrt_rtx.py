@@ -102,7 +102,6 @@ class Backend(base.Backend):
     main = "model.rtx.plan"
     packages = PACKAGES
     int8 = ("static",)
-    packages = PACKAGES
     BuildOptions = PlanOptions
 
     def missing(self) -> str | None:
