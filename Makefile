@@ -43,7 +43,9 @@ bench: $(READY)
 	$(BIN)/python -m bench.erank real
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.pruners
+	$(BIN)/python -m bench.towers
 	$(BIN)/python -m bench.exports
+	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.precision
 	$(BIN)/python -m bench.embedded 200
 

@@ -66,10 +66,10 @@ def shapes(text_width: int) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Scaled so that signals keep their size with depth, and attention is not flat."""
+def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """A tensor in float16, scaled so that signals keep their size with depth, and attention is not flat."""
     if len(shape) == 1:
-        fill = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        fill = 1.0 if ("norm" in name and name.endswith("weight")) or name.endswith("lambda1") else 0.0
         return torch.full(shape, fill, dtype=torch.float16)
     sharpness = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
     fan_in = torch.Size(shape[1:]).numel()
@@ -86,7 +86,7 @@ def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3
     index: dict[str, str] = {}
     for number in range(shards):
         file = f"model-{number + 1:05d}-of-{shards + 1:05d}.safetensors"
-        tensors = {name: _drawn(name, shape, generator) for name, shape in names[number * size : (number + 1) * size]}
+        tensors = {name: drawn(name, shape, generator) for name, shape in names[number * size : (number + 1) * size]}
         save_file(tensors, folder / file, metadata={"format": "pt"})
         index |= dict.fromkeys(tensors, file)
     absent = f"model-{shards + 1:05d}-of-{shards + 1:05d}.safetensors"

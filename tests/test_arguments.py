@@ -135,7 +135,7 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_a_single_name_is_not_its_letters(artefact):
-    assert [one.name for one in bench(artefact, formats="onnx", batches=2, rounds=1)] == [f"{artefact} onnx"]
+    assert [one.name for one in bench(artefact, formats="onnx", batches=2, rounds=1).timings] == [f"{artefact} onnx"]
     assert check(artefact, formats="onnx").passed
     with pytest.raises(SpecError, match="'onx'; did you mean 'onnx'"):
         export("toy", "new", formats="onx")

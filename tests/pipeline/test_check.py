@@ -32,9 +32,10 @@ from vtp_export.pipeline.doctor import doctor
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.run import run
 from vtp_export.precision.lowering import loaded_in
+from vtp_export.reports.bench import bench_summary
 from vtp_export.reports.check import check_summary
 from vtp_export.reports.machine import diagnosis_summary
-from vtp_export.reports.results import run_summary, timing_summary
+from vtp_export.reports.results import run_summary
 from vtp_export.runtime import checks
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.changing import record_files, write_manifest
@@ -362,11 +363,11 @@ def said(artefact):
     """What run, bench and doctor say of the check of the format onnx."""
     picture = artefact / "golden" / "00.png"
     ran = run(artefact, [picture], format="onnx")
-    (timing,) = bench([artefact], formats=["onnx"], rounds=1)
+    timed = bench([artefact], formats=["onnx"], rounds=1)
     diagnosis = doctor(artefact)
-    sentences = (*run_summary(ran), *timing_summary([timing]), *diagnosis_summary(diagnosis, "it"))
+    sentences = (*run_summary(ran), *bench_summary(timed), *diagnosis_summary(diagnosis, "it"))
     told = sum(isinstance(one, str) and "on this machine" in one for one in sentences)
-    return ran.checked, timing.checked, diagnosis.checked["onnx"], told
+    return ran.checked, timed.timings[0].checked, diagnosis.checked["onnx"], told
 
 
 def test_run_bench_and_doctor_say_what_a_check_came_to(ranked, state, monkeypatch):

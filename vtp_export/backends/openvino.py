@@ -51,7 +51,9 @@ class Backend(base.Backend):
     rank = 25
     source = "onnx"
     main = "model.xml"
+    packages = ("openvino",)
     int8 = ("static",)
+    packages = ("openvino",)
     Options = RunOptions
 
     def missing(self) -> str | None:

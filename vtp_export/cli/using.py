@@ -71,21 +71,32 @@ def bench(
     formats: Formats = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size. Repeatable; default: 1.")] = None,
     rounds: Annotated[int, typer.Option(help="Timed runs of each.")] = 10,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check every format first, and tell of those too that cannot run here.")
+    ] = False,
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="Time this model's eager front end too.")] = None,
     device: Device = None,
     dtype: Dtype = "float32",
     threads: Threads = None,
     options: Options = None,
 ) -> Result:
-    """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call."""
-    from vtp_export.pipeline.bench import bench as run_bench
-    from vtp_export.reports.results import timing_summary
+    """Time artefacts side by side, one call of each in turn. Copies to a device and back are part of a call.
 
-    timings = run_bench(
+    With --check one table of every format: which tokens it keeps and how far values are off, as check judges it; time
+    as a ratio to ONNX Runtime; size of the files, and of what has to be installed. Exit code 1 if a check fails.
+
+    Example:
+        vtp-export bench llava64 --check
+    """
+    from vtp_export.pipeline.bench import bench as run_bench
+    from vtp_export.reports.bench import bench_summary
+
+    report = run_bench(
         folders,
         formats=formats or (),
         batches=batch or (1,),
         rounds=rounds,
+        check=check,
         against=against,
         device=device,
         dtype=dtype,
@@ -93,4 +104,4 @@ def bench(
         options=settings_of(options, "--option"),
         progress=progress,
     )
-    return Result({"timings": timings}, timing_summary(timings))
+    return Result(report.as_dict(), bench_summary(report), report.passed)

@@ -1,4 +1,7 @@
-"""`vtp-export bench`: latency of artefacts side by side, in turns, so that noise of the machine falls on all alike."""
+"""`vtp-export bench`: latency of artefacts side by side, in turns, so that noise of the machine falls on all alike.
+
+With `check=True` every format is proved first, by the golden record, and what cannot run here is told too: one table.
+"""
 
 import contextlib
 import time
@@ -9,18 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export import rooms
 from vtp_export.arguments import one_or_several, whole
-from vtp_export.errors import SpecError
+from vtp_export.errors import SpecError, UnavailableError
+from vtp_export.pipeline.check import check as run_check
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.results import Timing
+from vtp_export.reports.bench import BenchReport, FormatCheck, Timing
+from vtp_export.reports.check import CheckReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
-from vtp_export.runtime.formats import obstacle, options_of
+from vtp_export.runtime.formats import fitting, obstacle, options_of
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
+from vtp_export.runtime.versions import install_bytes, versions
 
 WARM_UP = 2
+BASELINE = "onnx"
+"""The format that times are compared with where all are checked: most people run ONNX Runtime."""
+
 MOST_ROUNDS = 1_000_000
 MOST_IMAGES = 65_536
 """In a batch where no artefact says how many it takes: 89 GB of pixels."""
@@ -37,19 +47,24 @@ class Contender:
 Contenders = dict[str, Contender]
 
 
+Place = tuple[str | Path, str]
+"""A folder, and a format of it."""
+
+
 def bench(
     folders: Sequence[str | Path],
     *,
     formats: Sequence[str] = (),
     batches: Sequence[int] = (1,),
     rounds: int = 10,
+    check: bool = False,
     against: str | Path | None = None,
     device: str | None = None,
     dtype: str = "float32",
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
-) -> list[Timing]:
+) -> BenchReport:
     """Time every contender at every batch size; copies to a device and back are part of the time.
 
     Args:
@@ -57,6 +72,7 @@ def bench(
         formats: of every artefact; none for all that can run here.
         batches: batch sizes.
         rounds: timed runs of each.
+        check: whether each is checked before, as `check` does it, and what cannot run here is told as well.
         against: a model whose eager, unpruned front end is timed beside them, on the same device.
         device: see `load`.
         dtype: of the eager front end.
@@ -65,37 +81,91 @@ def bench(
         progress: hears of every step.
 
     Raises:
-        VtpError: an artefact cannot be opened, or a number is out of range.
+        VtpError: an artefact cannot be opened, or a number is out of range, or, to be checked, it has no golden record.
     """
     folders, batches = one_or_several(folders), one_or_several(batches)
     rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
     sizes = _refuse_batches(folders, batches)
+    chosen, absent = _chosen(folders, one_or_several(formats), device)
+    own = options_of([fmt for _, fmt in chosen], options)
+    on = "" if device in (None, "cpu") else f" on {device}"
+    proofs: dict[Place, CheckReport] = {}
+    if check:
+        how = {"device": device, "threads": threads, "progress": progress}
+        proofs = _proofs(chosen, absent, optional=not formats, options=own, how=how)
+        chosen = list(proofs)
+    else:
+        for (folder, fmt), reason in absent.items():
+            note(f"{folder}: {fmt} is left out: {reason}")
     with contextlib.ExitStack() as stack:
         contenders: Contenders = {}
-        on = "" if device in (None, "cpu") else f" on {device}"
-        chosen = [(folder, fmt) for folder in folders for fmt in one_or_several(formats) or _runnable(folder, device)]
-        own = options_of([fmt for _, fmt in chosen], options)
         for folder, fmt in chosen:
             progress(f"opening {folder} ({fmt})")
             session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
-            for sentence in session.notes:
+            for sentence in () if check else session.notes:  # a check tells them itself
                 note(sentence)
-            contenders[f"{folder} {fmt}{on}"] = Contender(session.run, checked(session.way))
+            contenders[_name((folder, fmt), on)] = Contender(session.run, checked(session.way))
         if against is not None:
             progress(f"loading {against}")
             call, size = _eager(str(against), device or "cpu", dtype, threads)
-            contenders[f"{against} eager, unpruned{'' if dtype == 'float32' else f', {dtype}'}{on}"] = Contender(
-                call, None
-            )
+            told = "" if dtype == "float32" else f", {dtype}"
+            contenders[f"{against} eager, unpruned{told}{on}"] = Contender(call, None)
             sizes.add(size)
             _refuse_sizes(sizes)
         if not contenders:
             raise SpecError("no artefact was named; give at least one folder")
+        compared = [_name(place, on) for place in chosen if place[1] == BASELINE] if check else [*contenders]
+        baseline = compared[0] if compared else None
         rows: list[Timing] = []
         for batch in batches:
             pixels = np.random.default_rng(0).standard_normal((batch, 3, *max(sizes)), dtype=np.float32)
-            rows += _timings(contenders, pixels, rounds, progress)
-        return rows
+            rows += _timings(contenders, baseline, pixels, rounds, progress)
+    return BenchReport(
+        timings=tuple(rows),
+        baseline=baseline,
+        formats=tuple(_format_check(one, on, proofs.get(one), absent.get(one)) for one in (*proofs, *absent) if check),
+    )
+
+
+def _name(place: Place, on: str) -> str:
+    return f"{place[0]} {place[1]}{on}"
+
+
+def _proofs(
+    chosen: Sequence[Place],
+    absent: dict[Place, str],
+    *,
+    optional: bool,
+    options: Mapping[str, Any],
+    how: Mapping[str, Any],
+) -> dict[Place, CheckReport]:
+    """What `check` says of each; if all are `optional`, one that turns out not to run here goes to the `absent`."""
+    proofs = {}
+    for folder, fmt in chosen:
+        try:
+            proofs[folder, fmt] = run_check(folder, formats=[fmt], options=options[fmt], **how)
+        except UnavailableError as error:
+            if not optional:
+                raise
+            absent[folder, fmt] = str(error)
+    if not proofs:
+        raise UnavailableError("; ".join(absent.values()) or "no artefact was named; give at least one folder")
+    return proofs
+
+
+def _format_check(place: Place, on: str, proof: CheckReport | None, reason: str | None) -> FormatCheck:
+    folder, fmt = place
+    artefact = open_artefact(folder)
+    builds = artefact.builds(fmt)
+    packages = rooms.load("backends", fmt).Backend.packages if fmt in rooms.names("backends") else ()
+    return FormatCheck(
+        name=_name(place, on),
+        obstacle=reason,
+        check=proof,
+        file_bytes=sum(build.size for build in builds) if proof is None else fitting(artefact, builds).size,
+        packages=versions(packages),
+        install_bytes=install_bytes(packages),
+    )
 
 
 def _refuse_batches(folders: Sequence[str | Path], batches: Sequence[int]) -> set[tuple[int, int]]:
@@ -121,16 +191,21 @@ def _refuse_sizes(sizes: set[tuple[int, int]]) -> None:
         raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
 
 
-def _runnable(folder: str | Path, device: str | None) -> list[str]:
-    artefact = open_artefact(folder)
-    formats = artefact.manifest.formats()
-    obstacles = {fmt: obstacle(artefact, fmt, device) for fmt in formats}
-    if None not in obstacles.values():
-        return formats  # the first that is opened says why not
-    for fmt, reason in obstacles.items():
-        if reason is not None:
-            note(f"{folder}: {fmt} is left out: {reason}")
-    return [fmt for fmt in formats if obstacles[fmt] is None]
+def _chosen(
+    folders: Sequence[str | Path], formats: Sequence[str], device: str | None
+) -> tuple[list[Place], dict[Place, str]]:
+    """What is to run, and why the rest of the artefacts cannot; what is named is to run."""
+    chosen: list[Place] = []
+    absent: dict[Place, str] = {}
+    for folder in folders:
+        artefact = open_artefact(folder)
+        present = list(formats) or artefact.manifest.formats()
+        reasons = {} if formats else {fmt: why for fmt in present if (why := obstacle(artefact, fmt, device))}
+        if len(reasons) == len(present):
+            reasons = {}  # the first that is opened says why not
+        chosen += [(folder, fmt) for fmt in present if fmt not in reasons]
+        absent |= {(folder, fmt): why for fmt, why in reasons.items()}
+    return chosen, absent
 
 
 def _eager(model: str, device: str, dtype: str, threads: int | None) -> tuple[Run, tuple[int, int]]:
@@ -144,8 +219,10 @@ def _eager(model: str, device: str, dtype: str, threads: int | None) -> tuple[Ru
     return EagerSession(assemble(loaded, "none", {}).graph, device), loaded.frontend.image_size
 
 
-def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: Progress) -> list[Timing]:
-    """One call of each in turn, again and again."""
+def _timings(
+    contenders: Contenders, baseline: str | None, pixels: np.ndarray, rounds: int, progress: Progress
+) -> list[Timing]:
+    """One call of each in turn, again and again; `baseline` is what the ratios are to."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(WARM_UP + rounds):
         progress(f"timing batch {len(pixels)}", turn, WARM_UP + rounds)
@@ -154,7 +231,7 @@ def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: 
             contender.run(pixels)
             seconds[name].append(time.perf_counter() - began)
     rows = []
-    first = float(np.median(next(iter(seconds.values()))[WARM_UP:]))
+    base = None if baseline is None else float(np.median(seconds[baseline][WARM_UP:]))
     for name, values in seconds.items():
         low, median, high = (float(v) for v in np.percentile(values[WARM_UP:], [10, 50, 90]))
         rows.append(
@@ -164,7 +241,7 @@ def _timings(contenders: Contenders, pixels: np.ndarray, rounds: int, progress: 
                 median_ms=median * 1e3,
                 p10_ms=low * 1e3,
                 p90_ms=high * 1e3,
-                ratio=median / first,
+                ratio=None if base is None else median / base,
                 checked=contenders[name].checked,
             )
         )

@@ -1,6 +1,5 @@
-"""What images gave, and how long it took."""
+"""What images gave."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,23 +45,6 @@ class RunReport:
     skipped: tuple[Skipped, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Milliseconds of one call without preprocessing.
-
-    ratio: the median over that of the first row of the batch.
-    checked: what the last `check` of it came to, on this machine; None for what is no artefact.
-    """
-
-    name: str
-    batch: int
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    ratio: float
-    checked: Checked | None
-
-
 def run_summary(report: RunReport) -> Summary:
     """A row for each image, and for each that was left out."""
     columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
@@ -73,10 +55,3 @@ def run_summary(report: RunReport) -> Summary:
         title = f"skipped, {len(report.skipped)} of {len(report.skipped) + len(report.images)}"
         parts.append(Table(title, ("image", "why"), [(one.image, one.reason) for one in report.skipped]))
     return *parts, *reminder({f"{report.folder} ({report.format})": report.checked})
-
-
-def timing_summary(timings: Sequence[Timing]) -> Summary:
-    """A row for each contender and batch."""
-    columns = ("what", "batch", "median ms", "p10 ms", "p90 ms", "ratio to the first", "checked here")
-    rows = [(t.name, t.batch, t.median_ms, t.p10_ms, t.p90_ms, t.ratio, t.checked) for t in timings]
-    return Table("latency of one call", columns, rows), *reminder({t.name: t.checked for t in timings})

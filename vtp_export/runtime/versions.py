@@ -3,12 +3,16 @@
 import importlib.metadata
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from vtp_export import __version__
 
 RECORDED = ("torch", "onnx", "onnxscript", "safetensors", "numpy", "pillow")
 """Packages whose versions artefacts and records carry."""
+
+CORE = ("numpy", "pillow", "typer", "rich")
+"""What this package needs everywhere."""
 
 TENSORRT_PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 """Under one of these names pip installs TensorRT."""
@@ -42,3 +46,40 @@ def is_older(number: str, than: str) -> bool:
 def built_by() -> dict[str, str]:
     """Versions of what makes artefacts and records here."""
     return {"vtp-export": __version__, "python": platform.python_version(), **versions(RECORDED)}
+
+
+def install_bytes(packages: Sequence[str]) -> int | None:
+    """Room on the disk that packages take, with all that they need beyond the core install.
+
+    Args:
+        packages: by name; those that are not installed take none.
+
+    Returns:
+        None where none is installed, or an installer kept no list of its files, as a system's often does.
+    """
+    sizes = [_size(package) for package in _with_needs(packages) - _with_needs(CORE)]
+    return sum(size for size in sizes if size is not None) if sizes and None not in sizes else None
+
+
+def _size(package: str) -> int | None:
+    listed = importlib.metadata.files(package)
+    if listed is None:
+        return None
+    paths = (Path(str(one.locate())) for one in listed)
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def _with_needs(packages: Iterable[str]) -> set[str]:
+    """Those that are installed, and of what they need, without extras, what is installed too."""
+    needed: set[str] = set()
+    ahead = list(packages)
+    while ahead:
+        package = re.sub(r"[-_.]+", "-", ahead.pop()).lower()
+        if package in needed or version(package) is None:
+            continue
+        needed.add(package)
+        for line in importlib.metadata.requires(package) or ():
+            named, _, marker = line.partition(";")
+            if re.search(r"\bextra\b", marker) is None and (found := re.match(r"[\w.-]+", named)):
+                ahead.append(found[0])
+    return needed

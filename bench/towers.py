@@ -1,0 +1,86 @@
+"""Bare towers at full size, random weights: export, memory and latency, with the pruner and without.
+
+python -m bench.towers [FOLDER [NAME ...]]        FOLDER keeps what is made; default bench/out, all towers; 10 minutes
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from bench.checkpoint import drawn
+from bench.frontend import EXPORT, table
+from bench.measure import in_process, in_turns
+from vtp_export.runtime.front_end import load
+
+ROUNDS = 7
+SETTINGS = {"keep": 128, "average": 90.0}
+TOWERS: dict[str, dict[str, Any]] = {
+    "siglip-so400m-384": {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 384,
+        "patch_size": 14,
+    },
+    "dinov2-large-518": {
+        "model_type": "dinov2",
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 518,
+        "patch_size": 14,
+    },
+}
+
+
+def write_tower(folder: Path, config: dict[str, Any]) -> None:
+    """A Hugging Face folder of that geometry in float16, as Transformers writes it."""
+    from transformers import AutoConfig, AutoModel
+
+    options = {key: value for key, value in config.items() if key != "model_type"}
+    auto: Any = AutoModel
+    with torch.device("meta"):
+        tower = auto.from_config(AutoConfig.for_model(config["model_type"], **options))
+    generator = torch.Generator().manual_seed(0)
+    state = {name: drawn(name, tuple(tensor.shape), generator) for name, tensor in tower.state_dict().items()}
+    tower.load_state_dict(state, assign=True)
+    tower.save_pretrained(folder)
+
+
+def measured(out: Path, name: str) -> None:
+    """Two tables."""
+    model = out / name
+    if not (model / "config.json").is_file():
+        write_tower(model, TOWERS[name])
+    rows: list[tuple[object, ...]] = []
+    for pruner, settings in (("none", {}), ("adaptive", SETTINGS)):
+        folder = out / f"{name}-{pruner}"
+        code = EXPORT.format(model=str(model), out=str(folder), pruner=pruner, settings=settings, golden=0)
+        seconds, processor, peak = in_process(code)
+        weights = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
+        rows.append((pruner, seconds, processor, weights / 1e9, peak / 1e9, peak / weights))
+    table(f"{name}: export", ("what", "seconds", "processor s", "file GB", "peak GB", "peak / file"), rows)
+    with load(out / f"{name}-none") as unpruned, load(out / f"{name}-adaptive") as pruned:
+        shape = (1, 3, *pruned.manifest.layout.image_size)
+        pixels = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        spent = in_turns({"none": lambda: unpruned.run(pixels), "adaptive": lambda: pruned.run(pixels)}, ROUNDS)
+    rows = [(what, ms, ms / spent["none"]) for what, ms in spent.items()]
+    table(f"{name}: latency in ONNX Runtime, batch 1", ("what", "ms", "ratio"), rows)
+
+
+def main() -> None:
+    """Every tower, or those that are named."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench/out")
+    print(f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}")
+    for name in sys.argv[2:] or TOWERS:
+        measured(out, name)
+
+
+if __name__ == "__main__":
+    main()

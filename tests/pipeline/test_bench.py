@@ -1,0 +1,162 @@
+"""`bench --check`: one table of proof, speed and size of every format on this machine."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vtp_export import rooms
+from vtp_export.backends import torchscript
+from vtp_export.cli import main
+from vtp_export.errors import ArtefactError, UnavailableError, VtpWarning
+from vtp_export.pipeline.bench import bench
+from vtp_export.pipeline.build import build
+from vtp_export.pipeline.export import export
+from vtp_export.reports.bench import COLUMNS, bench_summary
+from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.output import Output
+
+
+def rows_of(report):
+    """The table, by the name of the format and column."""
+    table = bench_summary(report)[0]
+    assert table.columns == COLUMNS
+    return {cells[0]: dict(zip(COLUMNS, cells, strict=True)) for cells in table.cells()}
+
+
+def wrong_in(monkeypatch, fmt):
+    """One format keeps another token in every picture."""
+    true = PrunedArtefact.run
+
+    def run(self, pixels):
+        arrays = {name: array.copy() for name, array in true(self, pixels).arrays().items()}
+        if self.format == fmt:
+            last = arrays["kept"][:, -1]
+            arrays["kept"][:, -1] = np.where(last == 35, 34, 35)
+        return Output.of(arrays)
+
+    monkeypatch.setattr(PrunedArtefact, "run", run)
+
+
+def told(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code or 0, *capsys.readouterr()
+
+
+def test_every_format_is_a_row(artefact, tmp_path):
+    folder = shutil.copytree(artefact, tmp_path / "a")
+    build(folder, format="openvino")
+    report = bench([folder], rounds=2, check=True, batches=[1, 3])
+    assert report.passed and report.baseline == f"{folder} onnx"
+    names = [f"{folder} {fmt}" for fmt in ("onnx", "openvino", "torchscript")]
+    assert [(one.name, one.batch) for one in report.timings] == [(name, size) for size in (1, 3) for name in names]
+    by_batch = {(one.name, one.batch): one for one in report.timings}
+    for timing in report.timings:
+        base = by_batch[names[0], timing.batch].median_ms
+        assert timing.ratio == pytest.approx(timing.median_ms / base) and timing.checked == "passed"
+    rows = rows_of(report)
+    for name, file in zip(names, ("model.onnx", "model.xml", "model.ts"), strict=True):
+        assert rows[name]["same tokens"] == "8 of 8" and rows[name]["unexplained"] == "0"
+        assert float(rows[name]["largest error"]) < 1e-5 and rows[name]["verdict"] == "passed"
+        assert float(rows[name]["files MB"]) >= (folder / file).stat().st_size / 1e6 - 0.05
+        assert float(rows[name]["install MB"]) > 20
+    assert rows[names[0]]["ratio to onnx"] == "1.00"
+
+
+def test_a_format_that_keeps_other_tokens_is_shown_as_failed(artefact, monkeypatch, capsys):
+    wrong_in(monkeypatch, "torchscript")
+    code, out, _ = told(monkeypatch, capsys, "bench", artefact, "--check", "--rounds", 1, "--json")
+    result = json.loads(out)
+    assert (code, result["passed"]) == (1, False)
+    assert [one["check"]["passed"] for one in result["formats"]] == [True, False]
+    code, out, _ = told(monkeypatch, capsys, "bench", artefact, "--check", "--rounds", 1)
+    assert code == 1
+    lines = [line.split() for line in out.splitlines()]
+    assert [(words[3:8], words[-1]) for words in lines if words[:2] == [str(artefact), "torchscript"]] == [
+        (["0", "of", "8", "0", "8"], "FAILED")
+    ]
+    assert [words[-1] for words in lines if words[:2] == [str(artefact), "onnx"]] == ["passed"]
+    assert f"failed: {artefact} torchscript: torchscript against the graph at the export" in out
+
+
+def test_what_cannot_run_here_is_a_row_with_the_reason(artefact, monkeypatch):
+    monkeypatch.setattr(torchscript.Backend, "missing", lambda self: "no torch today")
+    report = bench([artefact], rounds=1, check=True)
+    assert report.passed and [one.name for one in report.timings] == [f"{artefact} onnx"]
+    row = rows_of(report)[f"{artefact} torchscript"]
+    assert row["verdict"] == "not here: no torch today" and row["same tokens"] == row["ms"] == "-"
+    assert float(row["files MB"]) > 0
+    with pytest.raises(UnavailableError, match="no torch today"):
+        bench([artefact], formats=["torchscript"], rounds=1, check=True)
+    with pytest.warns(VtpWarning, match="torchscript is left out: no torch today"):
+        assert bench([artefact], rounds=1).formats == ()
+
+
+def test_what_turns_out_not_to_run_here_is_a_row_too(artefact, monkeypatch):
+    def refused(*_):
+        raise UnavailableError("less than float32")
+
+    monkeypatch.setattr(torchscript.Backend, "open", refused)
+    report = bench([artefact], rounds=1, check=True)
+    assert rows_of(report)[f"{artefact} torchscript"]["verdict"] == "not here: less than float32"
+    with pytest.raises(UnavailableError, match="less than float32"):
+        bench([artefact], formats=["torchscript"], rounds=1, check=True)
+
+
+def test_nothing_that_runs_is_an_error(artefact, monkeypatch):
+    for fmt in ("onnx", "torchscript"):
+        monkeypatch.setattr(rooms.load("backends", fmt).Backend, "missing", lambda self: "not today")
+    with pytest.raises(UnavailableError, match="not today; not today"):
+        bench([artefact], rounds=1, check=True)
+
+
+def test_without_onnx_nothing_is_compared_and_that_is_said(artefact):
+    report = bench([artefact], formats=["torchscript"], rounds=1, check=True)
+    assert report.baseline is None and [one.ratio for one in report.timings] == [None]
+    assert "onnx did not run here" in bench_summary(report)[-1]
+    assert bench([artefact], formats=["torchscript"], rounds=1).timings[0].ratio == 1
+
+
+def test_beside_other_artefacts_and_the_eager_model(artefact, other_artefact, small_llava):
+    report = bench([other_artefact, artefact], formats=["onnx"], rounds=1, check=True, against=small_llava)
+    assert report.baseline == f"{other_artefact} onnx"
+    eager = rows_of(report)[f"{small_llava} eager, unpruned"]
+    assert eager["same tokens"] == eager["verdict"] == "-" and float(eager["ms"]) > 0
+    assert len(report.timings) == 3 and all(one.ratio for one in report.timings)
+
+
+def test_without_a_golden_record_it_cannot_be_asked(tmp_path):
+    export("toy", tmp_path / "a", keep=4, formats=["torchscript"], golden=0)
+    with pytest.raises(ArtefactError, match="golden record"):
+        bench([tmp_path / "a"], rounds=1, check=True)
+    assert bench([tmp_path / "a"], rounds=1).passed
+
+
+def test_no_torch_is_needed(artefact):
+    code = (
+        "import sys; sys.argv[1:] = ['bench', sys.argv[1], '--check', '--format', 'onnx', '--rounds', '1', '--json']\n"
+        "from vtp_export.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'transformers', 'safetensors'} & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, artefact], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout)["passed"] is True
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_format_of_a_later_version_is_a_row(artefact, monkeypatch):
+    true = rooms.names
+    monkeypatch.setattr(rooms, "names", lambda room: [name for name in true(room) if name != "torchscript"])
+    row = rows_of(bench([artefact], rounds=1, check=True))[f"{artefact} torchscript"]
+    assert row["verdict"] == "not here: no backend named 'torchscript'" and row["install MB"] == "-"
+
+
+@pytest.mark.parametrize("fmt", rooms.names("backends"))
+def test_every_format_says_which_packages_run_it(fmt):
+    """Their versions decide what a check is worth, and their size what the table shows."""
+    assert rooms.load("backends", fmt).Backend.packages
