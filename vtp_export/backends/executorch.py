@@ -52,6 +52,7 @@ class Backend(base.Backend):
     source = "pt2"
     loops = False
     main = "model.pte"
+    packages = ("executorch", "torch")
 
     def missing(self) -> str | None:
         """See `base.Backend`."""
