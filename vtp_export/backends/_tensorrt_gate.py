@@ -20,6 +20,6 @@ def why_unfit(build: Build, name: str, here: EngineRecord) -> str | None:
         device = f" ({made.device})" if made.device else ""
         wanted = f"compute capability {', '.join(made.compute_capabilities) or 'unknown'}{device}"
         return f"it was built for {wanted}, and here is {capability} ({here.device})"
-    if made.platform not in (None, here.platform):
+    if made.platform != here.platform:
         return f"it was built on {made.platform}, and here is {here.platform}"
     return None
