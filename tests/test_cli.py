@@ -262,10 +262,8 @@ def test_static_choices_are_those_of_the_code():
         (("export", "toy", "--out", "a", "--set", "keep=1", "--keep", 2), "keep is there twice"),
         (("build", "a", "--option", "workspace_gb"), "--option takes KEY=VALUE"),
         (("export", "toy", "--out", "a", "--threads", 0), "threads is 0"),
-        (("export", "toy", "--out", "a", "--threads", 2**31), "threads is 2147483648; it must be 1 to "),
-        (("run", "a", "b.png", "--threads", 2**63), "threads is 9223372036854775808"),
         (("compare", "toy", "--keep", 8, "--limit", 2**31), "limit is 2147483648, and scenes are drawn up to 100000"),
-        (("bench", "a", "--rounds", 2**63), "rounds must be 1 to 1000000"),
+        (("bench", "a", "--rounds", 2**63), "rounds is 9223372036854775808; it must be 1 to 1000000"),
         (("inspect", "a\nb\x1b[1m\udcff"), r"no artefact folder 'a\nb\x1b[1m\udcff'; make one"),
         (("export", "toy", "--out", "a", "--device", "gpu"), "'cpu', 'cuda'"),
     ],
@@ -370,7 +368,7 @@ def test_a_folder_of_photos_bad_ones_among_them(vtp, artefact, tmp_path, photo):
 def test_no_threads_are_refused(vtp, artefact, photo, tmp_path):
     calibrate = ("calibrate", "tiny-llava", "--images", "photos", "--out", tmp_path / "c.json")
     for command in (("run", artefact, photo), ("bench", artefact), ("validate", artefact, "--limit", 1), calibrate):
-        refused(vtp(*command, "--threads", 0), "threads is 0; it must be 1 to ")
+        refused(vtp(*command, "--threads", 0), "threads is 0; it must be at least 1")
 
 
 PLACES = {"pipe": "it is a pipe or a device", "folder": "it is a folder", "file/x": "Not a directory"}
@@ -407,7 +405,7 @@ def test_unknown_names_elsewhere(vtp, artefact, photo):
     refused(vtp("validate", artefact, "--benchmark", "./nowhere"), "./nowhere")
     refused(vtp("validate", artefact, "--limit", 0), "limit is 0")
     refused(vtp("bench", artefact, "--rounds", 0), "rounds is 0")
-    refused(vtp("bench", artefact, "--batch", 10**30), "it must be 1 to 16, the largest that all of these take")
+    refused(vtp("bench", artefact, "--batch", 10**30), "it must be 1 to 16")
 
 
 @pytest.mark.parametrize("command", ["run", "bench", "validate", "check"])

@@ -73,7 +73,7 @@ TWIN = '''"""Corners, literally."""
 
 import numpy as np
 
-from vtp_export.reference.base import Outcome, descending
+from vtp_export.reference.base import Outcome, descending, taken
 
 
 def select(signals, settings):
@@ -81,7 +81,8 @@ def select(signals, settings):
     rows, columns = signals.candidates.grid
     far = [(2 * (i // columns) - rows + 1) ** 2 + (2 * (i % columns) - columns + 1) ** 2 for i in range(signals.n)]
     score = np.array(far) + settings["tilt"] * signals.saliency
-    return Outcome(np.array(sorted(descending(score)[: settings["keep"]])))
+    best = descending(score)[: settings["keep"]]
+    return Outcome(np.array(sorted(best)), choices=taken("distance from the middle", best, score))
 '''
 
 FAMILY = '''"""A tower of one layer without CLS, whose picture is wider than high, and whose attention is one layer."""
@@ -217,6 +218,7 @@ class Backend(base.Backend):
     rank = 15
     source = "onnx"
     main = "model.zipped"
+    packages = ("onnxruntime",)
     BuildOptions = ZipOptions
 
     def missing(self):

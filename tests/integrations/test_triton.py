@@ -113,7 +113,7 @@ def test_what_is_refused(artefact, changed, tmp_path):
         triton(changed(batch={"min": 2, "opt": 2, "max": 4}), out)
     with pytest.raises(SpecError, match="must be letters, digits"):
         triton(artefact, out, name="a b")
-    with pytest.raises(SpecError, match="must be 0 or more microseconds"):
+    with pytest.raises(SpecError, match="the queue delay, in microseconds, is -1; it must be at least 0"):
         triton(artefact, out, queue_delay_us=-1)
     assert not out.exists()
     triton(artefact, out, name="m")

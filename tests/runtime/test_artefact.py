@@ -507,7 +507,7 @@ except ArtefactError as error:
     )
     assert "cannot write" in done.stdout, done.stderr
     assert "File too large" in done.stdout
-    assert "are free there" in done.stdout
+    assert "raise the limit (ulimit -f), or name another place" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
