@@ -130,11 +130,12 @@ def test_interrupted(vtp, failing):
     assert strict(vtp("inspect", "a", "--json")[1])["error"]["exit_code"] == 130
 
 
-def test_a_reader_that_goes_away(tmp_path):
+@pytest.mark.parametrize("words", [["list", "pruners"], ["--help"], ["export", "--help"], ["--version"]])
+def test_a_reader_that_goes_away(words):
     """Standard output is a pipe that nobody reads any more."""
     code = (
         "import os, sys; reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1);"
-        "sys.argv = ['vtp-export', 'list', 'pruners']; from vtp_export.cli import main; main()"
+        f"sys.argv = ['vtp-export', *{words!r}]; from vtp_export.cli import main; main()"
     )
     result = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert (result.returncode, result.stderr) == (141, "")

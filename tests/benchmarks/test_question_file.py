@@ -50,7 +50,7 @@ def test_a_file_may_be_large_and_of_any_system(asked):
     odd = json.dumps({**CAT, "prompt": "A\u2028cat\x85 or\u2029not?"}, ensure_ascii=False)
     for ending in ("\n", "\r\n", "\r"):
         path = asked("x")
-        path.write_bytes(ending.join([odd, *[" " * 99] * 100_000, json.dumps(CAT), ""]).encode())
+        path.write_bytes(ending.join([f"\ufeff{odd}", *[" " * 99] * 100_000, json.dumps(CAT), ""]).encode())
         (example,) = benchmark_of(path).examples(None)
         assert [q.prompt for q in example.questions] == ["A\u2028cat\x85 or\u2029not?", CAT["prompt"]]
 

@@ -122,6 +122,7 @@ def test_a_path_is_a_path(home, small_llava, name):
 
 @pytest.mark.parametrize("name", ["tiny-llava", "toy"])
 def test_a_bare_name_is_the_embedded_model(home, name):
+    assert not Path(source_of(name)).is_relative_to(home) and Path(source_of(name)).is_absolute()
     (home / name / "calibration.json").write_text("another program's")
     assert load_model(name).core.id == name
     assert load_model(name).core.family == {"tiny-llava": "llava", "toy": "toy"}[name]

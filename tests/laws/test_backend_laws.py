@@ -333,6 +333,11 @@ def test_importing_costs_nothing(name):
 # --- the contract itself --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", rooms.names("backends"))
+def test_a_format_names_the_packages_that_a_check_depends_on(name):
+    assert backend(name).packages, f"backends/{name}.py: a new version of its runtime must be checked anew: packages"
+
+
 def test_no_two_formats_are_tried_at_the_same_time():
     ranks = [backend(name).rank for name in rooms.names("backends")]
     assert len(set(ranks)) == len(ranks)

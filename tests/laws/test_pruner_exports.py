@@ -115,6 +115,15 @@ def test_openvino_does_the_same_with_the_onnx_file(folder, monkeypatch, name, va
         kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
 
 
+@pytest.mark.whole
+@pytest.mark.parametrize(("name", "variant"), [pytest.param(*case.values, id=case.id) for case in TO_EXPORT])
+def test_executorch_does_the_same_with_the_pt2_file(folder, name, variant):
+    (brief, signals), place = brief_of(name, variant), folder / f"{name}-{variant}-executorch"
+    place.mkdir()
+    with open_built(place, "executorch", float32_run(name, variant)[0], brief) as session:
+        kept_alike(name, variant, session.run({key: value.numpy() for key, value in signals.items()}))
+
+
 @functools.cache
 def captured(name, variant, brief):
     return exported_program(float32_run(name, variant)[0], brief)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from tests.laws.checkpoints import clip_vision_model as checkpoints
 from vtp_export.cli import main
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.parts import Parts, part_by_part, signals_in
@@ -90,6 +91,16 @@ def test_nothing_is_named_where_nothing_is_wrong(small_llava, tmp_path, changes)
     (bisection,) = validate(tmp_path / "a", benchmark="shapes", limit=2, bisect=True).bisections
     assert bisection.first is None, bisection.sentence
     assert [part.name for part in bisection.parts[:4]] == ["embedding", "block 1", "block 2", "signal hidden"]
+
+
+def test_a_bare_tower_projects_nothing_and_has_its_parts_all_the_same(tmp_path):
+    """Where nothing projects, two signals are one tensor, and an output has one name."""
+    (tmp_path / "model").mkdir()
+    model = checkpoints.WRITERS[0](tmp_path / "model")
+    export(model, tmp_path / "a", keep=4, settings={"average": 5.0}, golden=0)
+    (bisection,) = validate(tmp_path / "a", benchmark="shapes", limit=1, bisect=True).bisections
+    assert bisection.first is None, bisection.sentence
+    assert {"signal hidden", "signal projected"} <= {part.name for part in bisection.parts}
 
 
 def test_parts_are_those_of_the_graph(small_llava):

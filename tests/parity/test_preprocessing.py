@@ -71,7 +71,12 @@ def test_transformers_own_class_is_taken_where_there_is_one():
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"), [("toy", "is no checkpoint of Transformers"), (".", "it has none for '.'")]
+    ("source", "reason"),
+    [
+        ("toy", "'toy' is no checkpoint of Transformers"),
+        (source_of("toy"), "'toy' is no checkpoint of Transformers"),
+        (".", "it has none for '.'"),
+    ],
 )
 def test_where_there_is_none_the_reason_is_told(source, reason):
     assert reason in image_processor(source)

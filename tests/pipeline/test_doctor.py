@@ -63,7 +63,8 @@ def test_a_jetson(tmp_path, no_runtime, tensorrt_library):
     cache = "\tlibnvinfer.so.10 (libc6,AArch64) => /lib/x\n\tlibcudart.so.12 (libc6,AArch64) => /lib/y\n"
     result = doctor(None, sources(tmp_path, files, {"ldconfig": cache}, {"tensorrt": "10.3.0"}, "aarch64"))
     found = rows(result)
-    assert found["board"] == [("NVIDIA Jetson AGX Orin Developer Kit, L4T 36.4.3 (JetPack 6)", "")]
+    idle = "its DLA is not supported: plans are for the GPU"
+    assert found["board"] == [("NVIDIA Jetson AGX Orin Developer Kit, L4T 36.4.3 (JetPack 6)", idle)]
     assert found["GPU"] == [("NVIDIA Jetson AGX Orin Developer Kit, compute capability 8.7, shared with the CPU", "")]
     assert found["NVIDIA driver"] == [("part of L4T", "")]
     assert found["CUDA libraries"] == [("libcudart.so.12", "")]
@@ -72,6 +73,13 @@ def test_a_jetson(tmp_path, no_runtime, tensorrt_library):
     assert found["memory"] == [("51.2 of 66.6 GB available", "")]
     assert "pip install 'onnxruntime>=" in found["ONNX Runtime on cpu"][0][1]
     assert result.able
+
+
+def test_a_thor_is_told_what_it_has_in_vain(tmp_path, no_runtime):
+    files = {"proc/device-tree/model": "NVIDIA Jetson AGX Thor Developer Kit\0"}
+    ((found, verdict),) = rows(doctor(None, sources(tmp_path, files)))["board"]
+    assert found == "NVIDIA Jetson AGX Thor Developer Kit"
+    assert verdict == "fp8 and fp4 are not supported: plans are in fp32, fp16, bf16 or int8"
 
 
 def test_a_server(tmp_path, no_runtime):

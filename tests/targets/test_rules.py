@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper as h
 
-from vtp_export.errors import ArtefactError, UnavailableError, UnknownNameError
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.pipeline.lint import lint
 from vtp_export.reports.lint import grouped
 from vtp_export.targets import table
@@ -367,6 +367,26 @@ def test_what_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(UnavailableError, match=r"pip install 'onnx>="):
         lint(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("dla", "DLA, .* is not supported"), ("jetson-thor", "Thor has no target of its own"), ("fp8", "fp8 is not supp")],
+)
+def test_what_is_not_supported_is_said_plainly(tmp_path, name, words):
+    with pytest.raises(SpecError, match=words):
+        table.load(name)
+
+
+def test_numbers_that_nobody_here_proves_get_a_note(tmp_path):
+    fp8 = h.make_tensor("scale", T.FLOAT8E4M3FN, (1,), [1.0])
+    cast, wide = h.make_node("Cast", ["scale"], ["y"], to=T.FLOAT), h.make_tensor_value_info("y", T.FLOAT, (1,))
+    graph = h.make_graph([cast], "g", [], [wide], [fp8])
+    path = tmp_path / "fp8.onnx"
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 20)], ir_version=10), path)
+    (report,) = lint(path, ["tensorrt-10.15"])
+    (note,) = [one for one in report.findings if one.rule == "unsupported"]
+    assert (note.severity, note.problem) == ("note", "float8e4m3fn: this package neither builds nor proves such graphs")
 
 
 def test_weights_are_not_read(tmp_path):

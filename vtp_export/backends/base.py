@@ -6,7 +6,7 @@ without it.
 
 Laws, checked for every file: the artefact agrees with eager for every pruner; outputs of one run survive the next;
 batch b equals b single images; leaving the `with` block closes; `missing()` names what to install; a device that is
-not there is refused; no two formats have the same rank.
+not there is refused; the packages that a check depends on are named; no two formats have the same rank.
 """
 
 from abc import ABC, abstractmethod

@@ -51,6 +51,7 @@ class Backend(base.Backend):
     rank = 25
     source = "onnx"
     main = "model.xml"
+    packages = ("openvino",)
     int8 = ("static",)
     packages = ("openvino",)
     Options = RunOptions

@@ -100,6 +100,7 @@ class Backend(base.Backend):
     rank = 12
     source = "onnx"
     main = "model.rtx.plan"
+    packages = PACKAGES
     int8 = ("static",)
     packages = PACKAGES
     BuildOptions = PlanOptions

@@ -39,7 +39,7 @@ class QuestionFile(base.Benchmark):
         text = read_text(path, f"the question file '{path}'", MAX_BYTES)
         self._images: dict[str, list[base.Question]] = {}
         self._folder = path.parent
-        lines = re.split("\r\n|\r|\n", text)  # JSON may hold what else ends a line of text
+        lines = re.split("\r\n|\r|\n", text.removeprefix("\ufeff"))  # JSON may hold what else ends a line of text
         for number, line in enumerate(lines, 1):
             if line.strip():
                 image, question = _question(line, f"line {number} of '{path}'")

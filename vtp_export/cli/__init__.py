@@ -9,7 +9,7 @@ from vtp_export.cli import judging, looking, making, serving, using
 from vtp_export.cli._app import app
 from vtp_export.cli._command import command, printing
 from vtp_export.cli._failures import refuse_empty, report
-from vtp_export.endings import INTERRUPTED
+from vtp_export.endings import INTERRUPTED, UNREAD
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -40,6 +40,8 @@ def main() -> None:
             raise KeyboardInterrupt
         with printing():
             pass  # what the parser printed: help, the version
+    except SystemExit:  # of the library that prints help, where whoever read it went away
+        code = UNREAD
     except (Exception, KeyboardInterrupt) as error:
         code = report(error, sys.argv[1:])
     sys.exit(code)

@@ -110,9 +110,12 @@ def _refuse_revision(name: str, revision: str | None) -> None:
 
 
 def source_of(model: str | Path) -> str:
-    """What Transformers is to load for a model of that name: the folder of an embedded one, else the name itself."""
+    """What Transformers is to load for a model of that name: the folder of an embedded one, else the name itself.
+
+    One that draws its weights has no such folder, and one of the user's that has its name is another model's.
+    """
     name = name_of(model)
-    return str(WEIGHTS / name) if name in embedded_models() and name not in _drawn_models() else name
+    return str(WEIGHTS / name) if name in embedded_models() else name
 
 
 def embedded_models() -> list[str]:

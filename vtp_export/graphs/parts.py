@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vtp_export.functional.tokens import KINDS, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.graphs.signals import apart
 from vtp_export.spec import TensorSpec
 
 EMBEDDING = "embedding"
@@ -37,7 +38,7 @@ class Parts(nn.Module):
         with watching(self.pruned, keep):
             tokens = self.pruned.encode(pixel_values)
         outputs = self.pruned.finish(tokens, self.pruned.pruner(tokens))
-        return (*(part.float() for part in (*seen.values(), *signals_in(tokens).values())), *outputs)
+        return (*apart([*seen.values(), *signals_in(tokens).values()]), *outputs)
 
     @torch.inference_mode()
     def specs(self) -> tuple[TensorSpec, ...]:

@@ -27,8 +27,14 @@ class WithSignals(nn.Module):
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """(b, 3, h, w) to the outputs of the graph, and the signals."""
         tokens = self.pruned.encode(pixel_values)
-        signals = (getattr(tokens, name).float() for name in self.names)
+        signals = apart([getattr(tokens, name) for name in self.names])
         return (*self.pruned.finish(tokens, self.pruned.pruner(tokens)), *signals)
+
+
+def apart(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """As float32, and no tensor twice: where nothing projects, "projected" is "hidden", and an output has one name."""
+    first = [all(tensor is not other for other in tensors[:i]) for i, tensor in enumerate(tensors)]
+    return [tensor.float() if own else tensor.float().clone() for tensor, own in zip(tensors, first, strict=True)]
 
 
 @torch.inference_mode()

@@ -49,8 +49,8 @@ def image_processor(source: str, revision: str | None = None) -> ImageProcessor 
         source: folder or hub id.
         revision: commit, branch or tag on the hub.
     """
-    if not Path(source).is_dir() and "/" not in source:
-        return f"'{source}' is no checkpoint of Transformers"
+    if not Path(source).is_dir() and ("/" not in source or Path(source).is_absolute()):
+        return f"'{Path(source).name}' is no checkpoint of Transformers"
     try:
         import transformers
     except ImportError:

@@ -49,6 +49,7 @@ def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> 
         ("TensorRT for RTX", tensorrt_rtx),
         ("ONNX Runtime", onnxruntime),
         ("OpenVINO", openvino),
+        ("ExecuTorch", executorch),
         ("torch", tools),
     ):
         findings += _asked(what, probe, asked)
@@ -70,9 +71,12 @@ def _asked(what: str, probe: Callable[[Sources], Iterable[Finding]], sources: So
 
 
 def board(sources: Sources) -> Iterable[Finding]:
-    """A Jetson's board and JetPack; nothing on other machines."""
+    """A Jetson's board and JetPack, and what of it is not used; nothing on other machines."""
     text = machine.board(sources.text("proc/device-tree/model"), sources.text("etc/nv_tegra_release"))
-    return [] if text is None else [Finding("board", text, "")]
+    idle = "fp8 and fp4 are not supported: plans are in fp32, fp16, bf16 or int8"
+    if text is not None and "thor" not in text.lower():
+        idle = "its DLA is not supported: plans are for the GPU"
+    return [] if text is None else [Finding("board", text, idle)]
 
 
 def cpu(sources: Sources) -> Iterable[Finding]:
@@ -193,6 +197,12 @@ def openvino(sources: Sources) -> Iterable[Finding]:
         wide = "FP32" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         text = f"openvino {number}, {core.get_property(device, 'FULL_DEVICE_NAME')}"
         yield Finding(f"OpenVINO on {device.lower()}", text, RUNS if wide else "has no float32: other tokens are kept")
+
+
+def executorch(sources: Sources) -> Iterable[Finding]:
+    """The package; it is not imported, which would load torch."""
+    number = sources.package("executorch")
+    yield Finding("ExecuTorch", number, f"for the format executorch: {install('executorch')}" if number is None else "")
 
 
 def _linked(provider: str) -> str:

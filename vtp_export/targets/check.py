@@ -59,6 +59,19 @@ def _of_file(model: Model, target: Target) -> Iterator[Finding]:
             problem=problem,
             remedy="choose a newer runtime, or convert the file",
         )
+    dtypes = {value.dtype for node in model.nodes for value in node.inputs if value is not None and value.dtype}
+    narrow = [dtype for dtype in sorted(dtypes) if dtype.startswith(UNPROVED)]
+    if narrow:
+        problem = f"{', '.join(narrow)}: this package neither builds nor proves such graphs"
+        yield Finding(
+            rule="unsupported",
+            severity="note",
+            node="",
+            op="",
+            where="file",
+            problem=problem,
+            remedy="export --precision fp16 or int8",
+        )
     if target.ir is not None and model.ir > target.ir:
         problem = f"IR version {model.ir}; {target.name} takes up to {target.ir}"
         yield Finding(
@@ -91,6 +104,9 @@ def _of_node(node: Node, target: Target) -> Iterator[tuple[str, Told]]:
     for name, settings in target.rules.items():
         yield from ((name, told) for told in RULES[name](node, settings))
 
+
+UNPROVED = ("float8", "float4")
+"""Beginnings of the types that a runtime may take, and this package does not know."""
 
 REMEDIES = {
     "DynamicQuantizeLinear": "export with --activations static (Q/DQ)",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtp_export.errors import UnknownNameError
+from vtp_export.errors import SpecError, UnknownNameError
 
 FOLDER = Path(__file__).parent
 
@@ -48,12 +48,28 @@ def names() -> list[str]:
     return [f"{runtime}-{version}" for runtime, _, version in ordered]
 
 
+PRECISIONS = "artefacts are in fp32, fp16, bf16 or int8"
+UNSUPPORTED = {
+    "dla": "DLA, the accelerator beside a Jetson's GPU, is not supported: it has no sorting, gathering and loops, of "
+    "which the choice of tokens is made; a plan is for the GPU",
+    "fp8": f"fp8 is not supported: {PRECISIONS}",
+    "fp4": f"fp4 is not supported: {PRECISIONS}",
+    "thor": "Thor has no target of its own: take that of its JetPack's TensorRT, see docs/jetson.md; its fp8 and fp4 "
+    f"are not supported, {PRECISIONS}",
+}
+"""What people ask for and is not built, by a word in the name."""
+
+
 def load(name: str) -> Target:
     """Read a target.
 
     Raises:
+        SpecError: it is something that is not supported.
         UnknownNameError: no such file.
     """
+    for word, sentence in UNSUPPORTED.items():
+        if word in name.lower():
+            raise SpecError(sentence)
     if name not in names():
         raise UnknownNameError("target", name, names())
     raw = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
