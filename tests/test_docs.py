@@ -106,6 +106,13 @@ def test_a_fence_says_whether_it_is_run(block):
     assert block.marks["test"] is None or (ROOT / block.marks["test"]).is_file()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_fence_escapes(page):
+    """One that is indented, drawn with tildes or left open would be run by nobody."""
+    marks = re.findall(r"^[ \t>]*(?:```|~~~)", page.read_text(), re.MULTILINE)
+    assert len(marks) == 2 * sum(block.page == page for block in BLOCKS)
+
+
 @pytest.mark.parametrize(("place", "words"), typed(), ids=lambda value: None)
 def test_every_command_is_one_with_its_options(place, words):
     """Those that are not run too."""
