@@ -57,10 +57,10 @@ def test_the_usual_artefact_runs_and_is_proved(oldest, embedded_artefact):
 
 
 def at_its_edge(pruner):
-    """`hiprune` ranks by attention received, where tokens tie to the last digits: of one picture alone this release
-    keeps another than in a batch, by more than the noise that was measured; on other CPUs it may not."""
-    marks = [pytest.mark.xfail(strict=False, reason="a near-tie beyond the noise")] if pruner == "hiprune" else []
-    return pytest.param(pruner, marks=[pytest.mark.whole, *marks])
+    """`check` refuses `hiprune` under this release: of one picture alone it keeps another token than in a batch, where the
+    two are 160 times the measured noise apart. Strict: the day that it passes, this is to go."""
+    marks = [pytest.mark.xfail(reason="ONNX Runtime 1.18.0 keeps another token of a picture alone")]
+    return pytest.param(pruner, marks=[pytest.mark.whole, *(marks if pruner == "hiprune" else ())])
 
 
 @pytest.mark.parametrize("pruner", [at_its_edge(name) for name in rooms.names("pruners") if name != "adaptive"])
