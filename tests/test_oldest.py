@@ -56,14 +56,8 @@ def test_the_usual_artefact_runs_and_is_proved(oldest, embedded_artefact):
     prove(oldest, embedded_artefact)
 
 
-def at_its_edge(pruner):
-    """`check` refuses `hiprune` under this release: of one picture alone it keeps another token than in a batch, where the
-    two are 160 times the measured noise apart. Strict: the day that it passes, this is to go."""
-    marks = [pytest.mark.xfail(reason="ONNX Runtime 1.18.0 keeps another token of a picture alone")]
-    return pytest.param(pruner, marks=[pytest.mark.whole, *(marks if pruner == "hiprune" else ())])
-
-
-@pytest.mark.parametrize("pruner", [at_its_edge(name) for name in rooms.names("pruners") if name != "adaptive"])
+@pytest.mark.whole
+@pytest.mark.parametrize("pruner", [name for name in rooms.names("pruners") if name != "adaptive"])
 def test_every_pruner_runs_and_is_proved(oldest, tmp_path, pruner):
     """576 patches: with fewer, constants are folded away for which there may be no kernel."""
     export("tiny-llava", tmp_path / "a", pruner=pruner, golden=2)

@@ -121,6 +121,8 @@ class Backend(base.Backend):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # With it ONNX Runtime 1.18 (not 1.19) overwrites what is still needed, from the second run of a batch size on.
+        settings.enable_mem_pattern = False
         # Untold how many, ONNX Runtime pins its threads to CPUs of its own choice, and some the process may not use.
         settings.intra_op_num_threads = threads or cores()
         path = folder / build.main
