@@ -27,7 +27,7 @@ class TowerFamily:
     own_name: from a name in our tower to that in the checkpoint, less its prefix.
     fitted: from a tensor of the checkpoint, by our name, to what our tower has in its place.
     any_size: whether it takes images of another size than it was trained with, its positions being interpolated.
-    prepared_as: whose preprocessing its images get where no file says; one of `runtime.processor_config.USUAL`.
+    prepared_as: whose preprocessing its images get where no file says; see `usual_preprocessing`.
     processor: the image processor that Transformers takes for the bare tower where no file names one.
     """
 
