@@ -46,7 +46,7 @@ def main() -> int:
 
         report = validate(folder, progress=note)
         ended = time.perf_counter()
-        noise = steps["comparing"] - steps["measuring the rounding noise"]
+        noise = steps["opening the artefact"] - steps["measuring the rounding noise"]
         for c in report.comparisons:
             erank = None if c.erank_error is None else f"{c.erank_error:.1e}"
             explained = len(c.differences)

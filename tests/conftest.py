@@ -3,8 +3,10 @@
 import json
 import struct
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from vtp_export.models._config import TowerConfig
@@ -41,6 +43,13 @@ def small_llava(tmp_path_factory):
     images = {"image_processor_type": "CLIPImageProcessor", "size": 42, "crop_size": 42}
     (folder / "preprocessor_config.json").write_text(json.dumps(images))
     return folder
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -35,13 +35,6 @@ def vtp(monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def photo(tmp_path):
-    path = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(path)
-    return path
-
-
 def refused(result, *words):
     """Exit 2 and one sentence on standard error, no traceback."""
     code, _, err = result

@@ -31,18 +31,22 @@ def wheel_of(folder):
     return wheel
 
 
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory):
-    """`bin/` of a fresh virtual environment with the wheel in it."""
-    folder = tmp_path_factory.mktemp("edge")
+def environment_of(folder, extra="", *pinned):
+    """`bin/` of a fresh virtual environment with the wheel, an extra and pinned packages in it, and what pip said."""
     wheel = wheel_of(folder)
     venv.create(folder / "venv", with_pip=True)
     # `make` fills the wheelhouse, so that this needs no network; without it pip asks its index.
     offline = ["--no-index", "--find-links", WHEELHOUSE] if WHEELHOUSE.is_dir() else []
     python = folder / "venv" / "bin" / "python"
-    installed = call(python, "-m", "pip", "install", "-q", *offline, f"{wheel}[onnxruntime]")
+    return python.parent, call(python, "-m", "pip", "install", "-q", *offline, f"{wheel}{extra}", *pinned)
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory):
+    """`bin/` of what a board has."""
+    bin_, installed = environment_of(tmp_path_factory.mktemp("edge"), "[onnxruntime]")
     assert installed.returncode == 0, installed.stderr
-    return folder / "venv" / "bin"
+    return bin_
 
 
 def test_there_is_no_torch(edge):

@@ -2,12 +2,11 @@
 
 import json
 import re
-import venv
 
 import pytest
 import tomllib
 
-from tests.test_edge_install import ROOT, WHEELHOUSE, call, wheel_of
+from tests.test_edge_install import ROOT, call, environment_of
 from vtp_export import rooms
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.lint import lint
@@ -19,16 +18,12 @@ BOUNDS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["onnxrunti
 @pytest.fixture(scope="module")
 def oldest(tmp_path_factory):
     """`bin/` of a fresh virtual environment with the wheel and the lower bound of all that it needs."""
-    folder = tmp_path_factory.mktemp("oldest")
-    wheel = wheel_of(folder)
-    venv.create(folder / "venv", with_pip=True)
-    offline = ["--no-index", "--find-links", WHEELHOUSE] if WHEELHOUSE.is_dir() else []
     pinned = [bound.replace(">=", "==") for bound in BOUNDS]
-    installed = call(folder / "venv" / "bin" / "python", "-m", "pip", "install", "-q", *offline, wheel, *pinned)
+    bin_, installed = environment_of(tmp_path_factory.mktemp("oldest"), "", *pinned)
     if "No matching distribution found" in installed.stderr:
         pytest.skip(f"not for this Python: {installed.stderr.strip().splitlines()[-1]}")
     assert installed.returncode == 0, installed.stderr
-    return folder / "venv" / "bin"
+    return bin_
 
 
 def prove(oldest, artefact):

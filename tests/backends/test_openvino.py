@@ -136,34 +136,20 @@ def test_what_is_as_wide_as_was_asked_for_is_taken(asked, hint, chosen, written)
     room._refuse_narrower(Compiled(hint, *chosen), graph_in(*written), "cpu", asked)
 
 
+def narrow(model, out, precision):
+    export(model, out, keep=8, pruner="fastervlm", formats=("openvino",), precision=precision, golden=0, batch=2)
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_narrow_export_has_narrow_weights(small_llava, tmp_path, precision):
-    export(
-        small_llava,
-        tmp_path / "a",
-        keep=8,
-        pruner="fastervlm",
-        formats=("openvino",),
-        precision=precision,
-        golden=0,
-        batch=2,
-    )
+    narrow(small_llava, tmp_path / "a", precision)
     with load(tmp_path / "a", "openvino") as front_end:
         assert front_end.narrow_weights()[{"fp16": "float16", "bf16": "bfloat16"}[precision]] > 0
         assert front_end.run(PIXELS).kept.shape == (2, 8)
 
 
 def test_int8_is_computed_in_int8(small_llava, tmp_path):
-    export(
-        small_llava,
-        tmp_path / "a",
-        keep=8,
-        pruner="fastervlm",
-        formats=("openvino",),
-        precision="int8",
-        golden=0,
-        batch=2,
-    )
+    narrow(small_llava, tmp_path / "a", "int8")
     with load(tmp_path / "a", "openvino") as front_end:
         assert open_artefact(tmp_path / "a").manifest.precision.activations == "static"
         assert front_end.narrow_weights()["int8"] > 0

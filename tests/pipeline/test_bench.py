@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from tests.torchless import without_torch
 from vtp_export import rooms
 from vtp_export.backends import torchscript
 from vtp_export.cli import main
@@ -138,15 +138,7 @@ def test_without_a_golden_record_it_cannot_be_asked(tmp_path):
 
 
 def test_no_torch_is_needed(artefact):
-    code = (
-        "import sys; sys.argv[1:] = ['bench', sys.argv[1], '--check', '--format', 'onnx', '--rounds', '1', '--json']\n"
-        "from vtp_export.cli import main\n"
-        "try: main()\n"
-        "finally: print(sorted({'torch', 'transformers', 'safetensors'} & set(sys.modules)), file=sys.stderr)"
-    )
-    result = subprocess.run([sys.executable, "-c", code, artefact], capture_output=True, text=True, check=True)
-    assert json.loads(result.stdout)["passed"] is True
-    assert result.stderr.splitlines()[-1] == "[]"
+    assert without_torch("bench", artefact, "--check", "--format", "onnx", "--rounds", 1)["passed"] is True
 
 
 def test_a_format_of_a_later_version_is_a_row(artefact, monkeypatch):

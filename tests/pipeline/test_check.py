@@ -2,10 +2,7 @@
 
 import dataclasses
 import hashlib
-import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import onnx as onnx_file
@@ -16,6 +13,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from PIL import Image
 
 from tests.sealing import reseal
+from tests.torchless import without_torch
 from vtp_export import rooms
 from vtp_export.backends import base, onnx
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError
@@ -69,15 +67,7 @@ def test_every_format_that_runs_here_passes(artefact):
 
 
 def test_neither_torch_nor_a_model_is_needed(artefact):
-    code = (
-        "import sys; sys.argv[1:] = ['check', sys.argv[1], '--format', 'onnx', '--json']\n"
-        "from vtp_export.cli import main\n"
-        "try: main()\n"
-        "finally: print(sorted({'torch', 'transformers', 'safetensors'} & set(sys.modules)), file=sys.stderr)"
-    )
-    result = subprocess.run([sys.executable, "-c", code, artefact], capture_output=True, text=True, check=True)
-    assert json.loads(result.stdout)["passed"] is True
-    assert result.stderr.splitlines()[-1] == "[]"
+    assert without_torch("check", artefact, "--format", "onnx")["passed"] is True
 
 
 # --- planted ---------------------------------------------------------------------------------------------------------

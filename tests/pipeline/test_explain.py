@@ -36,13 +36,6 @@ def telling(small_llava, tmp_path_factory):
     return out
 
 
-@pytest.fixture
-def photo(tmp_path):
-    path = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(3).integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(path)
-    return path
-
-
 # --- a walk that can be followed by hand -----------------------------------------------------------------------------
 
 ANGLES = np.radians([0, 10, 90, 95, 200, 40])

@@ -114,6 +114,7 @@ def validate(
     eager = EagerSession(assembly.graph, eager_device)
     progress("measuring the rounding noise")
     trial = _trial(own, assembly.pruner, eager, examples)
+    progress("opening the artefact")
     with _opened(artefact, chosen, device, threads) as sessions:
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
