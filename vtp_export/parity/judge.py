@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtp_export import rooms
+from vtp_export.parity.gates import Gates
 from vtp_export.parity.tally import Pair, Tally, alike, matched, unexplained
 from vtp_export.parity.witness import Noise, Select, Witness, beside, witness
-from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.reference.base import Objective, Outcome, Settings, Signals, walks
 from vtp_export.runtime.output import Kept
 from vtp_export.spec import PrunerRecord
 
@@ -60,13 +61,31 @@ Near = Callable[[], Start]
 class Judge:
     """The reference method with its settings.
 
+    objectives, walks: see `reference/base.py`.
     chaotic, merges: see `pruners/base.py`.
     """
 
     select: Select
+    objectives: tuple[Objective, ...]
+    walks: bool
     settings: Settings
     chaotic: bool
     merges: bool
+
+    def gates(self, gates: Gates) -> Gates:
+        """Those of a precision, for this method: of a walk no share of the kept tokens is asked for."""
+        return dataclasses.replace(gates, jaccard=0.0) if self.walks or self.chaotic else gates
+
+    def worth(self, case: Case, kept: np.ndarray) -> dict[str, float]:
+        """What a kept set is worth over what the reference's is, under the signals of the reference, by objective."""
+        expected = case.outcome().kept
+        if np.array_equal(expected, kept):
+            return {one.name: 1.0 for one in self.objectives}
+        return {
+            one.name: one.worth(case.signals, self.settings, kept[kept >= 0])
+            / one.worth(case.signals, self.settings, expected[expected >= 0])
+            for one in self.objectives
+        }
 
     def case(self, image: str, signals: Signals, result: Kept, rows: Rows | None = None) -> Case:
         """An image, see `Case`; the reference is not asked yet."""
@@ -119,6 +138,8 @@ class Judge:
         else:
             explain = self._explanation(tally, case, found, found.complexity, near)
         tally.add(case.image, case.result, found, explain, matched(case.result, found, mixed=self.merges))
+        if search:
+            tally.add_worth(case.image, self.worth(case, found.kept))
 
     def _explanation(
         self, tally: Tally, case: Case, found: Kept, reported: float | None, near: Near | None = None
@@ -176,5 +197,12 @@ def measured(case: Case) -> Kept:
 
 def judge_of(pruner: PrunerRecord, *, chaotic: bool, merges: bool) -> Judge:
     """The judge of a manifest's pruner."""
-    select = rooms.load("reference", pruner.name).select
-    return Judge(select=select, settings=pruner.settings, chaotic=chaotic, merges=merges)
+    room = rooms.load("reference", pruner.name)
+    return Judge(
+        select=room.select,
+        objectives=room.MAXIMISES,
+        walks=walks(pruner.name),
+        settings=pruner.settings,
+        chaotic=chaotic,
+        merges=merges,
+    )

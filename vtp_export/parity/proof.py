@@ -43,8 +43,8 @@ class Proof:
         self._golden, self._manifest = golden, manifest
         self._judge = judge_of(manifest.pruner, chaotic=record.chaotic, merges=record.merges)
         self._mixing = manifest.precision.activations == "dynamic"
-        if record.chaotic:  # as in `Trial`
-            gates = dataclasses.replace(gates, jaccard=0.0)
+        if record.oracle:  # else there is no other way to find a set as good
+            gates = self._judge.gates(gates)
         self._recorded = self._tally(name + AGAINST_RECORD, gates)
         if self._mixing:
             gates = dataclasses.replace(gates, jaccard=0.0)

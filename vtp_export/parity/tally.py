@@ -1,12 +1,13 @@
 """One comparison in the making: results are held against others, and in the end a verdict comes out."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vtp_export.parity.gates import GATES, Gates, jaccard
-from vtp_export.parity.verdict import Comparison, Difference, values_of
+from vtp_export.parity.verdict import Comparison, Difference, Worth, values_of
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.runtime.output import Kept
 
@@ -60,6 +61,7 @@ class Tally:
     images: int = 0
     identical: int = 0
     overlaps: list[float] = field(default_factory=list)
+    worths: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
     pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -108,6 +110,11 @@ class Tally:
         if found.attention_entropy is not None and expected.attention_entropy is not None:
             self.entropy.append(abs(found.attention_entropy - expected.attention_entropy))
 
+    def add_worth(self, image: str, ratios: Mapping[str, float]) -> None:
+        """Note what the set that was kept is worth, by what its method maximises, over that of the reference's."""
+        for name, ratio in ratios.items():
+            self.worths.setdefault(name, []).append((ratio, image))
+
     def _add_erank(self, image: str, expected: float, found: float) -> None:
         error = abs(found - expected) / expected
         if expected >= LEAST_ERANK:
@@ -121,6 +128,7 @@ class Tally:
             name=self.name,
             images=self.images,
             identical=self.identical,
+            worth=tuple(worth_of(name, ratios) for name, ratios in self.worths.items()),
             jaccard_mean=float(np.mean(self.overlaps)) if self.overlaps else 1.0,
             noise=self.noise,
             differences=tuple(self.differences),
@@ -130,6 +138,12 @@ class Tally:
             attention_entropy_error=_largest(self.entropy),
             gates=self.gates,
         )
+
+
+def worth_of(name: str, ratios: Sequence[tuple[float, str]]) -> Worth:
+    """Of one objective, from the ratio and the name of each image."""
+    worst, image = min(ratios, key=lambda one: one[0] if math.isfinite(one[0]) else -math.inf)
+    return Worth(name, float(np.mean([ratio for ratio, _ in ratios])), worst, image)
 
 
 def _largest(errors: list[float]) -> float | None:

@@ -71,10 +71,8 @@ class Trial:
         self._cases: dict[bytes, Case] = {}
         self._itself: dict[tuple[str, bytes], Kept] = {}
         self._noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
-        self._precision, self._gates = precision, GATES[precision.name]
+        self._precision, self._gates = precision, self._judge.gates(GATES[precision.name])
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
-        if self._judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
-            self._gates = dataclasses.replace(self._gates, jaccard=0.0)
         self._name = names[1] if twin is None else f"{names[1]} in fp32, as {precision.name}"
         self._reference = Tally(name=names[0], noise=arithmetic_noise(tokens))
         self._formats: dict[str, Tally] = {}

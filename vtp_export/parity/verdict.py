@@ -26,6 +26,19 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What kept sets are worth by one thing that their method maximises, over what the reference's sets are worth.
+
+    name: of the objective. mean: over the images. worst: of an image, and which.
+    """
+
+    name: str
+    mean: float
+    worst: float
+    image: str
+
+
+@dataclass(frozen=True)
 class Values:
     """Agreement of token values on positions that both kept, over all images.
 
@@ -43,6 +56,7 @@ class Values:
 class Comparison(Row):
     """One thing held against another: which tokens, their values, the measured numbers; judged in that order.
 
+    worth: by each thing that the method maximises; see `reference/base.py`.
     breaches: sentences for results that are wrong whatever they are held against, see `contract.py`.
     erank_error: largest relative error where erank >= 20; attention_entropy_error: largest absolute error, in nats.
     None where there was nothing to compare.
@@ -57,6 +71,7 @@ class Comparison(Row):
     values: Values | None
     erank_error: float | None
     attention_entropy_error: float | None
+    worth: tuple[Worth, ...] = ()
     gates: Gates = GATES["fp32"]
     breaches: tuple[str, ...] = ()
 
@@ -70,6 +85,9 @@ class Comparison(Row):
             if d.witness is None
         ]
         gates = self.gates
+        for one in self.worth:
+            found += _too_low(f"{one.name} of the kept sets over the reference's, mean,", one.mean, gates.worth)
+            found += _too_low(f"{one.image}: {one.name} over the reference's", one.worst, gates.worth_worst)
         found += _too_low("mean Jaccard index of the kept sets", self.jaccard_mean, gates.jaccard)
         if (values := self.values) is not None:
             found += _too_low("cosine of tokens", values.cosine_min, gates.cosine)
@@ -88,6 +106,8 @@ class Comparison(Row):
         values = self.values
         measured = {
             "jaccard_mean": self.jaccard_mean,
+            "worth_mean": min((one.mean for one in self.worth), default=None),
+            "worth_worst": min((one.worst for one in self.worth), default=None),
             "cosine_min": None if values is None else values.cosine_min,
             "relative_error": None if values is None else values.relative_error,
             "erank_error": self.erank_error,

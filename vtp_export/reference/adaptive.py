@@ -4,9 +4,13 @@ import math
 
 import numpy as np
 
+from vtp_export.reference._objectives import coverage, mass
 from vtp_export.reference._similarity import cosine_distances
 from vtp_export.reference.base import Choice, Outcome, Settings, Signals, descending, taken
 from vtp_export.reference.erank import complexity_of
+
+MAXIMISES = (mass(), coverage())
+WALK = True
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

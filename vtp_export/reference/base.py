@@ -3,11 +3,14 @@
 A file `reference/NAME.py`, named after the pruner it is the oracle of, defines
 `select(signals, settings) -> Outcome`, where `settings` are those of the pruner's manifest record.
 
+It also says what the method strives for, `MAXIMISES: tuple[Objective, ...]`, empty where nothing of an image decides;
+and `WALK = True` where every choice depends on those before it, so that one near-tie can change many: see `judged_by`.
+
 A method sees features only through the inner products of tokens, so that any rotation of the channels leads to the same
 decision, or its file says `BY_CHANNEL = True`; see `by_channel`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,9 +101,42 @@ class Outcome:
     choices: tuple[Choice, ...] = ()
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What a method strives for.
+
+    name: as tables show it.
+    meaning: in a few words.
+    worth: of (m,) kept positions under the signals of an image; positive, the larger the better.
+    """
+
+    name: str
+    meaning: str
+    worth: Callable[[Signals, Settings, np.ndarray], float]
+
+
 def descending(scores: np.ndarray) -> list[int]:
     """Positions by descending score, ties to the lowest position."""
     return sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+
+
+def worth_of(method: str, signals: Signals, settings: Settings, kept: np.ndarray) -> dict[str, float]:
+    """What a kept set is worth, by each of the method's objectives.
+
+    Args:
+        method: name of the file.
+        signals: of the image.
+        settings: of the method.
+        kept: (m,) positions; -1, a token that belongs to no candidate, counts nothing.
+    """
+    positions = kept[kept >= 0]
+    objectives: tuple[Objective, ...] = rooms.load("reference", method).MAXIMISES
+    return {one.name: one.worth(signals, settings, positions) for one in objectives}
+
+
+def walks(method: str) -> bool:
+    """Whether every choice of a method depends on those before it."""
+    return bool(getattr(rooms.load("reference", method), "WALK", False))
 
 
 def by_channel(method: str) -> bool:

@@ -3,8 +3,12 @@
 import numpy as np
 
 from vtp_export.reference._mixing import attention_count
+from vtp_export.reference._objectives import mass, spread
 from vtp_export.reference._similarity import cosines, first_largest
 from vtp_export.reference.base import Choice, Outcome, Settings, Signals, descending, taken
+
+MAXIMISES = (mass(), spread())
+WALK = True
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from vtp_export.reference._objectives import spread
 from vtp_export.reference._similarity import cosines, first_largest
 from vtp_export.reference.base import Choice, Outcome, Settings, Signals, taken
+
+MAXIMISES = (spread(),)
+WALK = True
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

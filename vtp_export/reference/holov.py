@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 
+from vtp_export.reference._objectives import mass
 from vtp_export.reference._similarity import snapped
 from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
+
+MAXIMISES = (mass(),)
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from vtp_export.reference.base import Outcome, Settings, Signals, taken
+from vtp_export.reference.base import Objective, Outcome, Settings, Signals, taken
+
+MAXIMISES: tuple[Objective, ...] = ()
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

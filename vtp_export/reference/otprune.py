@@ -3,6 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._determinant import greedy
+from vtp_export.reference._objectives import volume
 from vtp_export.reference._similarity import snapped
 from vtp_export.reference.base import Outcome, Settings, Signals
 
@@ -10,15 +11,25 @@ BY_CHANNEL = True
 """It takes the length of each channel over all tokens."""
 
 
-def select(signals: Signals, settings: Settings) -> Outcome:
-    """Scale channels over the tokens, build the kernel, choose."""
+def _kernel(signals: Signals, settings: Settings) -> np.ndarray:
+    """Channels scaled over the tokens; the identity plus their covariance."""
     assert signals.projected is not None
     features, gamma = signals.projected.astype(np.float64), settings["gamma"]
     assert isinstance(gamma, float | int)
     length = np.linalg.norm(features, axis=0)
     channels = features / np.where(length > 0, length, 1)
     similarity = channels @ channels.T
-    kernel = np.eye(signals.n) + gamma * (similarity @ similarity.T)
+    kernel: np.ndarray = np.eye(signals.n) + gamma * (similarity @ similarity.T)
+    return kernel
+
+
+MAXIMISES = (volume(_kernel),)
+WALK = True
+
+
+def select(signals: Signals, settings: Settings) -> Outcome:
+    """Build the kernel, choose."""
+    kernel = _kernel(signals, settings)
     # The determinant of a chosen submatrix is that of its correlations times the product of its diagonal.
     diagonal = np.diag(kernel)
     correlation = snapped(kernel / np.sqrt(np.outer(diagonal, diagonal)))

@@ -1,7 +1,10 @@
 """PruMerge+, literally."""
 
+from vtp_export.reference._objectives import mass
 from vtp_export.reference._prumerge import merged, outliers
 from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
+
+MAXIMISES = (mass("following_saliency"),)
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

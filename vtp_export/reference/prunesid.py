@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from vtp_export.reference._objectives import coverage, mass
 from vtp_export.reference._similarity import cosines, first_largest, snapped
 from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
 
@@ -11,6 +12,10 @@ ITERATIONS = 8
 
 BY_CHANNEL = True
 """It takes the tanh of each entry."""
+
+
+MAXIMISES = (mass(), coverage("hidden"))
+WALK = True
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from vtp_export.reference.base import Outcome, Settings, Signals, taken
+from vtp_export.reference.base import Objective, Outcome, Settings, Signals, taken
 
 WORD = 2**64
+
+
+MAXIMISES: tuple[Objective, ...] = ()
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

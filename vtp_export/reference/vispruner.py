@@ -3,8 +3,12 @@
 import numpy as np
 
 from vtp_export.reference._mixing import attention_count
+from vtp_export.reference._objectives import coverage, mass
 from vtp_export.reference._similarity import cosines
 from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
+
+MAXIMISES = (mass(), coverage("hidden"))
+WALK = True
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from vtp_export.reference._objectives import mass
 from vtp_export.reference._similarity import cosines, first_largest
 from vtp_export.reference.base import Outcome, Settings, Signals, descending, taken
+
+MAXIMISES = (mass(),)
 
 
 def select(signals: Signals, settings: Settings) -> Outcome:

@@ -25,6 +25,7 @@ COLUMNS = (
     "same tokens",
     "explained",
     "unexplained",
+    "as good",
     "Jaccard",
     "cosine",
     "error",
@@ -103,14 +104,14 @@ def validation_summary(result: ValidationReport, page: Path | None = None) -> Su
 def validation_table(result: ValidationReport) -> Table:
     """A row for each comparison, in the order of their judgement."""
     rows = [pixel_row(one) for one in result.pixels]
-    rows.append(("manifest against model", *(None,) * 9, _verdict(not result.false_claims)))
+    rows.append(("manifest against model", *(None,) * 10, _verdict(not result.false_claims)))
     rows += [comparison_row(one) for one in (*result.comparisons, *result.batches)]
     return Table("validation", COLUMNS, rows)
 
 
 def pixel_row(one: PixelComparison) -> tuple[object, ...]:
     """A row of `COLUMNS` for what says nothing of tokens: images, the largest error, the verdict."""
-    return one.name, one.images, *(None,) * 5, f"{one.largest:.1e}", None, None, _verdict(one.passed)
+    return one.name, one.images, *(None,) * 6, f"{one.largest:.1e}", None, None, _verdict(one.passed)
 
 
 def comparison_row(one: Comparison) -> tuple[object, ...]:
@@ -119,8 +120,10 @@ def comparison_row(one: Comparison) -> tuple[object, ...]:
     cosine = None if one.values is None else f"{one.values.cosine_min:.7f}"
     error = None if one.values is None else f"{one.values.relative_error:.1e}"
     measured = (None if wrong is None else f"{wrong:.1e}" for wrong in (one.erank_error, one.attention_entropy_error))
-    kept = one.name, one.images, one.identical, explained, len(one.differences) - explained, f"{one.jaccard_mean:.4f}"
-    return *kept, cosine, error, *measured, _verdict(one.passed)
+    worth = one.worth if one.differences else ()  # the same sets are worth the same
+    good = ", ".join(f"{by.name} {by.mean:.3f} ({by.worst:.3f})" for by in worth) or None
+    kept = one.name, one.images, one.identical, explained, len(one.differences) - explained, good
+    return *kept, f"{one.jaccard_mean:.4f}", cosine, error, *measured, _verdict(one.passed)
 
 
 def answer_table(result: ValidationReport) -> Table:
