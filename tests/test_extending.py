@@ -76,6 +76,9 @@ import numpy as np
 from vtp_export.reference.base import Outcome, descending, taken
 
 
+MAXIMISES = ()  # where a token lies decides
+
+
 def select(signals, settings):
     """Far from the middle."""
     rows, columns = signals.candidates.grid

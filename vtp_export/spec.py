@@ -18,8 +18,8 @@ PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
 Saliency = Literal["cls", "received"]
 """What a model's saliency is: attention that CLS pays, or that a candidate receives where there is no CLS."""
 
-Activations = Literal["dynamic", "static"]
-"""Of int8: scales found at every run, or once on range images."""
+Activations = Literal["blocks", "static"]
+"""Of int8: scales of blocks of channels, found at every run, or one of a tensor, found once on range images."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class Layout:
 class PrecisionRecord:
     """What the graph computes with.
 
-    name: "fp32", "fp16", "bf16" or "int8". activations: of int8, "dynamic" or "static"; else None.
+    name: "fp32", "fp16", "bf16" or "int8". activations: of int8, "blocks" or "static"; else None.
+    block: of int8 in blocks, how many channels share a scale; else None.
     float32_layers: paths of layers that stay in float32 although the rest is narrower.
     images, count, data_sha256: what the ranges of the layers were measured on; None where none were.
     tokens_dtype: of the output `tokens`.
@@ -138,6 +139,7 @@ class PrecisionRecord:
 
     name: str = "fp32"
     activations: str | None = None
+    block: int | None = None
     float32_layers: tuple[str, ...] = ()
     images: str | None = None
     count: int | None = None

@@ -7,8 +7,10 @@ from typing import Any
 import onnxscript
 import torch
 from onnx import TensorProto
+from onnx.defs import OpSchema
 
 op: Any = onnxscript.opset20
+CONTRIBUTED: Any = onnxscript.values.Opset("com.microsoft", 1)
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 WHOLE = (TensorProto.INT32, TensorProto.INT64)
 
@@ -22,8 +24,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.gelu.default: gelu,
         torch.ops.aten.floor_divide.default: floor_divide,
     }
-    if hasattr(torch.ops.vtp_export, "dynamic_int8_product"):  # defined by `precision.int8`, when that is in use
-        table[torch.ops.vtp_export.dynamic_int8_product.default] = dynamic_int8_product
+    if hasattr(torch.ops.vtp_export, "block_int8_product"):  # defined by `precision.int8`, when that is in use
+        table[torch.ops.vtp_export.block_int8_product.default] = block_int8_product
     return table
 
 
@@ -75,8 +77,24 @@ def floor_divide(x: Any, divisor: Any) -> Any:
     return op.Div(op.Sub(x, op.Mod(x, divisor)), divisor)
 
 
-def dynamic_int8_product(x: Any, weight: Any, step: Any) -> Any:
-    """See `precision.int8.dynamic_int8_product`."""
-    whole, scale, zero = op.DynamicQuantizeLinear(x)
-    product = op.MatMulInteger(whole, weight, zero)
-    return op.Mul(op.Cast(product, to=TensorProto.FLOAT), op.Mul(scale, step))
+def block_int8_product(x: Any, weight: Any, step: Any, channels: int) -> Any:
+    """See `precision.int8.block_int8_product`; with accuracy level 4 the inputs are rounded in blocks, too."""
+    out, _, block = (int(size) for size in weight.shape)
+    return _product_in_blocks()(x, weight, step, K=channels, N=out, bits=8, block_size=block, accuracy_level=4)
+
+
+def _product_in_blocks() -> Any:
+    """An operator that ONNX Runtime alone has, which the exporter cannot look up."""
+    name, (parameter, attribute) = "MatMulNBits", (OpSchema.FormalParameter, OpSchema.Attribute)
+    schema = OpSchema(
+        name,
+        CONTRIBUTED.domain,
+        CONTRIBUTED.version,
+        inputs=[parameter("A", "T"), parameter("B", "W"), parameter("scales", "T")],
+        outputs=[parameter("Y", "T")],
+        type_constraints=[("T", ["tensor(float)"], ""), ("W", ["tensor(uint8)"], "")],
+        attributes=[
+            attribute(one, OpSchema.AttrType.INT) for one in ("K", "N", "bits", "block_size", "accuracy_level")
+        ],
+    )
+    return onnxscript.values.Op(CONTRIBUTED, name, schema)

@@ -43,7 +43,7 @@ class Backend(ABC):
     """Whether its graphs may have the loop operator; without, the rounds of greedy methods are unrolled."""
 
     int8: ClassVar[tuple[str, ...]] = ()
-    """Forms of int8 that a graph for it may hold: "dynamic", "static" (see `precision.int8`), the usual first."""
+    """Forms of int8 that a graph for it may hold: "blocks", "static" (see `precision.int8`), the usual first."""
 
     Options: ClassVar[type[FormatOptions]] = FormatOptions
     """What can be set when a build is opened."""

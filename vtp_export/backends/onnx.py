@@ -57,7 +57,7 @@ class Backend(base.Backend):
     main = "model.onnx"
     packages = PACKAGES
     signals = True
-    int8 = ("dynamic", "static")
+    int8 = ("blocks", "static")
     Options = RunOptions
 
     def missing(self) -> str | None:

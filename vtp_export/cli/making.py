@@ -1,7 +1,7 @@
 """Commands that make something: export, build, calibrate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -68,13 +68,19 @@ def export(
     activations: Annotated[
         Activations | None,
         typer.Option(
-            help="int8: scales found at run time (ONNX Runtime, CPU), or on the range images (Q/DQ, TensorRT)."
+            help="int8: scales of blocks, found at run time (ONNX Runtime from 1.22, CPU), or of tensors, found on the "
+            "range images (Q/DQ; TensorRT, OpenVINO)."
         ),
+    ] = None,
+    block: Annotated[
+        Literal["32", "128"] | None,
+        typer.Option(help="int8 in blocks: channels that share a scale: 32 is nearer to float32, 128 faster."),
     ] = None,
     float32_blocks: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="int8: first blocks left in float32. Default: what keeping the same tokens takes."
+            metavar="N",
+            help="int8: first layers left in float32. Default: as few as the gates of validate allow.",
         ),
     ] = None,
     signals: Annotated[
@@ -117,6 +123,7 @@ def export(
         precision=Precision(
             name=precision,
             activations=activations,
+            block=None if block is None else int(block),
             images=range_images,
             limit=range_count,
             float32_blocks=float32_blocks,

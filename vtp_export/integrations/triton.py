@@ -60,7 +60,7 @@ def config(manifest: Manifest, fmt: str, plans: dict[str, str], serving: Serving
     ]
     lines += [_tensor("input", spec) for spec in manifest.inputs]
     lines += [_tensor("output", spec) for spec in manifest.outputs]
-    if manifest.batch.max > 1 and not depends_on_the_batch(manifest):
+    if manifest.batch.max > 1:
         preferred = sorted({manifest.batch.opt, manifest.batch.max})
         delay = f"max_queue_delay_microseconds: {serving.queue_delay_us}"
         lines.append(f"dynamic_batching {{ preferred_batch_size: {preferred} {delay} }}")
@@ -76,13 +76,8 @@ def config(manifest: Manifest, fmt: str, plans: dict[str, str], serving: Serving
 
 
 def only_on_cpus(manifest: Manifest) -> bool:
-    """Whether ONNX Runtime has kernels for it on CPUs alone: for int8 whose scales are found at run time."""
-    return manifest.precision.activations == "dynamic"
-
-
-def depends_on_the_batch(manifest: Manifest) -> bool:
-    """Whether an image's tokens depend on the others in its batch: dynamic int8 has one scale for all of them."""
-    return manifest.precision.activations == "dynamic"
+    """Whether it is for CPUs: int8 in blocks, of which ONNX Runtime's kernels for GPUs were not tried."""
+    return manifest.precision.activations == "blocks"
 
 
 def _tensor(side: str, spec: TensorSpec) -> str:

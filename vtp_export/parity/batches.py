@@ -5,9 +5,6 @@ from vtp_export.spec import BatchRange
 MOST = 16
 """Images of a benchmark that are judged at once, where the artefact allows it."""
 
-MIXING = 4
-"""The same for dynamic int8, whose scales are those of the whole batch: the larger it is, the coarser."""
-
 FEW = 4
 """Images that are repeated in batches of other sizes."""
 
@@ -19,9 +16,9 @@ AGAINST_ITSELF = " in batches of other sizes against itself"
 """What a comparison of such batches is called, after the format."""
 
 
-def usual_size(limits: BatchRange, mixing: bool) -> int:
+def usual_size(limits: BatchRange) -> int:
     """Images a run, for the images of a benchmark."""
-    return max(limits.min, min(MIXING if mixing else MOST, limits.max))
+    return max(limits.min, min(MOST, limits.max))
 
 
 def other_sizes(limits: BatchRange, visited: int) -> tuple[int, ...]:

@@ -141,6 +141,11 @@ class Judge:
         if search:
             tally.add_worth(case.image, self.worth(case, found.kept))
 
+    def hold_numbers(self, tally: Tally, case: Case, found: Kept) -> None:
+        """Hold another result against the graph's by what can be measured; no difference is explained."""
+        tally.add(case.image, measured(case), found, pair=matched(case.result, found, mixed=self.merges))
+        tally.add_worth(case.image, self.worth(case, found.kept))
+
     def _explanation(
         self, tally: Tally, case: Case, found: Kept, reported: float | None, near: Near | None = None
     ) -> Explain:

@@ -41,7 +41,7 @@ def tower_noise(
         twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
     """
     other = EagerSession(eager.graph, eager.device, torch.float64) if twin is None else twin
-    # One by one: float64 is wide, and in int8 an image may depend on its batch.
+    # One by one, because float64 is wide.
     others = [other.encode(pixels[i : i + 1]) for i in range(len(signals))]
     rows = [deviation(one, other) for one, other in zip(signals, others, strict=True)]
     # NumPy's maximum, because Python's may lose a NaN.

@@ -3,7 +3,6 @@
 Judged from the recorded pixels on, as `Trial` judges with the model at hand: without torch.
 """
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -42,12 +41,9 @@ class Proof:
         record, gates = golden.record, golden.record.gates
         self._golden, self._manifest = golden, manifest
         self._judge = judge_of(manifest.pruner, chaotic=record.chaotic, merges=record.merges)
-        self._mixing = manifest.precision.activations == "dynamic"
         if record.oracle:  # else there is no other way to find a set as good
             gates = self._judge.gates(gates)
         self._recorded = self._tally(name + AGAINST_RECORD, gates)
-        if self._mixing:
-            gates = dataclasses.replace(gates, jaccard=0.0)
         self._itself = self._tally(name + AGAINST_ITSELF, gates)
         self._before: dict[int, Kept] = {}
 
@@ -57,7 +53,7 @@ class Proof:
     def run(self, session: PrunedArtefact) -> None:
         """Run everything, and judge it; what keeps other tokens than were recorded is not asked for itself."""
         count, batch = len(self._golden.views), session.manifest.batch
-        usual = usual_size(batch, self._mixing)
+        usual = usual_size(batch)
         for views in batched(range(count), usual):
             self._hold(session, views, "")
         if not self.done().passed:

@@ -71,7 +71,7 @@ class Trial:
         self._cases: dict[bytes, Case] = {}
         self._itself: dict[tuple[str, bytes], Kept] = {}
         self._noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
-        self._precision, self._gates = precision, self._judge.gates(GATES[precision.name])
+        self._gates = self._judge.gates(GATES[precision.name])
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         self._name = names[1] if twin is None else f"{names[1]} in fp32, as {precision.name}"
         self._reference = Tally(name=names[0], noise=arithmetic_noise(tokens))
@@ -88,10 +88,7 @@ class Trial:
         return self._formats.setdefault(name, Tally(name=name + self._name, noise=self._noise, gates=self._gates))
 
     def _against_itself(self, name: str) -> Tally:
-        gates = self._gates
-        if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
-            gates = dataclasses.replace(gates, jaccard=0.0)
-        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self._noise, gates=gates))
+        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self._noise, gates=self._gates))
 
     @property
     def sound(self) -> bool:

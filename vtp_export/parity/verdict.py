@@ -77,14 +77,19 @@ class Comparison(Row):
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """One sentence for each gate that is not met."""
+        """One sentence for each thing that is wrong."""
         found = [*self.breaches]
         found += [
             f"{d.image}: keeps other tokens and no rounding within the noise explains it"
             for d in self.differences
             if d.witness is None
         ]
-        gates = self.gates
+        return (*found, *self.shortfalls)
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """One sentence for each number that misses its gate."""
+        gates, found = self.gates, list[str]()
         for one in self.worth:
             found += _too_low(f"{one.name} of the kept sets over the reference's, mean,", one.mean, gates.worth)
             found += _too_low(f"{one.image}: {one.name} over the reference's", one.worst, gates.worth_worst)

@@ -7,7 +7,7 @@ from pathlib import Path
 from vtp_export import rooms
 from vtp_export.arguments import path_of, whole
 from vtp_export.errors import ArtefactError, SpecError
-from vtp_export.integrations.triton import BACKENDS, TF32, Serving, config, depends_on_the_batch, only_on_cpus
+from vtp_export.integrations.triton import BACKENDS, TF32, Serving, config, only_on_cpus
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.serving import ServedModel
 from vtp_export.runtime.artefact import Artefact, open_artefact, verify_file
@@ -33,7 +33,7 @@ def triton(
         folder: the artefact.
         repository: the folder that tritonserver is pointed at; other models in it are left alone.
         name: of the models, before the format is added; None takes the artefact's folder.
-        cpu: serve on CPUs; int8 with dynamic activations always is.
+        cpu: serve on CPUs; int8 in blocks always is.
         queue_delay_us: how long a request waits for others to join its batch.
         force: replace models of the same names.
         progress: hears of every step.
@@ -94,12 +94,7 @@ def _fill(artefact: Artefact, fmt: str, text: str, folder: Path) -> None:
 def _notes(artefact: Artefact, fmt: str, gpu: bool) -> tuple[str, ...]:
     notes = [TF32] if gpu and fmt == "onnx" else []
     if only_on_cpus(artefact.manifest):
-        notes.append("int8 with dynamic activations runs on CPUs only, so the instances stand there")
-    if depends_on_the_batch(artefact.manifest):
-        notes.append(
-            "int8 with dynamic activations has one scale for a whole batch, so requests are not batched together: an "
-            "image's tokens would depend on its neighbours"
-        )
+        notes.append("int8 in blocks is for CPUs, so the instances stand there")
     return tuple(notes)
 
 

@@ -234,7 +234,7 @@ def _judge_examples(
 ) -> None:
     """Every image in batches of one size, and a few of them in batches of other sizes."""
     where = "" if device in (None, "cpu") else f" on {device}"
-    usual, done = usual_size(own.batch, mixing=own.precision.activations == "dynamic"), 0
+    usual, done = usual_size(own.batch), 0
     for batch in batched(examples, usual):
         progress("comparing", done, len(examples))
         pixels = pixel_values((example.open() for example in batch), own.preprocessing)

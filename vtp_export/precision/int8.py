@@ -1,14 +1,17 @@
-"""Linear layers with int8 weights, one scale per output channel, in two forms.
+"""Linear layers with int8 weights, in two forms.
 
-Dynamic: the scale and zero point of the input are those of the tensor at hand, as ONNX's DynamicQuantizeLinear finds
-them; for ONNX Runtime on a CPU. Static: the scale comes from range images, and quantising and dequantising is
-written around a float32 product (Q/DQ), which TensorRT and ONNX Runtime fuse into an integer one; the grid is
-symmetric, as TensorRT wants it.
+Blocks: weights and inputs share a scale among 32 or 128 neighbouring channels, those of the inputs found at run time,
+as ONNX Runtime's MatMulNBits does it on a CPU. Static: one scale per output channel of the weights and one for the
+input, from range images; quantising and dequantising is written around a float32 product (Q/DQ), which TensorRT and
+ONNX Runtime fuse into an integer one; the grid is symmetric, as TensorRT wants it.
 """
 
 import torch
 import torch.ao.quantization.fx  # registers torch.ops.quantized_decomposed
 from torch import Tensor, nn
+
+BLOCKS = (32, 128)
+"""Channels that may share a scale: the smaller, the nearer to float32, and the slower."""
 
 STEPS = 127
 """Largest magnitude on the grid of weights; -128 is not used, so that it is symmetric."""
@@ -38,41 +41,77 @@ def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
     return whole.to(torch.int8).T.contiguous(), step
 
 
-class DynamicInt8Layer(nn.Module):
-    """The input becomes uint8 on the range of the whole tensor, all images of the batch together."""
+class BlockInt8Layer(nn.Module):
+    """Weights and inputs are rounded in blocks of neighbouring channels, each on its own scale.
+
+    No image depends on its batch, and a channel or token of unusual size coarsens its own block alone.
+
+    Args:
+        layer: float32.
+        block: how many input channels share a scale.
+    """
 
     weight: Tensor
     step: Tensor
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, block: int) -> None:
         super().__init__()
-        weight, step = quantised(layer.weight)
+        weight, step = in_blocks(layer.weight, block)
         self.register_buffer("weight", weight)
         self.register_buffer("step", step)
-        self.bias = layer.bias
+        self.channels, self.bias = layer.in_features, layer.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) float32 to (..., out) float32."""
-        product: Tensor = dynamic_int8_product(x, self.weight, self.step)
+        product: Tensor = block_int8_product(x, self.weight, self.step, self.channels)
         return product if self.bias is None else product + self.bias
 
 
-@torch.library.custom_op("vtp_export::dynamic_int8_product", mutates_args=())
-def dynamic_int8_product(x: Tensor, weight: Tensor, step: Tensor) -> Tensor:
-    """Product of x (..., in), rounded to uint8, and weight (in, out) int8 of that step (out,), as ONNX does it.
+def in_blocks(weight: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """Round weights to int8 per output channel and block of input channels.
+
+    Args:
+        weight: (out, in).
+        block: input channels that share a step; the last block is filled up with zeros.
+
+    Returns:
+        (out, blocks, block) uint8, of which 128 is zero, as ONNX Runtime's MatMulNBits holds them; steps (out, blocks).
+
+    Example:
+        >>> whole, step = in_blocks(torch.tensor([[1.0, -2.0, 0.5]]), 2)
+        >>> whole.flatten().tolist(), [round(one, 4) for one in step.flatten().tolist()]
+        ([192, 1, 255, 128], [0.0157, 0.0039])
+    """
+    blocks = -(-weight.shape[1] // block)
+    split = nn.functional.pad(weight, (0, blocks * block - weight.shape[1])).unflatten(1, (blocks, block))
+    step = split.abs().amax(2).clamp(min=TINY) / STEPS
+    whole = (split / step[:, :, None]).round().clamp(-STEPS, STEPS) + 128
+    return whole.to(torch.uint8), step
+
+
+@torch.library.custom_op("vtp_export::block_int8_product", mutates_args=())
+def block_int8_product(x: Tensor, weight: Tensor, step: Tensor, channels: int) -> Tensor:
+    """Product of x (..., in), rounded in blocks to int8, and weights from `in_blocks`, as ONNX Runtime makes it.
 
     In float32: products of integers are exact in it, and their sums nearly so.
+
+    Args:
+        x: float32.
+        weight: (out, blocks, block) uint8.
+        step: (out, blocks).
+        channels: in.
     """
-    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
-    scale = ((high - low) / 255).clamp(min=TINY)
-    zero = (-low / scale).round()
-    whole = ((x / scale).round() + zero).clamp(0, 255)
-    return ((whole - zero) @ weight.to(x.dtype)) * (scale * step)
+    blocks, block = weight.shape[1:]
+    split = nn.functional.pad(x, (0, blocks * block - channels)).unflatten(-1, (blocks, block))
+    scale = split.abs().amax(-1, keepdim=True).clamp(min=TINY) / STEPS
+    rounded = ((split / scale).round() * scale).flatten(-2)[..., :channels]
+    product: Tensor = rounded @ ((weight.to(x.dtype) - 128) * step[:, :, None]).flatten(1)[:, :channels].T
+    return product
 
 
-@dynamic_int8_product.register_fake
-def _(x: Tensor, weight: Tensor, step: Tensor) -> Tensor:
-    return x.new_empty((*x.shape[:-1], weight.shape[1]))
+@block_int8_product.register_fake
+def _(x: Tensor, weight: Tensor, step: Tensor, channels: int) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
 
 
 class StaticInt8Layer(nn.Module):

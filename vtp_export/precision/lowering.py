@@ -16,7 +16,7 @@ from vtp_export.functional.devices import dtype_of
 from vtp_export.graphs.assembly import assemble
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models.base import LoadedModel
-from vtp_export.precision.int8 import DynamicInt8Layer, StaticInt8Layer
+from vtp_export.precision.int8 import BlockInt8Layer, StaticInt8Layer
 from vtp_export.precision.ranges import LayerRange
 from vtp_export.spec import PrecisionRecord
 
@@ -92,7 +92,7 @@ def _narrowed(layer: nn.Linear | nn.Conv2d, precision: PrecisionRecord, reads: L
     if precision.name in HALVES:
         return HalfLayer(layer, HALVES[precision.name])
     assert isinstance(layer, nn.Linear)
-    if precision.activations == "dynamic":
-        return DynamicInt8Layer(layer)
+    if precision.block is not None:
+        return BlockInt8Layer(layer, precision.block)
     assert reads is not None
     return StaticInt8Layer(layer, reads.channels)

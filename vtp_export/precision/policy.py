@@ -1,12 +1,13 @@
 """Which layers of a graph may be narrow: decided on real images, written down, and repeated by whoever has to judge it.
 
 fp16 overflows above 65504, so layers whose numbers come near it stay in float32. int8 is coarse, and an error made
-early is carried through all that follows: as many of the first blocks stay in float32 as it takes to keep the same
-tokens.
+early is carried through all that follows: as many of the first layers of the tower stay in float32 as it takes to meet
+the gates, see `search.py`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -16,10 +17,12 @@ import torch
 from vtp_export.errors import SpecError
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.parity.gates import GATES, jaccard
+from vtp_export.parity.gates import GATES
 from vtp_export.precision.images import RangeImages, range_images
+from vtp_export.precision.int8 import BLOCKS
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.ranges import LayerRange, measured
+from vtp_export.precision.search import Quality, Trials, fewest
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import naming
 from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
@@ -30,22 +33,21 @@ ACTIVATIONS: tuple[str, ...] = get_args(Activations)
 SAFETY_FACTOR = 4.0
 """Range images do not show the worst case: layers stay narrow only up to 65504 / 4."""
 
-GOAL = 0.92
-"""Mean Jaccard of kept sets that int8 aims at on the range images; `validate` asks for 0.90 on others."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
     """What the user asks for.
 
     name: one of `NAMES`.
-    activations: of int8: "dynamic" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
+    activations: of int8: "blocks" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
+    block: of int8 in blocks: how many channels share a scale, see `int8.BLOCKS`; None for the least.
     images: a benchmark, whose calibration split is read, or a folder; limit: how many of them, spread over all.
     float32_blocks: of int8: how many of the first blocks stay in float32; None looks for the number.
     """
 
     name: str = "fp32"
     activations: str | None = None
+    block: int | None = None
     images: str = "photos"
     limit: int = 16
     float32_blocks: int | None = None
@@ -56,10 +58,16 @@ class Precision:
             raise SpecError(f"precision is '{self.name}'; it must be one of: {', '.join(NAMES)}")
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
+        if self.block is not None and self.block not in BLOCKS:
+            raise SpecError(f"block is {self.block}; it must be one of: {', '.join(map(str, BLOCKS))}")
+        if self.block is not None and self.activations == "static":
+            raise SpecError(f"block is {self.block}, a setting of int8 in blocks, and activations is 'static'")
         if self.limit < 1:
             raise SpecError(f"{self.limit} range images were asked for; at least 1 is needed")
-        if self.name != "int8" and (self.activations or self.float32_blocks is not None):
-            raise SpecError(f"activations and float32_blocks are settings of int8, and the precision is {self.name}")
+        if self.name != "int8" and (self.activations or self.block or self.float32_blocks is not None):
+            raise SpecError(
+                f"activations, block and float32_blocks are settings of int8, and the precision is {self.name}"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,8 @@ def lower(
         note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
         return Lowered(lowered(graph, record), record, (note,))
     images = range_images(spec.images, spec.limit, preprocessing)
-    with naming(images.names):
-        ranges = _measured(EagerSession(graph, device).graph, images, spec.images, progress)
-    found = _decided(graph, spec, images, ranges, device, progress)
+    decided = _half if spec.name == "fp16" else _int8
+    found = decided(graph, spec, images, device, progress)
     if images.count == images.total:
         return found
     note = (
@@ -109,45 +116,9 @@ def lower(
     return dataclasses.replace(found, notes=(*found.notes, note))
 
 
-def _decided(
-    graph: PrunedFrontend,
-    spec: Precision,
-    images: RangeImages,
-    ranges: dict[str, LayerRange],
-    device: str,
-    progress: Progress,
-) -> Lowered:
-    if spec.name == "fp16":
-        return _half(
-            graph,
-            ranges,
-            PrecisionRecord(
-                name="fp16",
-                activations=None,
-                float32_layers=(),
-                images=spec.images,
-                count=images.count,
-                data_sha256=images.sha256,
-                tokens_dtype="float16",
-            ),
-        )
-    record = PrecisionRecord(
-        name="int8",
-        activations=spec.activations or "dynamic",
-        float32_layers=(),
-        images=spec.images,
-        count=images.count,
-        data_sha256=images.sha256,
-    )
-
-    def kept(graph: PrunedFrontend) -> list[np.ndarray]:
-        eager = EagerSession(graph, device)
-        return [result.kept for pixels in images.batches() for result in eager(pixels)]
-
-    return _int8(graph, ranges, record, spec.float32_blocks, kept, progress)
-
-
-def _measured(graph: PrunedFrontend, images: RangeImages, name: str, progress: Progress) -> dict[str, LayerRange]:
+def _measured(
+    graph: PrunedFrontend, images: RangeImages, name: str, device: str, progress: Progress
+) -> dict[str, LayerRange]:
     def told() -> Iterator[np.ndarray]:
         done = 0
         for pixels in images.batches():
@@ -155,10 +126,13 @@ def _measured(graph: PrunedFrontend, images: RangeImages, name: str, progress: P
             yield pixels
             done += len(pixels)
 
-    return measured(graph, told())
+    with naming(images.names):
+        return measured(EagerSession(graph, device).graph, told())
 
 
-def _half(graph: PrunedFrontend, ranges: dict[str, LayerRange], record: PrecisionRecord) -> Lowered:
+def _half(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: str, progress: Progress) -> Lowered:
+    ranges = _measured(graph, images, spec.images, device, progress)
+    record = PrecisionRecord(name="fp16", images=spec.images, count=images.count, data_sha256=images.sha256)
     limit = torch.finfo(torch.float16).max / SAFETY_FACTOR
     sizes = {
         name: max(ranges[name].reads, ranges[name].returns, float(layer.weight.abs().max()))
@@ -180,21 +154,18 @@ def _half(graph: PrunedFrontend, ranges: dict[str, LayerRange], record: Precisio
     return Lowered(lowered(graph, record), record, tuple(notes))
 
 
-def _int8(
-    graph: PrunedFrontend,
-    ranges: dict[str, LayerRange],
-    record: PrecisionRecord,
-    asked: int | None,
-    kept: Callable[[PrunedFrontend], list[np.ndarray]],
-    progress: Progress,
-) -> Lowered:
-    blocks = graph.frontend.blocks
-    if asked is not None and not 0 <= asked <= len(blocks):
+def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: str, progress: Progress) -> Lowered:
+    blocks, form = graph.frontend.blocks, spec.activations or "blocks"
+    if spec.float32_blocks is not None and not 0 <= spec.float32_blocks <= len(blocks):
         raise SpecError(
-            f"float32_blocks is {asked}; the tower has {len(blocks)} blocks, so it must be 0 to {len(blocks)}"
+            f"float32_blocks is {spec.float32_blocks}; the tower has {len(blocks)} blocks, so it must be 0 to "
+            f"{len(blocks)}"
         )
-    expected = kept(graph)
-    scores: dict[int, float] = {}
+    ranges = {} if form == "blocks" else _measured(graph, images, spec.images, device, progress)
+    block = (spec.block or BLOCKS[0]) if form == "blocks" else None
+    record = PrecisionRecord(name="int8", activations=form, block=block)
+    if form == "static":
+        record = dataclasses.replace(record, images=spec.images, count=images.count, data_sha256=images.sha256)
 
     def narrow(first: int) -> tuple[PrunedFrontend, PrecisionRecord]:
         inside = tuple(f"frontend.{path}." for path in blocks[:first])
@@ -202,31 +173,20 @@ def _int8(
         decided = dataclasses.replace(record, float32_layers=wide)
         return lowered(graph, decided, ranges), decided
 
-    def trial(first: int) -> float:
-        if first not in scores:
-            progress(f"int8 from block {first} on: which tokens are kept?")
-            tried, _ = narrow(first)
-            pairs = zip(expected, kept(tried), strict=True)
-            scores[first] = float(np.mean([jaccard(*pair) for pair in pairs]))
-        return scores[first]
+    trials = Trials(graph, images, GATES["int8"], device)
 
-    first = _fewest(trial, (len(blocks) + 1) // 2) if asked is None else asked
-    score = trial(first)
-    note = (
-        f"int8: the first {first} of {len(blocks)} blocks stay in float32; kept-set Jaccard {score:.3f} on "
-        f"{record.count} images of {record.images}"
+    @functools.cache
+    def quality(first: int) -> Quality:
+        progress(f"int8 from layer {first} of the tower on: is what is kept as good?")
+        return trials.of(narrow(first)[0])
+
+    first = (
+        fewest(lambda first: quality(first).good, (len(blocks) + 1) // 2)
+        if spec.float32_blocks is None
+        else spec.float32_blocks
     )
-    if score < (gate := GATES["int8"].jaccard):
-        note += f", below the {gate:g} of validate: this pruner keeps other tokens in int8; fp16 may suit it better"
-    return Lowered(*narrow(first), (note,))
-
-
-def _fewest(trial: Callable[[int], float], most: int) -> int:
-    """The smallest number from 0 to `most` whose trial reaches the goal, by bisection; `most` where none does."""
-    if trial(0) >= GOAL:
-        return 0
-    low, high = 0, most  # the goal is missed at low; at high it is reached, if anywhere
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if trial(middle) >= GOAL else (middle, high)
-    return high
+    note = (
+        f"int8: the first {first} of {len(blocks)} layers of the tower stay in float32; on {images.count} images of "
+        f"{spec.images}: {quality(first).sentence}"
+    )
+    return Lowered(*narrow(first), (note, *quality(first).warnings))

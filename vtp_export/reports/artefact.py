@@ -89,5 +89,6 @@ def _tensor(spec: TensorSpec) -> str:
 
 def _precision(record: PrecisionRecord) -> str:
     parts = [record.name, *([record.activations] if record.activations else [])]
+    parts[-1] += f" of {record.block}" if record.block else ""
     parts += [f"{len(record.float32_layers)} layers in float32"] if record.float32_layers else []
     return ", ".join(parts + ([f"ranges from {record.count} images of {record.images}"] if record.images else []))
