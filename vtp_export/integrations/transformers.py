@@ -31,15 +31,18 @@ class ImageProcessor:
     """A checkpoint's own image processor, as Transformers chooses its class, on Pillow.
 
     name: of the class.
+    pinpoints: the canvases that it may cut tiles from, where a picture is several views to the model; else none.
     """
 
     name: str
     processor: Any
+    pinpoints: tuple[tuple[int, int], ...] = ()
 
     def __call__(self, image: Image) -> np.ndarray:
-        """Values (3, h, w) float32 of one picture."""
-        pixels: np.ndarray = np.asarray(self.processor(images=[image], return_tensors="np")["pixel_values"][0])
-        return pixels
+        """Values (v, 3, h, w) float32 of all views of one picture."""
+        only = {"image_grid_pinpoints": [list(pair) for pair in self.pinpoints]} if self.pinpoints else {}
+        pixels: np.ndarray = np.asarray(self.processor(images=[image], return_tensors="np", **only)["pixel_values"][0])
+        return pixels if pixels.ndim == 4 else pixels[None]
 
 
 def image_processor(source: str, revision: str | None = None) -> ImageProcessor | str:

@@ -13,6 +13,7 @@ from torch import nn
 
 from vtp_export import rooms
 from vtp_export.backends._torch import narrow_weights
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import Assembly, calibration_for
 from vtp_export.graphs.pruned import PrunedFrontend
@@ -20,7 +21,7 @@ from vtp_export.graphs.signals import signals_of
 from vtp_export.json_records import SEAL, to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
-from vtp_export.spec import CalibrationRecord, Manifest, PrecisionRecord, PrunerRecord, Scalar
+from vtp_export.spec import Manifest, PrecisionRecord, PrunerRecord, Scalar
 
 UNPROVEN = ("model.id", "model.revision", "pruner.origins", "batch", "versions", "golden", "builds", "validation")
 """Where the model was, what it was built with and how: true or not, they change nothing that the artefact returns."""

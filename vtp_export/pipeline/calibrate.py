@@ -8,6 +8,7 @@ from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
@@ -22,7 +23,7 @@ from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
-from vtp_export.spec import CalibrationRecord, Preprocessing
+from vtp_export.spec import Preprocessing
 
 BATCH = 4
 

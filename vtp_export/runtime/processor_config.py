@@ -6,6 +6,7 @@ from typing import Any
 
 from vtp_export.errors import SpecError, shown
 from vtp_export.manifests import FILTERS, LARGEST_EDGE, LARGEST_NUMBER, SMALLEST_NUMBER
+from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS, refuse_other_pinpoints, tiled
 from vtp_export.spec import Preprocessing
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -33,12 +34,22 @@ _SIGLIP: Mapping[str, Any] = {
     "image_std": (0.5, 0.5, 0.5),
 }
 # What transformers' classes take where the file says nothing.
-_DEFAULTS = {
+_DEFAULTS: dict[str, Mapping[str, Any]] = {
     "CLIPImageProcessor": _CLIP,
     "LlavaImageProcessor": _CLIP,
     "BitImageProcessor": _CLIP,
     "SiglipImageProcessor": _SIGLIP,
+    "LlavaNextImageProcessor": {**_CLIP, "do_pad": True, "image_grid_pinpoints": NEXT_PINPOINTS},
+    "LlavaOnevisionImageProcessor": {
+        **_CLIP,
+        "size": {"height": 384, "width": 384},
+        "crop_size": None,
+        "do_center_crop": False,
+        "do_pad": True,
+        "image_grid_pinpoints": ONEVISION_PINPOINTS,
+    },
 }
+_OF_TILES = {"LlavaNextImageProcessor", "LlavaOnevisionImageProcessor"}
 _SHARED: Mapping[str, Any] = {
     "do_resize": True,
     "do_rescale": True,
@@ -94,21 +105,27 @@ def usual_preprocessing(whose: str, image_size: int) -> Preprocessing:
 
 
 def preprocessing_from_config(
-    config: dict[str, Any], image_size: int | None, unnamed: str = "CLIPImageProcessor"
+    config: dict[str, Any],
+    image_size: int | None,
+    unnamed: str = "CLIPImageProcessor",
+    pinpoints: tuple[tuple[int, int], ...] = (),
 ) -> Preprocessing:
     """Read a `preprocessor_config.json`, or the `image_processor` part of a `processor_config.json`.
 
-    CLIP, LLaVA, SigLIP and BiT (DINOv2's) processors are known, old spellings included (`CLIPFeatureExtractor`,
-    sizes as bare numbers). What the file leaves out, or sets to null, is the default of transformers' class.
+    CLIP, LLaVA, SigLIP, BiT (DINOv2's), LLaVA-NeXT and LLaVA-OneVision processors are known, old spellings included
+    (`CLIPFeatureExtractor`, sizes as bare numbers). What the file leaves out, or sets to null, is the
+    default of transformers' class.
 
     Args:
         config: the parsed JSON.
         image_size: edge of the square that the tower takes, in pixels; None where it takes what the processor makes.
         unnamed: the class where the settings name none.
+        pinpoints: what `config.json` says of them, where the model takes several views of a picture.
 
     Raises:
         SpecError: another processor, a step or a size that is not supported, or a result that is not
-            image_size x image_size, or of no fixed size.
+            image_size x image_size, or of no fixed size; one view for a model that takes several, or several for one
+            that takes one; other pinpoints.
 
     Example:
         >>> preprocessing_from_config({"size": 224, "crop_size": 224}, 224).resize_shortest
@@ -133,6 +150,18 @@ def preprocessing_from_config(
         std=_three("image_std", settings["image_std"], divisor=True) if normalizes else (1.0, 1.0, 1.0),
         pad_to_square=family == "LlavaImageProcessor" and bool(settings["do_pad"]),
     )
+    if (family in _OF_TILES) != bool(pinpoints):
+        kinds = "several views of a picture", "one view of a picture"
+        makes, needs = kinds if family in _OF_TILES else reversed(kinds)
+        raise SpecError(f"the image processor {family} makes {makes}, and this model takes {needs}")
+    if pinpoints and image_size is not None:
+        refuse_other_pinpoints(settings["image_grid_pinpoints"], pinpoints, image_size)
+        # `crop_size` is the edge of tiles, even if nothing is cropped.
+        crop = None if settings["crop_size"] is None else _crop(settings)
+        for size in (crop, exact, None if shortest is None else (shortest, shortest)):
+            views = dataclasses.replace(prep, resize_exact=size or (image_size, image_size), crop=None)
+            _check_result(views, image_size)
+        return tiled(prep, image_size, pinpoints)
     _check_result(prep, image_size)
     return prep
 
