@@ -264,6 +264,11 @@ class Manifest:
         promised = dataclasses.replace(self, builds=(), validation={})
         return seal(dataclasses.asdict(promised))
 
+    @property
+    def packing_files(self) -> dict[str, FileRecord]:
+        """What packing reads, by name."""
+        return {} if self.packing is None else self.packing.files
+
     def formats(self) -> list[str]:
         """Formats that were built, sorted; one may have several builds, each for a machine of its own."""
         return sorted({build.format for build in self.builds})

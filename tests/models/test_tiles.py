@@ -1,7 +1,5 @@
 """LLaVA-NeXT against Transformers' own modules: hidden states, projected tokens, attention, views and their packing."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from tests.laws.checkpoints import llava_next
 from tests.laws.checkpoints._sizes import VISION
 from tests.models.test_towers import SIGNALS, TOLERANCE, assert_attention, lively, of_transformers, pixels_for
-from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.integrations.transformers import image_processor

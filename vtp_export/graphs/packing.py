@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vtp_export.errors import SpecError
 from vtp_export.models.base import LoadedModel
-from vtp_export.runtime.packing import Packer, PackingSettings, newline_record
+from vtp_export.runtime.packing import Packer, PackingSettings, newline_file, newline_record
 from vtp_export.settings import from_settings
 from vtp_export.spec import Layout, Packing
 
@@ -39,6 +40,13 @@ def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel
         files=newline_record(tiling.newline.numpy()) if chosen.newlines == "rows" else {},
     )
     return model if chosen.tiles is None else _limited(model, chosen.tiles), record
+
+
+def write_newline(folder: Path, model: LoadedModel, packing: Packing | None) -> None:
+    """Write the files of a packing into an artefact."""
+    for name in () if packing is None else packing.files:
+        assert model.tiling is not None
+        (folder / name).write_bytes(newline_file(model.tiling.newline.numpy()))
 
 
 def settings_of(packing: Packing | None) -> dict[str, Any]:

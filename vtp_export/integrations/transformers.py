@@ -72,7 +72,7 @@ class Answerer:
     """The language model of a checkpoint, fed with visual tokens from elsewhere.
 
     Args:
-        source: folder or hub id of a `LlavaForConditionalGeneration`.
+        source: folder or hub id of a LLaVA, LLaVA-NeXT or LLaVA-OneVision.
         revision: commit, branch or tag on the hub.
         device: "cpu" or "cuda"; an order, as everywhere.
         dtype: what it computes with, one of `functional.devices.DTYPES`.
@@ -95,7 +95,7 @@ class Answerer:
         try:
             with _quiet(transformers):
                 at = {} if revision is None else {"revision": revision}
-                loader: Any = transformers.LlavaForConditionalGeneration
+                loader: Any = transformers.AutoModelForImageTextToText
                 self._model = loader.from_pretrained(source, dtype=kind, **at).to(device).eval()
                 self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
         except Exception as error:  # whatever a strange config.json makes of Transformers' own checks

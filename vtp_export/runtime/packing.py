@@ -16,8 +16,10 @@ import numpy as np
 
 from vtp_export.errors import ArtefactError, ImageError
 from vtp_export.runtime.artefact import Artefact, verify_file
-from vtp_export.runtime.output import Kept
-from vtp_export.runtime.tiles import Plan, plan
+from vtp_export.runtime.images import ImageLike, as_image, batched
+from vtp_export.runtime.output import Kept, Run, naming
+from vtp_export.runtime.preprocess import model_views, values_of
+from vtp_export.runtime.tiles import Plan, plan, view_names
 from vtp_export.settings import at_least, check, either, one_of
 from vtp_export.spec import FileRecord, Layout, Packing, Preprocessing
 
@@ -61,6 +63,11 @@ class Picture:
     views: tuple[Kept, ...]
 
     @property
+    def kept_by_view(self) -> tuple[np.ndarray, ...]:
+        """Candidate positions of each view, without those that were dropped."""
+        return tuple(self.kept[self.view == view] for view in range(len(self.views)))
+
+    @property
     def newlines(self) -> int:
         """How many of the tokens are newline vectors."""
         return int((self.view == -1).sum())
@@ -79,6 +86,28 @@ class Packer:
     preprocessing: Preprocessing
     packing: Packing | None = None
     newline: np.ndarray | None = None
+
+    def picture(self, image: ImageLike, run: Run, most: int = 1, name: str = "the picture") -> Picture:
+        """See a picture, run its views and join what comes out.
+
+        Args:
+            image: see `ImageLike`.
+            run: what turns the pixels of views into their results.
+            most: views of one run.
+            name: of the picture, for messages.
+
+        Raises:
+            ImageError: the picture cannot be used, or see `refuse_shrunk`.
+            OutputError: what came out of a view is not finite.
+        """
+        photo = as_image(image, name)
+        self.refuse_shrunk(photo.size, name)
+        seen = model_views(photo, self.preprocessing, [name])
+        names, views = view_names(name, len(seen)), list[Kept]()
+        for few in batched(range(len(seen)), most):
+            with naming([names[view] for view in few]):
+                views += run(values_of(seen[few], self.preprocessing))
+        return self.pack(views, photo.size, name)
 
     def pack(self, views: Sequence[Kept], size: tuple[int, int], name: str = "the picture") -> Picture:
         """Join the views of one picture.
