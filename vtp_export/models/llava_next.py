@@ -10,8 +10,8 @@ from typing import Any
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.models._checkpoint import CONFIG, Checkpoint
 from vtp_export.models._config import read_layers
-from vtp_export.models._frontend import ProjectorConfig
 from vtp_export.models._loading import Parts, load_parts
+from vtp_export.models._projectors import TwoLayers
 from vtp_export.models._towers import CLIP, SIGLIP
 from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
@@ -27,14 +27,23 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
             parts.
     """
     weights = Weights(checkpoint)
-    parts = tiled_parts(checkpoint, weights, VISION, family="llava_next", layer=-2, strategy="default")
+    parts = tiled_parts(
+        checkpoint, weights, VISION, family="llava_next", layer=-2, strategy="default", pinpoints=NEXT_PINPOINTS
+    )
     return load_parts(checkpoint, weights, parts, needs)
 
 
-def tiled_parts(
-    checkpoint: Checkpoint, weights: Weights, vision: Mapping[str, Any], *, family: str, layer: int, strategy: str
+def tiled_parts(  # noqa: PLR0913 (what Transformers takes where a file is silent)
+    checkpoint: Checkpoint,
+    weights: Weights,
+    vision: Mapping[str, Any],
+    *,
+    family: str,
+    layer: int,
+    strategy: str,
+    pinpoints: tuple[tuple[int, int], ...],
 ) -> Parts:
-    """What LLaVA-NeXT and its kin have in common.
+    """What LLaVA-NeXT and LLaVA-OneVision have in common.
 
     Args:
         checkpoint: whose.
@@ -43,6 +52,7 @@ def tiled_parts(
         family: of the model.
         layer: `vision_feature_layer` where none is named.
         strategy: `vision_feature_select_strategy` where none is named.
+        pinpoints: `image_grid_pinpoints` where none are named.
 
     Raises:
         ModelError: as `load`.
@@ -64,29 +74,24 @@ def tiled_parts(
         tower=tower,
         config=config,
         states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
-        projector=ProjectorConfig(
+        projector=TwoLayers(
             width=language_width(checkpoint, weights), act=projector_act(checkpoint), bias=projector_bias(checkpoint)
         ),
         processor="LlavaNextImageProcessor",
-        pinpoints=read_pinpoints(checkpoint, config.image_size, NEXT_PINPOINTS),
+        pinpoints=_pinpoints(checkpoint, config.image_size, pinpoints),
     )
 
 
-def read_pinpoints(
+def _pinpoints(
     checkpoint: Checkpoint, image_size: int, assumed: tuple[tuple[int, int], ...]
 ) -> tuple[tuple[int, int], ...]:
     """The canvases that tiles are cut from.
-
-    Args:
-        checkpoint: whose.
-        image_size: edge of a tile in pixels.
-        assumed: those of Transformers where the checkpoint names none.
 
     Raises:
         ModelError: none that tiles of this size can be cut from.
     """
     written = checkpoint.config.get("image_grid_pinpoints")
-    missing = " has none, and Transformers' own do not fit:" if written is None else " cannot be used:"
+    missing = " names none, and Transformers' own do not fit:" if written is None else " cannot be used:"
     try:
         return pinpoints_of(assumed if written is None else written, image_size)
     except SpecError as error:

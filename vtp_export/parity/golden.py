@@ -38,7 +38,7 @@ RECORD, ARRAYS = f"{FOLDER}/record.json", f"{FOLDER}/arrays.npz"
 
 @dataclass(frozen=True)
 class GoldenPicture:
-    """A picture's name and file in the artefact, and SHA-256 of the `pixel_values` of one of its views, counted from 0."""
+    """A picture's name and file in the artefact, and SHA-256 of the `pixel_values` of one of its views, from 0 on."""
 
     name: str
     file: str
