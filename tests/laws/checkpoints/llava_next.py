@@ -17,13 +17,8 @@ def tiles(folder, kind="LlavaNextImageProcessor", pinpoints=PINPOINTS, edge=28, 
 def llava_next(folder, vision=VISION, pinpoints=PINPOINTS, **options):
     from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 
-    config = LlavaNextConfig(
-        vision_config=vision,
-        text_config={"model_type": "llama", **TEXT},
-        image_token_index=63,
-        image_grid_pinpoints=pinpoints,
-        **options,
-    )
+    text = {"text_config": {"model_type": "llama", **TEXT}, "image_token_index": 63}
+    config = LlavaNextConfig(vision_config=vision, image_grid_pinpoints=pinpoints, **{**text, **options})
     LlavaNextForConditionalGeneration(config).save_pretrained(folder)
     tiles(folder, pinpoints=pinpoints)
     return str(folder)
