@@ -85,16 +85,14 @@ def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
     assert [model.name for model in triton(folder, tmp_path / "cpu", name="m", cpu=True)] == ["m-onnx"]
 
 
-def test_dynamic_int8_is_not_batched_with_strangers(changed, tmp_path):
-    precision = {"name": "int8", "activations": "dynamic", "float32_layers": [], "images": "shapes", "count": 4,
-                 "data_sha256": "0" * 64, "tokens_dtype": "float32"}  # fmt: skip
+def test_int8_in_blocks_is_served_on_cpus_and_batched(changed, tmp_path):
+    precision = {"name": "int8", "activations": "blocks", "block": 32, "float32_layers": [], "images": None,
+                 "count": None, "data_sha256": None, "tokens_dtype": "float32"}  # fmt: skip
     (model,) = triton(changed(precision=precision), tmp_path / "models")
     found = parsed((model.folder / "config.pbtxt").read_text())
-    assert not found.HasField("dynamic_batching")
-    assert "would depend on its neighbours" in model.notes[1]
-    # ONNX Runtime has no kernel for it on GPUs.
+    assert found.HasField("dynamic_batching")
     assert found.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
-    assert "runs on CPUs only" in model.notes[0]
+    assert "int8 in blocks is for CPUs" in model.notes[0]
 
 
 @pytest.mark.parametrize("cpu", [False, True])

@@ -20,18 +20,13 @@ from vtp_export.spec import BatchRange
     ],
 )
 def test_the_smallest_the_usual_the_largest_and_an_odd_one(limits, usual, others):
-    assert usual_size(BatchRange(*limits), mixing=False) == usual
+    assert usual_size(BatchRange(*limits)) == usual
     assert other_sizes(BatchRange(*limits), usual) == others
     assert {*others, usual} >= set(limits)
 
 
 def test_a_size_that_was_not_visited_in_full_is_visited():
     assert other_sizes(BatchRange(1, 1, 16), 0) == (1, 3, 16)
-
-
-def test_scales_of_a_whole_batch_are_not_made_coarser():
-    assert usual_size(BatchRange(1, 1, 16), mixing=True) == 4
-    assert usual_size(BatchRange(8, 8, 16), mixing=True) == 8
 
 
 def test_images_take_turns_or_are_alone():

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tests.formats import FROM_GRAPHS
 from tests.sealing import reseal
 from vtp_export.backends import base
+from vtp_export.backends._translations import translations
 from vtp_export.errors import ArtefactError, ModelError, OutputError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession
@@ -25,10 +27,13 @@ from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.precision import policy as module
+from vtp_export.precision import search
 from vtp_export.precision.images import range_images
+from vtp_export.precision.int8 import BlockInt8Layer
 from vtp_export.precision.lowering import lowered, weighted_layers
-from vtp_export.precision.policy import Precision, _fewest, lower
+from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.ranges import measured
+from vtp_export.precision.search import fewest, within
 from vtp_export.precision.twins import twin_of
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
@@ -221,13 +226,13 @@ def test_a_layer_that_is_not_finite_is_named_whatever_comes_after(graph, pixels,
 # --- int8 -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activations", ["dynamic", "static"])
+@pytest.mark.parametrize("activations", ["blocks", "static"])
 def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
     report = exported(small_llava, tmp_path / "out", name="int8", activations=activations, float32_blocks=1, **SHAPES)
     assert all(name.startswith("frontend.tower.encoder.layers.0.") for name in report.manifest.precision.float32_layers)
-    assert "the first 1 of 2 blocks stay in float32" in " ".join(report.notes)
+    assert "the first 1 of 2 layers of the tower stay in float32" in " ".join(report.notes)
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
-    assert ("MatMulInteger" in kinds, "QuantizeLinear" in kinds) == (activations == "dynamic", activations == "static")
+    assert ("MatMulNBits" in kinds, "QuantizeLinear" in kinds) == (activations == "blocks", activations == "static")
     (compared,) = validate(tmp_path / "out", benchmark="shapes", limit=12).comparisons[1:]
     assert all(difference.witness is not None for difference in compared.differences)
     assert 1e-3 < compared.values.relative_error < 0.2
@@ -235,17 +240,22 @@ def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
 
 def test_images_are_run_where_it_was_asked_for(graph, model, monkeypatch):
     """The device goes to every session; ranges come back to the CPU, where the graph is narrowed."""
-    devices = []
+    devices, trials = [], []
 
-    class Session(EagerSession):
-        def __init__(self, graph, device):
-            devices.append(device)
-            super().__init__(graph)
+    def session(asked):
+        class Session(EagerSession):
+            def __init__(self, graph, device):
+                asked.append(device)
+                super().__init__(graph)
 
-    monkeypatch.setattr(module, "EagerSession", Session)
+        return Session
+
+    monkeypatch.setattr(module, "EagerSession", session(devices))
+    monkeypatch.setattr(search, "EagerSession", session(trials))
     spec = Precision(name="int8", activations="static", float32_blocks=0, images="shapes", limit=4)
     lower(graph, spec, model.preprocessing, "cuda")
-    assert devices == ["cuda"] * 3  # ranges, what float32 keeps, what int8 keeps
+    assert devices == ["cuda"]  # ranges
+    assert trials == ["cuda"] * 2  # what float32 keeps, what int8 keeps
 
 
 def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
@@ -263,12 +273,37 @@ def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
         twin_of(graph, found.record, model.preprocessing)
 
 
-@pytest.mark.parametrize(("scores", "most", "expected"), [
-    ([0.95, 0, 0], 2, 0), ([0.5, 0.9, 0.95], 2, 2), ([0.5, 0.95, 0.96, 0.97, 0.99], 4, 1),
-    ([0.1, 0.2, 0.3, 0.95, 0.99], 4, 3), ([0.1, 0.2, 0.3], 2, 2),
+@pytest.mark.parametrize(("holds", "most", "expected"), [
+    ([True, False, False], 2, 0), ([False, False, True], 2, 2), ([False, True, True, True, True], 4, 1),
+    ([False, False, False, True, True], 4, 3), ([False, False, False], 2, 2),
 ])  # fmt: skip
-def test_the_fewest_float32_blocks(scores, most, expected):
-    assert _fewest(scores.__getitem__, most) == expected
+def test_the_fewest_float32_blocks(holds, most, expected):
+    assert fewest(holds.__getitem__, most) == expected
+
+
+def test_a_twin_in_blocks_computes_what_onnx_runtime_does(tmp_path):
+    """Whatever stands beside it in the batch, and with a channel and a token of unusual size."""
+    for channels, block in ((48, 32), (100, 32), (128, 128)):
+        layer = torch.nn.Linear(channels, 40)
+        twin = BlockInt8Layer(layer, block).eval()
+        x = torch.randn(3, 5, channels, generator=torch.Generator().manual_seed(channels))
+        x[:, :, 3] *= 30
+        x[1, 2] *= 20
+        file = tmp_path / "one.onnx"
+        torch.onnx.export(twin, (x,), file, dynamo=True, custom_translation_table=translations(), optimize=False)
+        session = onnxruntime.InferenceSession(file)
+        (made,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(made), twin(x), rtol=0, atol=2e-6 * float(x.abs().max()))
+        torch.testing.assert_close(twin(x[1:2]), twin(x)[1:2], rtol=0, atol=1e-4)
+        alike = (twin(x) - layer(x)).abs().amax((1, 2)) / layer(x).abs().amax((1, 2))
+        assert (alike < 0.03).all() and (alike > 1e-4).all()
+
+
+def test_a_margin_is_kept_to_every_gate():
+    gates = GATES["int8"]
+    half = within(gates, 0.5)
+    assert (half.worth, half.worth_worst, half.erank) == pytest.approx((0.99, 0.95, gates.erank / 2))
+    assert half.explained == gates.explained
 
 
 def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
@@ -341,9 +376,9 @@ def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
 
 
 def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path, monkeypatch):
-    """Int8 is so coarse on this model that nearly any choice is within its noise; the share of tokens still tells."""
+    """Int8 is so coarse here that nearly any choice is within its noise; what a choice is worth still tells."""
     folder = tmp_path / "out"
-    exported(small_llava, folder, name="int8", activations="dynamic", float32_blocks=0, **SHAPES)
+    exported(small_llava, folder, name="int8", float32_blocks=0, **SHAPES)
     other = export(str(small_llava), tmp_path / "other", pruner="random", keep=8)
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
 
@@ -357,7 +392,7 @@ def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_p
     monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)  # as if it had been forged
     compared = validate(folder, benchmark="shapes", limit=4).comparisons[1]
     assert compared.identical == 0
-    assert any("mean Jaccard index of the kept sets is" in failure for failure in compared.failures)
+    assert any("mass of the kept sets over the reference's, mean, is" in failure for failure in compared.failures)
 
 
 def test_no_share_of_tokens_is_asked_of_a_chaotic_method(small_llava, tmp_path):
@@ -376,7 +411,7 @@ def test_gates_grow_with_the_noise():
     order = [GATES[name] for name in ("fp32", "fp16", "bf16")]
     for field in dataclasses.fields(order[0]):
         values = [getattr(gates, field.name) for gates in order]
-        if field.name != "jaccard":  # of float32 none is asked: there every difference is explained or fails
+        if field.name not in ("jaccard", "worth", "worth_worst"):  # of float32 none: differences are explained or fail
             assert values in (sorted(values), sorted(values, reverse=True))
 
 
@@ -387,7 +422,9 @@ def test_gates_grow_with_the_noise():
     ({"name": "fp16", "limit": 0}, ("onnx",), "0 range images were asked for; at least 1 is needed"),
     ({"name": "fp8"}, ("onnx",), "precision is 'fp8'; it must be one of: fp32, fp16, bf16, int8"),
     ({"name": "fp16", "activations": "static"}, ("onnx",), "are settings of int8, and the precision is fp16"),
-    ({"name": "int8", "activations": "none"}, ("onnx",), "activations is 'none'; it must be one of: dynamic, static"),
+    ({"name": "int8", "block": 64}, ("onnx",), "block is 64; it must be one of: 32, 128"),
+    ({"name": "int8", "block": 32, "activations": "static"}, ("onnx",), "a setting of int8 in blocks"),
+    ({"name": "int8", "activations": "none"}, ("onnx",), "it must be one of: blocks, static"),
     ({"name": "int8", "float32_blocks": 3}, ("onnx",), "float32_blocks is 3; the tower has 2 blocks"),
     ({"name": "int8"}, ("onnx", "pt2"), "int8 cannot be built for pt2; formats that can: onnx"),
 ])  # fmt: skip

@@ -75,7 +75,7 @@ class Gpu:
         for (pointer, _, _), host in zip(inputs, given, strict=True):
             kind = kinds.cudaMemcpyDeviceToHost
             cuda.checked(runtime.cudaMemcpyAsync(host.ctypes.data, pointer, host.nbytes, kind, stream))
-        # By the driver itself: cuda-bindings wraps a callback for one call, and a captured one is called at every launch.
+        # By the driver itself: cuda-bindings wraps a callback for one call, and a captured one has many.
         error = ctypes.CDLL("libcuda.so.1").cuLaunchHostFunc(ctypes.c_void_p(int(stream)), called, None)
         assert error == 0, f"cuLaunchHostFunc returned {error}"
         for (pointer, _, _), host in zip(outputs, made, strict=True):

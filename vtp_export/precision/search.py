@@ -88,8 +88,9 @@ class Trials:
 def within(gates: Gates, share: float) -> Gates:
     """Gates of which only a share may be used up."""
     near_one = ("worth", "worth_worst", "jaccard", "cosine", "answers")
-    limits = vars(gates)
-    return Gates(**{name: 1 - (1 - v) * share if name in near_one and v else v * share for name, v in limits.items()})
+    limits = {name: limit for name, limit in vars(gates).items() if limit and name != "explained"}
+    narrower = {name: 1 - (1 - v) * share if name in near_one else v * share for name, v in limits.items()}
+    return dataclasses.replace(gates, **narrower)
 
 
 def fewest(holds: Callable[[int], bool], most: int) -> int:
