@@ -234,8 +234,9 @@ def packer_of(artefact: Artefact) -> Packer:
         verify_file(artefact.folder, name, record)
         (width,) = (spec.shape[-1] for spec in manifest.outputs if spec.name == "tokens")
         try:
-            newline = np.load(artefact.folder / name, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            with (artefact.folder / name).open("rb") as file:
+                newline = np.lib.format.read_array(file, allow_pickle=False)
+        except (OSError, ValueError, MemoryError, OverflowError) as error:
             raise ArtefactError(f"the newline vector of '{artefact.folder}' cannot be read: {error}") from error
         if newline.shape != (width,) or newline.dtype != np.float32 or not np.isfinite(newline).all():
             raise ArtefactError(
