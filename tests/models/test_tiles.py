@@ -13,13 +13,14 @@ from tests.laws.checkpoints._sizes import DINOV2, SIGLIP, VISION
 from tests.models.test_towers import SIGNALS, TOLERANCE, assert_attention, lively, of_transformers, pixels_for
 from vtp_export.errors import ImageError, ModelError
 from vtp_export.graphs.assembly import assemble, load_model
-from vtp_export.graphs.packing import packed, packer_for
+from vtp_export.graphs.packing import packed, packer_for, packing_notes
 from vtp_export.integrations.transformers import image_processor
 from vtp_export.models._weights import Weights
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.packing import unpadded
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import BatchRange
 
 WRITERS = [llava_next.llava_next, llava_next.llava_next_of_siglip, llava_onevision.llava_onevision]
 
@@ -155,6 +156,16 @@ def test_a_little_more_than_the_cap_is_not_shrunk(tmp_path):
     np.testing.assert_array_equal(packer.pack(views, size).tokens, wanted)
 
 
+@pytest.mark.parametrize(
+    ("tiles", "batch", "words"), [({}, 16, ["refused"]), ({"tiles": 2}, 2, ["up to 3 views"]), ({"tiles": 2}, 3, [])]
+)
+def test_what_will_not_fit_is_told_when_it_is_exported(tmp_path, tiles, batch, words):
+    model, record = packed(load_model(llava_onevision.llava_onevision(tmp_path)), tiles)
+    notes = packing_notes(model, record, BatchRange(1, 1, batch))
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
 LARGE = [
     *((width, height) for width in (1, 97, 336, 640, 1000, 1920) for height in (1, 97, 336, 480, 1000, 1080)),
     *((2 * side + 1, 3 * side) for side in range(20, 420, 25)),
@@ -166,7 +177,11 @@ LARGE = [
 """63 sizes, from 1 x 1000 to 4000 x 3000."""
 
 
-@pytest.mark.parametrize("size", [*SIZES[:6], *(pytest.param(size, marks=pytest.mark.whole) for size in LARGE)])
+FEW = [(1, 1000), (1000, 1), (640, 482), (482, 640), (333, 333)]
+"""Thin ones, and such whose bars differ by a pixel."""
+
+
+@pytest.mark.parametrize("size", [*FEW, *(pytest.param(size, marks=pytest.mark.whole) for size in LARGE)])
 @pytest.mark.parametrize("writer", [llava_next.llava_next, llava_onevision.llava_onevision])
 def test_views_are_those_of_transformers_bit_for_bit(tmp_path, writer, size):
     """With the canvases, and from the default settings, of the released models."""
