@@ -10,17 +10,18 @@ from torch import Tensor
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
 from vtp_export.models._config import TowerConfig
-from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._frontend import VisionFrontend
+from vtp_export.models._projectors import ProjectorConfig
 from vtp_export.models._tower import FOLLOWING
 from vtp_export.models._towers import TowerFamily
 from vtp_export.models._weights import Fingerprint, Weights
-from vtp_export.models.base import LoadedModel
+from vtp_export.models.base import LoadedModel, Tiling
+from vtp_export.runtime.pinpoints import tiled
 from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
 from vtp_export.runtime.processor_config import fixed_size
 from vtp_export.spec import ModelRecord, Preprocessing
 
-PROJECTOR = "two-layer multi-modal projector"
-PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
+NEWLINE, NEWLINE_MARK = "newline vector", "image_newline"
 
 EXTRA = "tower.following."
 """Where the weights stand that only some signals take."""
@@ -33,7 +34,9 @@ class Parts:
     family: of the model. tower: of its tower; config: what shapes it.
     states, normed, keep_cls: see `VisionFrontend`. projector: what shapes it, or None for a bare tower.
     processor: the image processor that Transformers takes where no file names one.
+    prepared_as: whose preprocessing its images get where no file says, if not the tower's.
     published: see `LoadedModel`.
+    pinpoints: see `Preprocessing`; where there are some, a newline vector is read too. anyres_max: see `Tiling`.
     """
 
     family: str
@@ -44,17 +47,25 @@ class Parts:
     keep_cls: bool = False
     projector: ProjectorConfig | None = None
     processor: str
+    prepared_as: str | None = None
     published: bool = False
+    pinpoints: tuple[tuple[int, int], ...] = ()
+    anyres_max: int | None = None
 
 
-def projector_width(weights: Weights) -> int:
-    """Channels of the projector's output, from the shape of its last layer.
+def shape_of(weights: Weights, projector: type[ProjectorConfig], last: str) -> tuple[int, ...]:
+    """Shape of a tensor of the projector.
+
+    Args:
+        weights: where.
+        projector: of which kind.
+        last: its name in `multi_modal_projector`.
 
     Raises:
         ModelError: there is no such projector.
     """
-    before = weights.prefixes({PROJECTOR: PROJECTOR_MARK})[PROJECTOR]
-    return weights.shape(f"{before}multi_modal_projector.linear_2.weight")[0]
+    before = weights.prefixes({projector.what: projector.mark})[projector.what]
+    return weights.shape(f"{before}multi_modal_projector.{last}")
 
 
 def load_bare(
@@ -104,10 +115,8 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
             projector=parts.projector,
             needs=needs,
         ).eval()
-    fitted = parts.tower.fitted
     tensors = (
-        (name, fitted(name, tensor, config) if name.startswith("tower.") else tensor)
-        for name, tensor in weights.read(_wanted(frontend, weights, parts.tower))
+        (name, _fitted(name, tensor, parts, config)) for name, tensor in weights.read(_wanted(frontend, weights, parts))
     )
     model = loaded(
         frontend,
@@ -117,20 +126,34 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
         revision=checkpoint.revision,
         family=parts.family,
     )
-    return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, notes=notes)
+    tiling = None if model.tiling is None else dataclasses.replace(model.tiling, anyres_max=parts.anyres_max)
+    return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, tiling=tiling, notes=notes)
 
 
-def _wanted(frontend: VisionFrontend, weights: Weights, family: TowerFamily) -> dict[str, str]:
-    """Names in the checkpoint to names in the front end."""
+def _fitted(name: str, tensor: Tensor, parts: Parts, config: TowerConfig) -> Tensor:
+    """What the front end has in place of a tensor of the checkpoint."""
+    if name.startswith("tower."):
+        return parts.tower.fitted(name, tensor, config)
+    assert parts.projector is not None
+    return parts.projector.fitted(name.removeprefix("projector."), tensor)
+
+
+def _wanted(frontend: VisionFrontend, weights: Weights, parts: Parts) -> dict[str, str]:
+    """Names in the checkpoint to names in the front end, and to `NEWLINE`."""
+    family, projector = parts.tower, parts.projector
     marks = {family.what: family.mark}
-    if frontend.projector is not None:
-        marks[PROJECTOR] = PROJECTOR_MARK
+    if projector is not None:
+        marks[projector.what] = projector.mark
+    if parts.pinpoints:
+        marks[NEWLINE] = NEWLINE_MARK
     before = weights.prefixes(marks)
     following = f"tower.encoder.layers.{max(frontend.tower.states)}."
-    wanted = {}
+    wanted = {before[NEWLINE] + NEWLINE_MARK: NEWLINE} if parts.pinpoints else {}
     for name in frontend.state_dict():
         if name.startswith("projector."):
-            wanted[f"{before[PROJECTOR]}multi_modal_{name}"] = name
+            assert projector is not None
+            own = projector.own_name(name.removeprefix("projector."))
+            wanted[f"{before[projector.what]}multi_modal_projector.{own}"] = name
         else:
             own = following + name.removeprefix(EXTRA) if name.startswith(EXTRA) else name
             wanted[before[family.what] + family.own_name(own.removeprefix("tower."))] = name
@@ -150,7 +173,7 @@ def loaded(
 
     Args:
         frontend: its own weights are replaced.
-        tensors: all of them by name, in the order of the names; what is kept of each is a copy.
+        tensors: all of them by name, in the order of the names, and perhaps `NEWLINE`; what is kept of each is a copy.
         preprocessing: of its images.
         id: of the model, as it was given.
         revision: on the hub.
@@ -159,7 +182,7 @@ def loaded(
     Raises:
         ModelError: a tensor has another shape than the front end's.
     """
-    expected = frontend.state_dict()
+    expected = frontend.state_dict() | {NEWLINE: torch.empty(frontend.width)}
     core, whole = Fingerprint(), Fingerprint()
     extra = any(name.startswith(EXTRA) for name in expected)
     state = {}
@@ -170,6 +193,7 @@ def loaded(
         if extra:
             whole.add(name, tensor)
         state[name] = tensor.to(torch.float32, copy=True)
+    vector = state.pop(NEWLINE, None)
     frontend.load_state_dict(state, assign=True)
 
     def record(fingerprint: Fingerprint) -> ModelRecord:
@@ -188,6 +212,7 @@ def loaded(
         core=record(core),
         extra=record(whole) if extra else None,
         beyond=FOLLOWING,
+        tiling=None if vector is None else Tiling(vector, None),
     )
 
 
@@ -202,17 +227,20 @@ def _check_shape(name: str, tensor: Tensor, expected: Tensor, model_id: str) -> 
 def _preprocessing(checkpoint: Checkpoint, parts: Parts) -> tuple[Preprocessing, tuple[str, ...]]:
     """From whichever file the checkpoint keeps it in; the tower's usual one, and a note, when it keeps none."""
     settings, edge = checkpoint.image_processor(), parts.config.image_size
+    whose = parts.prepared_as or parts.tower.prepared_as
     if settings is None:
         files = f"{PROCESSOR} or {IMAGE_PROCESSOR}"
         lack = f"no {files} of '{checkpoint.id}' is in the local cache, and the hub cannot be reached"
         if not checkpoint.unasked & {PROCESSOR, IMAGE_PROCESSOR}:
             lack = f"'{checkpoint.id}' has no {files}"
-        note = f"{lack}: images are prepared as for {parts.tower.prepared_as}, at {edge} pixels"
-        return usual_preprocessing(parts.tower.prepared_as, edge), (note,)
+        note = f"{lack}: images are prepared as for {whose}, at {edge} pixels"
+        usual = usual_preprocessing(whose, edge)
+        return (usual if not parts.pinpoints else tiled(usual, edge, parts.pinpoints)), (note,)
     config, file = settings
     named = checkpoint.config.get("image_processor_type")
     try:
-        return preprocessing_from_config(config, None if parts.tower.any_size else edge, named or parts.processor), ()
+        size = None if parts.tower.any_size else edge
+        return preprocessing_from_config(config, size, named or parts.processor, parts.pinpoints), ()
     except SpecError as error:
         raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error
 

@@ -75,7 +75,7 @@ class Proof:
     def _hold(self, session: PrunedArtefact, views: list[int], new: int) -> None:
         """Judge a batch of recorded pictures: so many against the record, the others against what they were before."""
         golden, manifest = self._golden, self._manifest
-        names = [golden.record.pictures[view].name for view in views]
+        names = [golden.names[view] for view in views]
         names[new:] = [f"{name} as image {i} of a batch of {len(views)}" for i, name in enumerate(names[new:], new + 1)]
         tallies = [self._recorded if i < new else self._itself for i in range(len(views))]
         try:
