@@ -62,7 +62,8 @@ class Proof:
         filled = count < batch.max and not self._mixing
         if filled:  # the largest batch has to be visited, and all have room in it
             usual = batch.max
-            self._hold(session, *repeated(usual, count, alone=False), new=count)
+            (views,) = repeated(usual, count, alone=False)
+            self._hold(session, views, new=count)
         else:
             for views in batched(range(count), usual):
                 self._hold(session, views, new=len(views))
