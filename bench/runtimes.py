@@ -3,7 +3,7 @@
     python -m bench.runtimes [FOLDER]        FOLDER keeps the checkpoint and the artefacts; default bench/out
 
 Weights are random, of the geometry of LLaVA-1.5-7B. int8 is static, the form that both run, with every block in it. A
-quarter of an hour, and 7 GB of disk; exit code 1 if a format fails its check.
+quarter of an hour, and 7 GB of disk.
 """
 
 import statistics
@@ -90,15 +90,15 @@ def counters(folders: Mapping[str, tuple[str, str]]) -> None:
     table("OpenVINO's counters, fp32, one thread, ms", ("operation", *PRUNERS), rows)
 
 
-def proved(folder: str, fmt: str) -> tuple[bool, tuple[str, int, int, float | None]]:
-    """Whether `check` passes; same tokens, differences that rounding explains and does not, and the largest error."""
+def proved(folder: str, fmt: str) -> tuple[str, int, int, float | None]:
+    """What `check` says: same tokens, differences that rounding explains and does not, and the largest error."""
     report = check(folder, formats=[fmt], threads=1)
     (found,) = report.comparisons
     explained = sum(difference.witness is not None for difference in found.differences)
     error = None if found.values is None else found.values.relative_error
     told = f"{found.identical} of {found.images}", explained, len(found.differences) - explained, error
     print(folder, fmt, *told, *report.failures, file=sys.stderr, sep="; ", flush=True)
-    return report.passed, told
+    return told
 
 
 def timed(places: Sequence[Place]) -> dict[Place, float]:
@@ -113,7 +113,7 @@ def timed(places: Sequence[Place]) -> dict[Place, float]:
     return {(folder, fmt): spent[f"{folder} {fmt}"] for folder, fmt in places}
 
 
-def main() -> int:
+def main() -> None:
     """Two tables."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench/out")
     model = out / "llava-geometry"
@@ -123,19 +123,17 @@ def main() -> int:
     of = {what: folder for folder, what in folders.items()}
     usual = [(of[pruner, "fp32"], "onnx") for pruner in PRUNERS]
     rows: list[tuple[object, ...]] = []
-    passed = True
     for precision in PRECISIONS:  # all eight at once would take 9 GB
         places = [(of[pruner, precision], fmt) for fmt in FORMATS for pruner in PRUNERS]
         proofs = {place: proved(*place) for place in places}
         spent = timed([*places, *(place for place in usual if place not in places)])
         for folder, fmt in places:
-            pruner, (_, told) = folders[folder][0], proofs[folder, fmt]
+            pruner = folders[folder][0]
             size = sum(build.size for build in open_artefact(folder).builds(fmt)) / 1e9
             peak = in_process(FIRST_RUN.format(folder=folder, fmt=fmt))[2] / 1e9
             ms = spent[folder, fmt]
             ratios = ms / spent[of[pruner, "fp32"], "onnx"], ms / spent[of["none", precision], fmt]
-            rows.append((fmt, precision, pruner, size, peak, ms, *ratios, *told))
-        passed = passed and all(one for one, _ in proofs.values())
+            rows.append((fmt, precision, pruner, size, peak, ms, *ratios, *proofs[folder, fmt]))
     columns = (
         "format",
         "precision",
@@ -152,8 +150,7 @@ def main() -> int:
     )
     table(f"LLaVA-1.5-7B's front end, K = {K}, batch 1, one thread", columns, rows)
     counters(folders)
-    return 0 if passed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
