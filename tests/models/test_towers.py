@@ -23,10 +23,12 @@ from tests.laws.checkpoints import (
 )
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._tower import Tower
 from vtp_export.models._towers import TOWERS, interpolated
 from vtp_export.models._weights import Weights
 
-SIGNALS = ("projected", "saliency", "received")
+SIGNALS = ("projected", "saliency", "received", "early_saliency", "early_received")
 
 WRITERS = {
     "clip": clip.clip,
@@ -148,12 +150,37 @@ def assert_twin(folder, assert_near):
     states = [seen.hidden_states[state] for state in frontend.tower.states]
     if frontend.tower.post_layernorm is not None:
         states = [seen.last_hidden_state]
-    attention = seen.attentions[len(frontend.blocks) - 1].mean(1)  # (b, m, m)
-    received = pooled(attention.mean(1)[:, first:, None], frontend)[..., 0]
+    last = len(frontend.blocks)
     assert_near(tokens.hidden, pooled(torch.cat(states, -1)[:, first:], frontend))
     assert_near(tokens.projected, torch.stack(list(projected)))
-    assert_near(tokens.received, received)
-    assert_near(tokens.saliency, attention[:, 0, first:] if has_cls else received)
+
+    def read(number):
+        """Of the map of a layer: what candidates receive, and what CLS, where there is one, pays to them."""
+        attention = seen.attentions[number - 1].mean(1)  # (b, m, m)
+        received = pooled(attention.mean(1)[:, first:, None], frontend)[..., 0]
+        return received, attention[:, 0, first:] if has_cls else received
+
+    assert_near(tokens.received, read(last)[0])
+    assert_near(tokens.saliency, read(last)[1])
+    assert_near(tokens.early_received, read(min(last, round(config.num_hidden_layers * 3 / 8)))[0])
+    assert_near(tokens.early_saliency, read(min(last, round(config.num_hidden_layers / 4)))[1])
+
+
+@pytest.mark.parametrize(
+    ("depth", "quarter", "three_eighths"), [(24, 6, 9), (12, 3, 4), (27, 7, 10), (26, 6, 10), (40, 10, 15), (2, 1, 1)]
+)
+@pytest.mark.parametrize("cls", [True, False])
+def test_early_layers_are_those_of_the_releases_in_24_and_as_deep_in_others(depth, quarter, three_eighths, cls):
+    sizes = {"hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1, "image_size": 2, "patch_size": 1}
+    tower = Tower(TowerConfig(**sizes, num_hidden_layers=depth, cls=cls), [depth], normed=False, following=False)
+    asked = {}
+    for number, layer in enumerate(tower.encoder.layers, start=1):
+        layer.register_forward_pre_hook(lambda _, given, number=number: asked.update({number: given[1]}))
+    tower(torch.zeros(1, 3, 2, 2), ("early_saliency", "early_received"))
+    reading = "row" if cls else "received"
+    expected = {quarter: (reading,)}
+    expected[three_eighths] = (*expected.get(three_eighths, ()), "received")
+    assert {number: readings for number, readings in asked.items() if readings} == expected
 
 
 @pytest.mark.parametrize("name", WRITERS)
