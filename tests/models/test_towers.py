@@ -26,7 +26,7 @@ from vtp_export.graphs.assembly import load_model
 from vtp_export.models._config import TowerConfig
 from vtp_export.models._tower import Tower
 from vtp_export.models._towers import TOWERS, interpolated
-from vtp_export.models._weights import Weights
+from vtp_export.models._weights import INDEX, SINGLE, Weights
 
 SIGNALS = ("projected", "saliency", "received", "early_saliency", "early_received")
 
@@ -215,13 +215,30 @@ def test_a_siglip_tower_is_found_under_its_old_and_its_new_names(tmp_path, prefi
     assert load_model(tmp_path).core.weights_sha256 == plain.weights_sha256
 
 
-def test_only_the_front_end_is_read(tmp_path, monkeypatch):
-    siglip.siglip(tmp_path)
+OTHER_PARTS = ("text_model", "language_model", "lm_head", ".head.", "logit", "mask_token", "visual_projection")
+"""In the names of what no front end has."""
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_only_the_front_end_is_read_and_other_shards_need_not_be_there(tmp_path, monkeypatch, name):
+    """As in a cache of the hub, which holds an index of all shards and those of them that were asked for."""
+    SIZED[name][0](tmp_path)
     asked, read = [], Weights.read
     monkeypatch.setattr(Weights, "read", lambda self, wanted: asked.extend(wanted) or read(self, wanted))
-    load_model(tmp_path)
-    assert asked
-    assert not [name for name in asked if "text_model" in name or ".head." in name]
+    whole = load_model(tmp_path).core
+    tensors = load_file(tmp_path / SINGLE)
+    assert 0 < len(asked) < len(tensors)
+    assert not [one for one in asked if any(part in one for part in OTHER_PARTS)]
+    shards = {
+        one: f"model-0000{1 + (one in asked) * (1 + place % 2)}-of-00003.safetensors"
+        for place, one in enumerate(tensors)
+    }
+    for shard in {shards[one] for one in asked}:
+        held = {one: tensor for one, tensor in tensors.items() if shards[one] == shard}
+        save_file(held, tmp_path / shard, metadata={"format": "pt"})
+    (tmp_path / SINGLE).unlink()
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": shards}))
+    assert load_model(tmp_path).core == whole
 
 
 def test_an_image_size_of_its_own_makes_other_weights(tmp_path):
