@@ -44,6 +44,7 @@ bench: $(READY)
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.towers
+	$(BIN)/python -m bench.trained
 	$(BIN)/python -m bench.exports
 	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.precision
