@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.laws.checkpoints import llava, llava_next, llava_onevision
 from tests.laws.checkpoints._sizes import DINOV2, SIGLIP, VISION
-from tests.models.test_towers import SIGNALS, TOLERANCE, assert_attention, lively, of_transformers, pixels_for
+from tests.models.test_towers import lively
 from vtp_export.errors import ImageError, ModelError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.packing import packed, packer_for, packing_notes
@@ -22,6 +22,8 @@ from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import BatchRange
 
+SIGNALS = ("projected", "saliency", "received")
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 WRITERS = [llava_next.llava_next, llava_next.llava_next_of_siglip, llava_onevision.llava_onevision]
 
 
@@ -39,6 +41,13 @@ def wide(folder):
     return str(folder)
 
 
+def of_transformers(folder):
+    from transformers import AutoModelForImageTextToText
+
+    loader = AutoModelForImageTextToText
+    return loader.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval().requires_grad_(False)
+
+
 @pytest.mark.parametrize(
     "writer",
     [*WRITERS, pytest.param(deep, id="deep"), pytest.param(wide, id="wide", marks=pytest.mark.whole)],
@@ -47,7 +56,8 @@ def test_a_view_is_what_transformers_makes_of_it(tmp_path, writer):
     writer(tmp_path)
     lively(tmp_path)
     frontend = load_model(tmp_path, SIGNALS).frontend
-    model, pixels = of_transformers(tmp_path, joined=True).model, pixels_for(frontend)
+    model = of_transformers(tmp_path).model
+    pixels = torch.randn(2, 3, *frontend.image_size, generator=torch.Generator().manual_seed(3))
     config, cls = model.config, frontend.saliency == "cls"
     with torch.no_grad():
         wanted = model.vision_tower(pixels, output_attentions=True, output_hidden_states=True)
@@ -56,7 +66,10 @@ def test_a_view_is_what_transformers_makes_of_it(tmp_path, writer):
         tokens = frontend.encode(pixels, SIGNALS)
     torch.testing.assert_close(tokens.hidden, hidden, **TOLERANCE)
     torch.testing.assert_close(tokens.projected, projected, **TOLERANCE)
-    assert_attention(frontend, tokens, wanted.attentions[len(frontend.blocks) - 1], int(cls), cls)
+    attention = wanted.attentions[len(frontend.blocks) - 1].mean(1)  # (b, m, m), CLS first where there is one
+    received = attention.mean(1)[:, int(cls) :]
+    torch.testing.assert_close(tokens.received, received, **TOLERANCE)
+    torch.testing.assert_close(tokens.saliency, attention[:, 0, 1:] if cls else received, **TOLERANCE)
 
 
 NAMES = [("", "vision_tower."), ("", "vision_tower.vision_model."), ("model.", "vision_tower.vision_model.")]
@@ -104,7 +117,7 @@ def joined(model, sizes, **settings):
     ours, record = packed(load_model(model), settings)
     layout = assemble(ours, "none", {}).layout
     packer, cells = packer_for(ours, layout, record), layout.candidates.n
-    theirs = of_transformers(model, joined=True).model
+    theirs = of_transformers(model).model
     theirs.config.image_grid_pinpoints = [list(canvas) for canvas in ours.preprocessing.pinpoints]
     vector = theirs.image_newline if settings.get("newlines") != "none" else None
     strategy = {"vision_feature_select_strategy": "default"} if theirs.config.model_type == "llava_next" else {}
