@@ -27,7 +27,8 @@ IMAGES = 4
 PRECISIONS = {
     "fp32": Precision(),
     "fp16": Precision(name="fp16", limit=IMAGES),
-    "int8, dynamic": Precision(name="int8", activations="dynamic", limit=IMAGES, float32_blocks=0),
+    "int8, blocks of 32": Precision(name="int8", limit=IMAGES, float32_blocks=0),
+    "int8, blocks of 128": Precision(name="int8", block=128, limit=IMAGES, float32_blocks=0),
     "int8, static": Precision(name="int8", activations="static", limit=IMAGES, float32_blocks=0),
 }
 
@@ -38,7 +39,7 @@ def main() -> None:
     model = out / "llava-geometry"
     if not (model / "config.json").is_file():
         write_checkpoint(model)
-    folders = {name: out / name.replace(", ", "-") for name in PRECISIONS}
+    folders = {name: out / name.replace(", ", "-").replace(" ", "-") for name in PRECISIONS}
     sizes = {}
     for name, precision in PRECISIONS.items():
         report = export(model, folders[name], keep=K, force=True, precision=precision)

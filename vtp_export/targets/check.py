@@ -109,8 +109,9 @@ UNPROVED = ("float8", "float4")
 """Beginnings of the types that a runtime may take, and this package does not know."""
 
 REMEDIES = {
-    "DynamicQuantizeLinear": "export with --activations static (Q/DQ)",
-    "MatMulInteger": "export with --activations static (Q/DQ)",
+    "DynamicQuantizeLinear": "quantise with Q/DQ; export does with --activations static",
+    "MatMulInteger": "quantise with Q/DQ; export does with --activations static",
+    "MatMulNBits": "export with --activations static (Q/DQ)",
     "LayerNormalization": "it is in the tables of TensorRT 10: use JetPack 6.1 or later",
     "Gelu": "write it with Erf",
 }

@@ -3,10 +3,10 @@
 from tests.laws.checkpoints._sizes import VISION
 
 
-def clip_vision_model(folder):
+def clip_vision_model(folder, vision=VISION):
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    CLIPVisionModel(CLIPVisionConfig(**VISION)).save_pretrained(folder)
+    CLIPVisionModel(CLIPVisionConfig(**vision)).save_pretrained(folder)
     return str(folder)
 
 
