@@ -3,8 +3,10 @@
 python -m bench.trained [FOLDER [PRUNER ...]]        FOLDER is DINOv2-small, made if it is not there; ten minutes
 
 The default photographs, a quarter of the tokens: 64 of 256 of DINOv2-small, 144 of 576 of tiny-llava. Each precision is
-the eager graph in it, held against that in float32, which is held against the reference; in int8 (blocks of 32) no layer
-is in float32. A cell is the mean Jaccard index of the kept sets and the number of pictures of which they are the same.
+the eager graph in it, held against that in float32, which is held against the reference; in int8 (blocks of 32) no
+layer is in float32. A cell is the mean Jaccard index of the kept sets and the number of pictures of which they are the
+same. Worth: what the kept sets are worth by what their method maximises, over the reference's: the mean and, in
+brackets, the worst picture; the lower where a method maximises two things.
 Margin: where fp16 differs, how far the inputs of the reference have to be moved, as a share of what the measured noise
 allows, until it decides likewise; the largest, and "?" beside it where no such movement was found for a picture.
 """
@@ -101,6 +103,8 @@ def compared(model: LoadedModel, pruner: str, calibration: Path | None, seen: di
             start = Start(signals_of(narrow, 0, assembly.layout.candidates), deviation(tokens, narrow))
             result = sessions[name].finish(narrow)[0]
             judge.hold_format(tallies[name], exact, result, partial(_given, start), search=name == "fp16")
+            if name != "fp16":  # where nothing is searched for, nothing is said of worth
+                tallies[name].add_worth(picture, judge.worth(exact, result.kept))
     return [tally.done() for tally in tallies.values()]
 
 
@@ -114,9 +118,12 @@ def row(pruner: str, comparisons: list[Comparison]) -> tuple[object, ...]:
     scales = [difference.witness.scale for difference in differences if difference.witness is not None]
     margin = f"{max(scales):.2f}" if scales else ""
     margin += " ?" if len(scales) < len(differences) else ""
-    agreements = [f"{one.jaccard_mean:.3f} ({one.identical})" for one in comparisons]
+    cells = [f"{comparisons[0].jaccard_mean:.3f} ({comparisons[0].identical})"]
+    for one in comparisons[1:]:
+        mean, worst = (min((getattr(by, what) for by in one.worth), default=1.0) for what in ("mean", "worst"))
+        cells += [f"{one.jaccard_mean:.3f} ({one.identical})", f"{mean:.3f} ({worst:.3f})"]
     errors = ["" if one.erank_error is None else f"{one.erank_error:.0e}" for one in comparisons]
-    return pruner, *agreements[:2], margin, *agreements[2:], *errors
+    return pruner, *cells[:2], margin, *cells[2:], *errors
 
 
 def rows_of(name: str, calibration: Path | None, pruners: list[str]) -> list[tuple[object, ...]]:
@@ -143,7 +150,8 @@ def main() -> None:
     pruners = sys.argv[2:] or [name for name in rooms.names("pruners") if name not in ("none", "random")]
     if not (folder / "config.json").is_file():
         dinov2.write_folder(folder)
-    columns = ("pruner", "fp32", "fp16", "margin", "bf16", "int8", *(f"erank, {one}" for one in ("fp32", *PRECISIONS)))
+    worths = ("worth", "bf16", "worth", "int8", "worth")
+    columns = ("pruner", "fp32", "fp16", "margin", *worths, *(f"erank, {one}" for one in ("fp32", *PRECISIONS)))
     with tempfile.TemporaryDirectory() as place:
         record = Path(place) / "calibration.json"
         calibrate(folder, "photos", record)
