@@ -192,7 +192,7 @@ def loaded(
             core.add(name, tensor)
         if extra:
             whole.add(name, tensor)
-        state[name] = tensor.to(torch.float32, copy=True)
+        state[name] = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     vector = state.pop(NEWLINE, None)
     frontend.load_state_dict(state, assign=True)
 
