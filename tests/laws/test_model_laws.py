@@ -183,6 +183,26 @@ def test_a_batch_is_its_images(frontend, pixels, tokens, asked):
             torch.testing.assert_close(one[0], all_of_them[number], **TOLERANCE)
 
 
+def test_cells_of_the_grid_lie_where_they_are_said_to_lie(frontend, pixels, tokens):
+    """What is painted on a cell moves its token most, and what is painted beyond the grid moves none."""
+    (rows, columns), (high, wide), (height, width) = frontend.candidates.grid, frontend.patch, frontend.image_size
+    assert rows * high <= height
+    assert columns * wide <= width
+    for row, column in {(0, 0), (rows - 1, columns - 1), (0, columns - 1), (rows // 2, columns // 3)}:
+        painted = pixels.clone()
+        painted[:, :, row * high : (row + 1) * high, column * wide : (column + 1) * wide] += 3
+        with torch.no_grad():
+            moved = (frontend.encode(painted, ()).hidden - tokens.hidden).square().sum(-1)  # (b, n)
+        assert (moved.argmax(-1) == row * columns + column + frontend.candidates.cls).all()
+    for last in (1, 0):  # the last pixels of the grid, and those beyond it
+        down, across = pixels.clone(), pixels.clone()
+        down[:, :, rows * high - last :] += 3
+        across[:, :, :, columns * wide - last :] += 3
+        for painted in (down, across):
+            with torch.no_grad():
+                assert torch.equal(frontend.encode(painted, ()).hidden, tokens.hidden) == (not last)
+
+
 def test_projecting_and_gathering_commute(frontend, tokens):
     generator = torch.Generator().manual_seed(9)
     n, k = tokens.hidden.shape[1], 5

@@ -92,6 +92,7 @@ class VisionFrontend(nn.Module):
         self.saliency: Saliency = "cls" if config.cls else "received"
         self.image_size = (config.image_size, config.image_size)
         self.candidates = Candidates((config.side, config.side), keep_cls)
+        self.patch = (config.patch_size, config.patch_size)
         self.tower = Tower(config, states, normed, following)
         width = config.hidden_size * len(self.tower.states)
         self.projector = None if projector is None else Projector(width, projector)

@@ -1,13 +1,17 @@
-"""A tower alone."""
+"""A tower alone, and one of so few patches that more pixels are left over than there are patches along an edge."""
 
 from tests.laws.checkpoints._sizes import VISION
 
 
-def clip_vision_model(folder):
+def clip_vision_model(folder, **options):
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    CLIPVisionModel(CLIPVisionConfig(**VISION)).save_pretrained(folder)
+    CLIPVisionModel(CLIPVisionConfig(**VISION | options)).save_pretrained(folder)
     return str(folder)
 
 
-WRITERS = [clip_vision_model]
+def clip_vision_model_with_a_rest(folder):
+    return clip_vision_model(folder, image_size=27)
+
+
+WRITERS = [clip_vision_model, clip_vision_model_with_a_rest]
