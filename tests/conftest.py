@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vtp_export.models._config import TowerConfig
-from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._frontend import VisionFrontend
+from vtp_export.models._projectors import TwoLayers
 from vtp_export.models._tower import Following
 from vtp_export.models.toy import draw_weights
 from vtp_export.pipeline.export import export
@@ -25,7 +26,7 @@ def small_llava(tmp_path_factory):
     """A Hugging Face folder: 36 tokens of 48 channels, weights in one safetensors file."""
     folder = tmp_path_factory.mktemp("model") / "small-llava"
     folder.mkdir()
-    module = VisionFrontend(SIZES, [2], projector=ProjectorConfig(width=48))
+    module = VisionFrontend(SIZES, [2], projector=TwoLayers(width=48))
     following = Following(SIZES)
     draw_weights(module, 1)
     draw_weights(following, 2)

@@ -20,7 +20,8 @@ from vtp_export.backends._torch import example_inputs
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models._config import TowerConfig
-from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._frontend import VisionFrontend
+from vtp_export.models._projectors import TwoLayers
 from vtp_export.models.toy import draw_weights
 from vtp_export.progress import silent
 from vtp_export.pruners import adaptive
@@ -46,7 +47,7 @@ def backend(name):
 @pytest.fixture(scope="module")
 def graph():
     """36 tokens of 24 channels, and a pruner that uses every output: erank, and a count of its own."""
-    frontend = VisionFrontend(SIZES, [1], projector=ProjectorConfig(width=24))
+    frontend = VisionFrontend(SIZES, [1], projector=TwoLayers(width=24))
     draw_weights(frontend, 3)
     pruner = adaptive.Pruner(adaptive.Config(keep=8, count="adaptive", average=12.0), frontend.candidates)
     return PrunedFrontend(frontend, pruner).requires_grad_(False).eval()

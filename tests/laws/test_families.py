@@ -25,7 +25,10 @@ REFUSED = {
     ("dinov2", "prumerge_plus"): "come from its last layer",
 }
 """By family and pruner, what the reason says; the families that share a tower are refused alike."""
-ALIKE = {"siglip_vision_model": "siglip", "dinov2_with_registers": "dinov2"}
+ALIKE = {
+    **dict.fromkeys(("siglip_vision_model", "siglip2", "siglip2_vision_model", "paligemma", "gemma3"), "siglip"),
+    "dinov2_with_registers": "dinov2",
+}
 PUBLISHED = {"average": 5.0, "low": 3.0, "high": 8.0}
 """In place of numbers that are LLaVA-1.5's alone."""
 

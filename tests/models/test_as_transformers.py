@@ -300,7 +300,7 @@ def test_sizes_are_those_that_transformers_reads(tmp_path, monkeypatch, raw):
     expected = AutoConfig.from_pretrained(tmp_path)
     expected = getattr(expected, "vision_config", expected)
     built = []
-    monkeypatch.setattr(llava, "projector_width", lambda _: 8)
+    monkeypatch.setattr(llava, "shape_of", lambda *_: (8,))
     monkeypatch.setattr("vtp_export.models._frontend.Tower", lambda config, *_: built.append(config) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load_model(str(tmp_path))

@@ -86,7 +86,7 @@ def test_float64_is_computed_on_the_device_of_the_graph(tokens, monkeypatch):
 
     def session(graph, device, dtype):
         asked.append((device, dtype))
-        return SimpleNamespace(signals=lambda pixels: [tokens])
+        return SimpleNamespace(encode=lambda pixels: tokens)
 
     monkeypatch.setattr("vtp_export.parity.noise.EagerSession", session)
     measured = tower_noise(SimpleNamespace(graph=None, device="cuda"), np.zeros((1, 3, 8, 8), np.float32), [tokens])

@@ -62,6 +62,8 @@ def image_processor(source: str, revision: str | None = None) -> ImageProcessor 
             processor = loader.from_pretrained(source, backend="pil", trust_remote_code=False, **at)
     except Exception as error:  # no such file, a class of torchvision or of the checkpoint's own code, strange settings
         return f"it has none for '{source}' ({first_line(error)})"
+    if hasattr(processor, "max_num_patches"):
+        return f"{type(processor).__name__} gives each picture a grid of its own shape, and this artefact has one grid"
     return ImageProcessor(type(processor).__name__, processor)
 
 

@@ -1,14 +1,14 @@
 """A tower of any family with an optional projector, behind the `Frontend` contract."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from vtp_export.errors import ModelError
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._config import TowerConfig, activation
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._projectors import ProjectorConfig
 from vtp_export.models._tower import FOLLOWING, READINGS, Tower
 from vtp_export.models.base import AttentionGroup
 from vtp_export.spec import Candidates, Saliency
@@ -20,39 +20,6 @@ APART = OF_CLS | {"keys"}
 """Signals in which CLS, where there is one, stands beside the candidates, and so cannot be one of them."""
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProjectorConfig:
-    """What shapes LLaVA's projector.
-
-    width: channels of the language model. act: name of its activation. bias: whether its layers have one.
-    norm_eps: of the norm before them, or None where there is none.
-    """
-
-    width: int
-    act: str = "gelu"
-    bias: bool = True
-    norm_eps: float | None = None
-
-
-class Projector(nn.Module):
-    """LLaVA's two linear layers, ViP-LLaVA's norm before them; state-dict names of `multi_modal_projector`."""
-
-    def __init__(self, width_in: int, config: ProjectorConfig) -> None:
-        super().__init__()
-        eps = config.norm_eps
-        self.projector_layernorm = None if eps is None else nn.LayerNorm(width_in, eps)
-        self.activation = activation(config.act)
-        self.linear_1 = nn.Linear(width_in, config.width, bias=config.bias)
-        self.linear_2 = nn.Linear(config.width, config.width, bias=config.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(b, k, dv) to (b, k, d)."""
-        if self.projector_layernorm is not None:
-            features = self.projector_layernorm(features)
-        projected: Tensor = self.linear_2(self.activation(at_least_float32(self.linear_1(features))))
-        return projected
 
 
 class VisionFrontend(nn.Module):
@@ -91,11 +58,13 @@ class VisionFrontend(nn.Module):
         _check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
         self.saliency: Saliency = "cls" if config.cls else "received"
         self.image_size = (config.image_size, config.image_size)
-        self.candidates = Candidates((config.side, config.side), keep_cls)
-        self.patch = (config.patch_size, config.patch_size)
+        self.pool = 1 if projector is None else projector.pool
+        side = config.side // self.pool
+        self.candidates = Candidates((side, side), keep_cls)
+        self.patch = (config.patch_size * self.pool, config.patch_size * self.pool)
         self.tower = Tower(config, states, normed, following)
         width = config.hidden_size * len(self.tower.states)
-        self.projector = None if projector is None else Projector(width, projector)
+        self.projector = None if projector is None else projector.build(width)
         self.width = width if projector is None else projector.width
         self.blocks = tuple(f"tower.encoder.layers.{i}" for i in range(len(self.tower.encoder.layers)))
         self.groups = tuple(
@@ -108,17 +77,29 @@ class VisionFrontend(nn.Module):
         """(b, 3, h, w) to the signals named in `needs`."""
         features, read = self.tower(pixel_values, needs)
         first = 0 if self.candidates.cls else self.tower.config.before
-        hidden = features[:, first:]
+        hidden = self._pooled(features[:, first:])
         return Tokens(
             hidden=hidden,
             projected=self.project(hidden) if "projected" in needs else None,
             cls=features[:, :1] if "cls" in needs else None,
-            **{name: signal[:, first:] for name, signal in read.items() if name in needs},
+            **{name: self._pooled(signal[:, first:]) for name, signal in read.items() if name in needs},
         )
+
+    def _pooled(self, patches: Tensor) -> Tensor:
+        """(b, patches) or (b, patches, .) to (b, n) or (b, n, .)."""
+        if self.pool == 1:
+            return patches
+        rows, columns = self.candidates.grid
+        wide = at_least_float32(patches)
+        means: Tensor = wide.unflatten(1, (rows, self.pool, columns, self.pool)).mean((2, 4))
+        return means.flatten(1, 2)
 
     def project(self, features: Tensor) -> Tensor:
         """(b, k, dv) to (b, k, d), each token alone."""
-        return features if self.projector is None else self.projector(features)
+        if self.projector is None:
+            return features
+        projected: Tensor = self.projector(features)
+        return projected
 
 
 def _check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
 from vtp_export.models._config import TowerConfig
-from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._frontend import VisionFrontend
+from vtp_export.models._projectors import ProjectorConfig
 from vtp_export.models._tower import FOLLOWING
 from vtp_export.models._towers import TowerFamily
 from vtp_export.models._weights import Fingerprint, Weights
@@ -18,9 +19,6 @@ from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
 from vtp_export.runtime.processor_config import fixed_size
 from vtp_export.spec import ModelRecord, Preprocessing
-
-PROJECTOR = "two-layer multi-modal projector"
-PROJECTOR_MARK = "multi_modal_projector.linear_1.weight"
 
 EXTRA = "tower.following."
 """Where the weights stand that only some signals take."""
@@ -33,6 +31,7 @@ class Parts:
     family: of the model. tower: of its tower; config: what shapes it.
     states, normed, keep_cls: see `VisionFrontend`. projector: what shapes it, or None for a bare tower.
     processor: the image processor that Transformers takes where no file names one.
+    prepared_as: whose preprocessing its images get where no file says, if not the tower's.
     published: see `LoadedModel`.
     """
 
@@ -44,17 +43,23 @@ class Parts:
     keep_cls: bool = False
     projector: ProjectorConfig | None = None
     processor: str
+    prepared_as: str | None = None
     published: bool = False
 
 
-def projector_width(weights: Weights) -> int:
-    """Channels of the projector's output, from the shape of its last layer.
+def shape_of(weights: Weights, projector: type[ProjectorConfig], last: str) -> tuple[int, ...]:
+    """Shape of a tensor of the projector.
+
+    Args:
+        weights: where.
+        projector: of which kind.
+        last: its name in `multi_modal_projector`.
 
     Raises:
         ModelError: there is no such projector.
     """
-    before = weights.prefixes({PROJECTOR: PROJECTOR_MARK})[PROJECTOR]
-    return weights.shape(f"{before}multi_modal_projector.linear_2.weight")[0]
+    before = weights.prefixes({projector.what: projector.mark})[projector.what]
+    return weights.shape(f"{before}multi_modal_projector.{last}")
 
 
 def load_bare(
@@ -104,10 +109,8 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
             projector=parts.projector,
             needs=needs,
         ).eval()
-    fitted = parts.tower.fitted
     tensors = (
-        (name, fitted(name, tensor, config) if name.startswith("tower.") else tensor)
-        for name, tensor in weights.read(_wanted(frontend, weights, parts.tower))
+        (name, _fitted(name, tensor, parts, config)) for name, tensor in weights.read(_wanted(frontend, weights, parts))
     )
     model = loaded(
         frontend,
@@ -120,17 +123,28 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
     return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, notes=notes)
 
 
-def _wanted(frontend: VisionFrontend, weights: Weights, family: TowerFamily) -> dict[str, str]:
+def _fitted(name: str, tensor: Tensor, parts: Parts, config: TowerConfig) -> Tensor:
+    """What the front end has in place of a tensor of the checkpoint."""
+    if name.startswith("tower."):
+        return parts.tower.fitted(name, tensor, config)
+    assert parts.projector is not None
+    return parts.projector.fitted(name.removeprefix("projector."), tensor)
+
+
+def _wanted(frontend: VisionFrontend, weights: Weights, parts: Parts) -> dict[str, str]:
     """Names in the checkpoint to names in the front end."""
+    family, projector = parts.tower, parts.projector
     marks = {family.what: family.mark}
-    if frontend.projector is not None:
-        marks[PROJECTOR] = PROJECTOR_MARK
+    if projector is not None:
+        marks[projector.what] = projector.mark
     before = weights.prefixes(marks)
     following = f"tower.encoder.layers.{max(frontend.tower.states)}."
     wanted = {}
     for name in frontend.state_dict():
         if name.startswith("projector."):
-            wanted[f"{before[PROJECTOR]}multi_modal_{name}"] = name
+            assert projector is not None
+            own = projector.own_name(name.removeprefix("projector."))
+            wanted[f"{before[projector.what]}multi_modal_projector.{own}"] = name
         else:
             own = following + name.removeprefix(EXTRA) if name.startswith(EXTRA) else name
             wanted[before[family.what] + family.own_name(own.removeprefix("tower."))] = name
@@ -202,13 +216,14 @@ def _check_shape(name: str, tensor: Tensor, expected: Tensor, model_id: str) -> 
 def _preprocessing(checkpoint: Checkpoint, parts: Parts) -> tuple[Preprocessing, tuple[str, ...]]:
     """From whichever file the checkpoint keeps it in; the tower's usual one, and a note, when it keeps none."""
     settings, edge = checkpoint.image_processor(), parts.config.image_size
+    whose = parts.prepared_as or parts.tower.prepared_as
     if settings is None:
         files = f"{PROCESSOR} or {IMAGE_PROCESSOR}"
         lack = f"no {files} of '{checkpoint.id}' is in the local cache, and the hub cannot be reached"
         if not checkpoint.unasked & {PROCESSOR, IMAGE_PROCESSOR}:
             lack = f"'{checkpoint.id}' has no {files}"
-        note = f"{lack}: images are prepared as for {parts.tower.prepared_as}, at {edge} pixels"
-        return usual_preprocessing(parts.tower.prepared_as, edge), (note,)
+        note = f"{lack}: images are prepared as for {whose}, at {edge} pixels"
+        return usual_preprocessing(whose, edge), (note,)
     config, file = settings
     named = checkpoint.config.get("image_processor_type")
     try:

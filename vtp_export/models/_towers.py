@@ -1,6 +1,7 @@
 """The families of towers: how each is described in a `vision_config`, and how its tensors are named and shaped.
 
-Facts of Transformers 5.23 (`models/clip`, `siglip`, `dinov2`, `dinov2_with_registers`) and of published checkpoints.
+Facts of Transformers 5.23 (`models/clip`, `siglip`, `siglip2`, `dinov2`, `dinov2_with_registers`) and of published
+checkpoints.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vtp_export.errors import ModelError, shown
-from vtp_export.models._config import TowerConfig, checked, truth, whole_number
+from vtp_export.models._config import LARGEST, TowerConfig, checked, truth, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,9 @@ CLIP_DEFAULTS: dict[str, Any] = {
 SIGLIP_DEFAULTS = {**CLIP_DEFAULTS, "patch_size": 16, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
 """Likewise SiglipVisionConfig."""
 
+SIGLIP2_PATCHES = 256
+"""Likewise Siglip2VisionConfig: the learned positions, a square of them."""
+
 DINOV2_DEFAULTS = {
     **{key: CLIP_DEFAULTS[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size")},
     "patch_size": 14,
@@ -73,6 +77,20 @@ def clip_config(raw: Mapping[str, Any]) -> TowerConfig:
 def siglip_config(raw: Mapping[str, Any]) -> TowerConfig:
     """Of a `SiglipVisionConfig`: no class token, no norm before the layers."""
     return TowerConfig(**checked(raw, SIGLIP_DEFAULTS), cls=False, patch_bias=True, pre_norm=False)
+
+
+def siglip2_config(raw: Mapping[str, Any]) -> TowerConfig:
+    """Of a `Siglip2VisionConfig`, at the square of patches that it has positions for.
+
+    Raises:
+        ModelError: as `checked`; edges that are not square; positions that are no square.
+    """
+    patches = whole_number("num_patches of the vision tower", raw.get("num_patches", SIGLIP2_PATCHES), 1 << 20)
+    side, patch = math.isqrt(patches), _edge("patch_size", raw.get("patch_size", SIGLIP_DEFAULTS["patch_size"]))
+    if side**2 != patches:
+        raise ModelError(f"num_patches of the vision tower is {patches}; the square of a whole number is needed")
+    whole_number("patch_size of the vision tower", patch, LARGEST["patch_size"] // side)
+    return siglip_config({**raw, "patch_size": patch, "image_size": side * patch})
 
 
 def dinov2_config(raw: Mapping[str, Any], registers: bool) -> TowerConfig:
@@ -138,38 +156,51 @@ def dinov2_name(name: str) -> str:
     return name
 
 
+def siglip2_fitted(name: str, tensor: Tensor, config: TowerConfig) -> Tensor:
+    """A linear layer on flattened patches is a convolution; positions are interpolated to the grid."""
+    width, patch = config.hidden_size, config.patch_size
+    if name.endswith("patch_embedding.weight") and tensor.shape == (width, patch * patch * 3):
+        return tensor.reshape(width, patch, patch, 3).permute(0, 3, 1, 2)
+    if name.endswith("position_embedding.weight"):
+        return interpolated(tensor, config.side, mode="bilinear", antialias=True)
+    return tensor
+
+
 def dinov2_fitted(name: str, tensor: Tensor, config: TowerConfig, antialias: bool) -> Tensor:
     """The leading axes of length 1 dropped, positions of the patches interpolated."""
     if name.endswith("class_embedding"):
         return tensor.flatten() if tensor.shape[:-1] == (1, 1) else tensor
     if name.endswith(("register_tokens", "position_embedding.weight")) and tensor.dim() == 3 and len(tensor) == 1:
         tensor = tensor[0]
-        return tensor if name.endswith("register_tokens") else interpolated(tensor, config.side, antialias)
+        if name.endswith("position_embedding.weight"):
+            patches = interpolated(tensor[1:], config.side, mode="bicubic", antialias=antialias)
+            return torch.cat([tensor[:1].to(patches.dtype), patches])
     return tensor
 
 
-def interpolated(positions: Tensor, side: int, antialias: bool) -> Tensor:
-    """Learned positions of a square of patches at another size, bicubic in float32 as Transformers does it.
+def interpolated(positions: Tensor, side: int, mode: str, antialias: bool) -> Tensor:
+    """Learned positions of a square of patches at another size, in float32 as Transformers does it.
 
     Args:
-        positions: (1 + s * s, dv), that of the class token first.
+        positions: (s * s, dv).
         side: patches along the edge that is wanted.
-        antialias: as the family's own code does it.
+        mode: "bicubic" or "bilinear", as the family's own code does it.
+        antialias: likewise.
 
     Returns:
-        (1 + side * side, dv).
+        (side * side, dv).
 
     Raises:
         ModelError: the patches are no square.
     """
-    trained = math.isqrt(len(positions) - 1)
-    if trained**2 != len(positions) - 1:
-        raise ModelError(f"the tower has positions for {len(positions) - 1} patches, which are no square")
+    trained = math.isqrt(len(positions))
+    if trained**2 != len(positions):
+        raise ModelError(f"the tower has positions for {len(positions)} patches, which are no square")
     if trained == side:
         return positions
-    square = positions[1:].float().reshape(1, trained, trained, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(square, (side, side), mode="bicubic", align_corners=False, antialias=antialias)
-    return torch.cat([positions[:1].float(), resized.permute(0, 2, 3, 1).reshape(side * side, -1)])
+    square = positions.float().reshape(1, trained, trained, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(square, (side, side), mode=mode, align_corners=False, antialias=antialias)
+    return resized.permute(0, 2, 3, 1).reshape(side * side, -1)
 
 
 CLIP = TowerFamily(
@@ -185,6 +216,15 @@ SIGLIP = TowerFamily(
     config=siglip_config,
     prepared_as="Google's SigLIP",
     processor="SiglipImageProcessor",
+)
+SIGLIP2 = TowerFamily(
+    what="SigLIP 2 vision tower",
+    mark="embeddings.patch_embedding.weight",
+    config=siglip2_config,
+    fitted=siglip2_fitted,
+    any_size=True,
+    prepared_as="Google's SigLIP 2",
+    processor="Siglip2ImageProcessor",
 )
 DINOV2 = TowerFamily(
     what="DINOv2 tower",

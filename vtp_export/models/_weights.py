@@ -141,7 +141,7 @@ class Weights:
             return original_layout(self.checkpoint.id)
         if adapted := next((name for name in self.files if any(word in name for word in ADAPTED)), None):
             return f"'{self.checkpoint.id}' has an adapter (LoRA) that was not merged ({shown(adapted)}); {MERGE}"
-        return f"'{self.checkpoint.id}' has no {what}: no tensor is named '...{ending}'"
+        return f"'{self.checkpoint.id}' has no {what}: no tensor is named '...{ending}', as Transformers names it"
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor, from its file's header.

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from vtp_export.errors import ModelError, shown
 from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models._config import TowerConfig, activation, read_layers, truth, whole_number
-from vtp_export.models._frontend import ProjectorConfig
-from vtp_export.models._loading import Parts, load_parts, projector_width
+from vtp_export.models._loading import Parts, load_parts, shape_of
+from vtp_export.models._projectors import TwoLayers
 from vtp_export.models._towers import CLIP, TOWERS, TowerFamily
 from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
@@ -43,7 +43,7 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
         config=config,
         states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
         keep_cls=_cls_kept(checkpoint, config),
-        projector=ProjectorConfig(
+        projector=TwoLayers(
             width=language_width(checkpoint, weights),
             act=projector_act(checkpoint),
             bias=truth(f"multimodal_projector_bias of '{checkpoint.id}'", raw.get("multimodal_projector_bias", True)),
@@ -79,7 +79,7 @@ def language_width(checkpoint: Checkpoint, weights: Weights) -> int:
     """
     width = (checkpoint.section("text_config") or {}).get("hidden_size")
     if width is None:  # the default of whichever language model: as wide as the projector that was made for it
-        width = projector_width(weights)
+        width = shape_of(weights, TwoLayers, "linear_2.weight")[0]
     return whole_number("hidden_size of the language model", width, WIDEST)
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from vtp_export.models._config import TowerConfig
-from vtp_export.models._frontend import ProjectorConfig, VisionFrontend
+from vtp_export.models._frontend import VisionFrontend
 from vtp_export.models._loading import loaded
+from vtp_export.models._projectors import TwoLayers
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import clip_preprocessing
 
@@ -28,7 +29,7 @@ def load(checkpoint: None, needs: Collection[str]) -> LoadedModel:
     """Build it; the same weights every time."""
     # Built without memory first: torch's own initialisation would move its global generator.
     with torch.device("meta"):
-        projector = ProjectorConfig(width=WIDTH_OUT)
+        projector = TwoLayers(width=WIDTH_OUT)
         module = VisionFrontend(CONFIG, [CONFIG.num_hidden_layers - 1], projector=projector, needs=needs)
     module = module.to_empty(device="cpu")
     following, module.tower.following = module.tower.following, None

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from vtp_export.errors import ModelError, shown
 from vtp_export.models._checkpoint import Checkpoint
 from vtp_export.models._config import read_layers
-from vtp_export.models._frontend import ProjectorConfig
 from vtp_export.models._loading import Parts, load_parts
+from vtp_export.models._projectors import TwoLayers
 from vtp_export.models._towers import CLIP
 from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel
@@ -40,7 +40,7 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
         tower=tower,
         config=config,
         states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
-        projector=ProjectorConfig(
+        projector=TwoLayers(
             width=language_width(checkpoint, weights), act=projector_act(checkpoint), norm_eps=float(eps)
         ),
         processor="CLIPImageProcessor",

@@ -40,10 +40,9 @@ def tower_noise(
         signals: what `eager` makes of each of them.
         twin: the graph in the precision of an artefact; None asks for the noise of float32 itself, against float64.
     """
-    if twin is None:  # all at once, because weights are converted in every run
-        others = EagerSession(eager.graph, eager.device, torch.float64).signals(pixels)
-    else:  # one by one: in int8 an image may depend on its batch
-        others = [twin.encode(pixels[i : i + 1]) for i in range(len(signals))]
+    other = EagerSession(eager.graph, eager.device, torch.float64) if twin is None else twin
+    # One by one: float64 is wide, and in int8 an image may depend on its batch.
+    others = [other.encode(pixels[i : i + 1]) for i in range(len(signals))]
     rows = [deviation(one, other) for one, other in zip(signals, others, strict=True)]
     # NumPy's maximum, because Python's may lose a NaN.
     return Noise({name: float(np.max([row.sizes[name] for row in rows])) for name in rows[0].sizes})

@@ -1,6 +1,7 @@
 """Hugging Face image processor settings read without transformers. Standard library only."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-BICUBIC = 3  # Pillow's number
+BILINEAR, BICUBIC = 2, 3  # Pillow's numbers
+
+NAFLEX = "Siglip2ImageProcessor"
 
 _CLIP: Mapping[str, Any] = {
     "size": {"shortest_edge": 224},
@@ -33,11 +36,13 @@ _SIGLIP: Mapping[str, Any] = {
     "image_std": (0.5, 0.5, 0.5),
 }
 # What transformers' classes take where the file says nothing.
-_DEFAULTS = {
+_DEFAULTS: dict[str, Mapping[str, Any]] = {
     "CLIPImageProcessor": _CLIP,
     "LlavaImageProcessor": _CLIP,
     "BitImageProcessor": _CLIP,
     "SiglipImageProcessor": _SIGLIP,
+    "Gemma3ImageProcessor": {**_SIGLIP, "resample": BILINEAR},
+    NAFLEX: {**_SIGLIP, "resample": BILINEAR, "patch_size": 16, "max_num_patches": 256},
 }
 _SHARED: Mapping[str, Any] = {
     "do_resize": True,
@@ -74,7 +79,7 @@ def usual_preprocessing(whose: str, image_size: int) -> Preprocessing:
     """What a model folder that says nothing about it is likely to mean.
 
     Args:
-        whose: "OpenAI's CLIP", "Google's SigLIP" or "Meta's DINOv2".
+        whose: "OpenAI's CLIP", "Google's SigLIP", "Google's SigLIP 2", "Google's Gemma 3" or "Meta's DINOv2".
         image_size: edge of the square that the tower takes, in pixels.
 
     Example:
@@ -82,10 +87,13 @@ def usual_preprocessing(whose: str, image_size: int) -> Preprocessing:
         256
     """
     clip = clip_preprocessing(image_size)
-    if whose == "Google's SigLIP":
+    if whose in ("Google's SigLIP", "Google's SigLIP 2", "Google's Gemma 3"):
         half = (0.5, 0.5, 0.5)
         size = (image_size, image_size)
-        return dataclasses.replace(clip, resize_shortest=None, resize_exact=size, crop=None, mean=half, std=half)
+        resample = BICUBIC if whose == "Google's SigLIP" else BILINEAR
+        return dataclasses.replace(
+            clip, resize_shortest=None, resize_exact=size, resample=resample, crop=None, mean=half, std=half
+        )
     if whose == "Meta's DINOv2":  # an eighth of the picture's edge is cut off, ImageNet's mean and deviation
         return dataclasses.replace(
             clip, resize_shortest=round(image_size * 256 / 224), mean=IMAGENET_MEAN, std=IMAGENET_STD
@@ -98,8 +106,9 @@ def preprocessing_from_config(
 ) -> Preprocessing:
     """Read a `preprocessor_config.json`, or the `image_processor` part of a `processor_config.json`.
 
-    CLIP, LLaVA, SigLIP and BiT (DINOv2's) processors are known, old spellings included (`CLIPFeatureExtractor`,
-    sizes as bare numbers). What the file leaves out, or sets to null, is the default of transformers' class.
+    Processors of CLIP, LLaVA, SigLIP, SigLIP 2 (at the grid of a square picture), Gemma 3 and BiT (DINOv2) are known,
+    old spellings included (`CLIPFeatureExtractor`, sizes as bare numbers). What the file leaves out, or sets to null,
+    is the default of transformers' class.
 
     Args:
         config: the parsed JSON.
@@ -119,6 +128,8 @@ def preprocessing_from_config(
     family = _family(config, unnamed)
     settings = {**_SHARED, **_DEFAULTS[family]}
     settings.update({key: value for key, value in config.items() if value is not None})
+    if family == NAFLEX:
+        settings["size"] = _largest_square(settings)
     _check_steps(family, settings)
     shortest, exact = _resize(settings) if settings["do_resize"] else (None, None)
     factor = _positive("rescale_factor", settings["rescale_factor"]) if settings["do_rescale"] else 1.0
@@ -174,6 +185,14 @@ def _resize(settings: dict[str, Any]) -> tuple[int | None, tuple[int, int] | Non
     if isinstance(size, (int, float)) and not settings["default_to_square"]:
         return _edge("size", size), None
     return None, _height_width("size", size)
+
+
+def _largest_square(settings: dict[str, Any]) -> int:
+    """Edge that a processor gives to a square picture whose grid of patches it chooses."""
+    most = settings["max_num_patches"]
+    if type(most) is not int or not 1 <= most <= LARGEST_EDGE**2:
+        raise _unexpected("max_num_patches", most, f"a whole number from 1 to {LARGEST_EDGE**2}")
+    return _edge("patch_size", settings["patch_size"]) * math.isqrt(most)
 
 
 def _crop(settings: dict[str, Any]) -> tuple[int, int]:

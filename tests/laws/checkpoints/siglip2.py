@@ -1,0 +1,13 @@
+"""Both towers, of which the vision tower is read."""
+
+from tests.laws.checkpoints._sizes import SIGLIP2, TEXT
+
+
+def siglip2(folder):
+    from transformers import Siglip2Config, Siglip2Model
+
+    Siglip2Model(Siglip2Config(vision_config=SIGLIP2, text_config=TEXT)).save_pretrained(folder)
+    return str(folder)
+
+
+WRITERS = [siglip2]
