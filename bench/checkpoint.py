@@ -1,4 +1,4 @@
-"""A checkpoint of LLaVA-1.5's front-end geometry with random weights, as a sharded Hugging Face folder.
+"""A checkpoint of LLaVA-1.5's or LLaVA-NeXT's front-end geometry with random weights, as a sharded Hugging Face folder.
 
 The language model is named in the index and absent from the disk: nothing here may read it.
 
@@ -29,11 +29,11 @@ TOWER = "vision_tower.vision_model."
 PROJECTOR = "multi_modal_projector."
 
 
-def config(text_width: int) -> dict[str, object]:
+def config(text_width: int, next: bool = False) -> dict[str, object]:
     """What `config.json` says."""
     return {
-        "architectures": ["LlavaForConditionalGeneration"],
-        "model_type": "llava",
+        "architectures": [f"Llava{'Next' if next else ''}ForConditionalGeneration"],
+        "model_type": "llava_next" if next else "llava",
         "vision_config": VISION,
         "text_config": {"model_type": "llama", "hidden_size": text_width},
         "projector_hidden_act": "gelu",
@@ -42,13 +42,15 @@ def config(text_width: int) -> dict[str, object]:
     }
 
 
-def shapes(text_width: int) -> dict[str, tuple[int, ...]]:
-    """Every tensor of the tower, all 24 layers of it, and of the projector."""
+def shapes(text_width: int, next: bool = False) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the tower, all 24 layers of it, and of the projector; of LLaVA-NeXT the newline vector too."""
     found: dict[str, tuple[int, ...]] = {
         f"{TOWER}embeddings.class_embedding": (WIDTH,),
         f"{TOWER}embeddings.patch_embedding.weight": (WIDTH, 3, PATCH, PATCH),
         f"{TOWER}embeddings.position_embedding.weight": ((IMAGE // PATCH) ** 2 + 1, WIDTH),
     }
+    if next:
+        found["image_newline"] = (text_width,)
     norms = [f"{TOWER}pre_layrnorm", f"{TOWER}post_layernorm"]
     linear: dict[str, tuple[int, int]] = {
         f"{PROJECTOR}linear_1": (text_width, WIDTH),
@@ -77,11 +79,18 @@ def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tens
     return drawn
 
 
-def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3) -> None:
-    """Write it in float16, as the published one is."""
+def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3, next: bool = False) -> None:
+    """Write it in float16, as the published one is.
+
+    Args:
+        folder: where.
+        text_width: channels of the language model.
+        shards: files with weights.
+        next: LLaVA-NeXT, and not LLaVA-1.5.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(0)
-    names = list(shapes(text_width).items())
+    names = list(shapes(text_width, next).items())
     size = -(-len(names) // shards)
     index: dict[str, str] = {}
     for number in range(shards):
@@ -92,7 +101,7 @@ def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3
     absent = f"model-{shards + 1:05d}-of-{shards + 1:05d}.safetensors"
     index |= dict.fromkeys(("language_model.model.embed_tokens.weight", "language_model.lm_head.weight"), absent)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    (folder / "config.json").write_text(json.dumps(config(text_width), indent=2))
+    (folder / "config.json").write_text(json.dumps(config(text_width, next), indent=2))
 
 
 if __name__ == "__main__":

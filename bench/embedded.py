@@ -13,6 +13,7 @@ from vtp_export.benchmarks.shapes import Benchmark, scene_of
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packer_for
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.parity.answers import answers_of
 from vtp_export.reference.erank import effective_rank
@@ -27,7 +28,8 @@ def main() -> None:
     """Print two tables and the correlations."""
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     model, answerer, benchmark = load_model(MODEL), Answerer(source_of(MODEL)), Benchmark()
-    graph = EagerSession(assemble(model, "none", {}).graph)
+    assembly = assemble(model, "none", {})
+    graph, packer = EagerSession(assembly.graph), packer_for(model, assembly.layout, None)
     examples = list(benchmark.examples(images))
     asked, numbers = [], []
     for i, example in enumerate(examples):
@@ -35,7 +37,7 @@ def main() -> None:
         with torch.inference_mode():
             tokens = model.frontend.encode(pixels, ("projected", "saliency"))
         assert tokens.projected is not None and tokens.saliency is not None
-        asked += [reply.answered for reply in answers_of(answerer, [example], graph, model.preprocessing)]
+        asked += [reply.answered for reply in answers_of(answerer, [example], graph, packer)]
         rank = effective_rank(tokens.projected[0].numpy(), center=True)
         numbers.append((len(scene_of("test", i)[0].things), rank, float(attention_entropy(tokens.saliency)[0])))
     print("| questions | accuracy | always the most common answer |\n|---|---|---|")

@@ -1,4 +1,4 @@
-"""Bare towers at full size, random weights: export, memory and latency, with the pruner and without.
+"""Bare towers and LLaVA-NeXT at full size, random weights: export, memory and latency, pruned and not.
 
 python -m bench.towers [FOLDER [NAME ...]]        FOLDER keeps what is made; default bench/out, all towers; 10 minutes
 """
@@ -11,14 +11,18 @@ import numpy as np
 import onnxruntime
 import torch
 
-from bench.checkpoint import drawn
+from bench.checkpoint import drawn, write_checkpoint
 from bench.frontend import EXPORT, table
 from bench.measure import in_process, in_turns
 from vtp_export.runtime.front_end import load
 
 ROUNDS = 7
 SETTINGS = {"keep": 128, "average": 90.0}
+LLAVA_NEXT = "llava-next-5-views"
+VIEWS = {LLAVA_NEXT: 5}
+"""Batches that are timed where that is not 1: the views of one picture."""
 TOWERS: dict[str, dict[str, Any]] = {
+    LLAVA_NEXT: {},
     "siglip-so400m-384": {
         "model_type": "siglip_vision_model",
         "hidden_size": 1152,
@@ -57,7 +61,7 @@ def measured(out: Path, name: str) -> None:
     """Two tables."""
     model = out / name
     if not (model / "config.json").is_file():
-        write_tower(model, TOWERS[name])
+        write_checkpoint(model, next=True) if name == LLAVA_NEXT else write_tower(model, TOWERS[name])
     rows: list[tuple[object, ...]] = []
     for pruner, settings in (("none", {}), ("adaptive", SETTINGS)):
         folder = out / f"{name}-{pruner}"
@@ -67,11 +71,11 @@ def measured(out: Path, name: str) -> None:
         rows.append((pruner, seconds, processor, weights / 1e9, peak / 1e9, peak / weights))
     table(f"{name}: export", ("what", "seconds", "processor s", "file GB", "peak GB", "peak / file"), rows)
     with load(out / f"{name}-none") as unpruned, load(out / f"{name}-adaptive") as pruned:
-        shape = (1, 3, *pruned.manifest.layout.image_size)
+        shape = (VIEWS.get(name, 1), 3, *pruned.manifest.layout.image_size)
         pixels = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
         spent = in_turns({"none": lambda: unpruned.run(pixels), "adaptive": lambda: pruned.run(pixels)}, ROUNDS)
     rows = [(what, ms, ms / spent["none"]) for what, ms in spent.items()]
-    table(f"{name}: latency in ONNX Runtime, batch 1", ("what", "ms", "ratio"), rows)
+    table(f"{name}: latency in ONNX Runtime, batch {shape[0]}", ("what", "ms", "ratio"), rows)
 
 
 def main() -> None:

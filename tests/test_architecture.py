@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "progress", "endings", "extras"},
     {"arguments"},
     {"json_records", "settings"},
-    {"spec", "rooms"},
+    {"spec", "calibrations", "rooms"},
     {"manifests"},
     {"runtime", "functional", "targets"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},

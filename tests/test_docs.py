@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from tests.laws.checkpoints import dinov2, siglip
+from tests.laws.checkpoints import dinov2, llava_next, siglip
 from vtp_export import __version__, cli
 from vtp_export.benchmarks.shapes import Benchmark
 
@@ -42,10 +42,11 @@ FENCE = re.compile(
 )
 STAND_INS = {
     "llava-hf/llava-1.5-7b-hf": "tiny-llava",
+    "llava-hf/llava-v1.6-mistral-7b-hf": "./small-next",
     "google/siglip-so400m-patch14-384": "./small-siglip",
     "facebook/dinov2-small": "./small-dinov2",
 }
-SMALL = {"small-siglip": siglip.siglip, "small-dinov2": dinov2.dinov2}
+SMALL = {"small-next": llava_next.llava_next, "small-siglip": siglip.siglip, "small-dinov2": dinov2.dinov2}
 """What writes the checkpoints of these names, where a page needs them."""
 FEW = {"--limit": 2, "--rounds": 1}
 """Put behind every command that has the option."""

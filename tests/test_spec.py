@@ -6,11 +6,11 @@ import pytest
 
 from tests.manifests import SMALLEST
 from tests.sealing import sealed
+from vtp_export.calibrations import CALIBRATION_SCHEMA, calibration_from_json
 from vtp_export.errors import SpecError
 from vtp_export.json_records import to_json
 from vtp_export.manifests import manifest_from_json
 from vtp_export.spec import (
-    CALIBRATION_SCHEMA,
     MANIFEST_SCHEMA,
     Build,
     Candidates,
@@ -21,7 +21,6 @@ from vtp_export.spec import (
     PrecisionRecord,
     PrunerRecord,
     TensorSpec,
-    calibration_from_json,
 )
 
 MANIFEST = dataclasses.replace(

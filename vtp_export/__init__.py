@@ -21,6 +21,7 @@ from vtp_export.errors import VtpWarning as VtpWarning
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vtp_export.calibrations import CalibrationRecord as CalibrationRecord
     from vtp_export.parity.verdict import ValidationReport as ValidationReport
     from vtp_export.pipeline.build import build as build
     from vtp_export.pipeline.calibrate import calibrate as calibrate
@@ -39,12 +40,11 @@ if TYPE_CHECKING:
     from vtp_export.runtime.front_end import load as load
     from vtp_export.runtime.output import Kept as Kept
     from vtp_export.runtime.output import Output as Output
-    from vtp_export.spec import CalibrationRecord as CalibrationRecord
     from vtp_export.spec import Manifest as Manifest
 
 _HOMES = {
     "BuildReport": "reports.artefact",
-    "CalibrationRecord": "spec",
+    "CalibrationRecord": "calibrations",
     "CheckReport": "reports.check",
     "CompareReport": "reports.comparison",
     "ExplainReport": "reports.explain",

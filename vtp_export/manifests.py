@@ -51,6 +51,7 @@ def refuse_contradictions(manifest: Manifest) -> None:
     for contradiction in (
         *_of_sizes(manifest),
         *_of_preprocessing(manifest),
+        *_of_packing(manifest),
         *_of_tensors(manifest),
         *_of_signals(manifest),
         *_of_builds(manifest),
@@ -91,6 +92,24 @@ def _of_preprocessing(manifest: Manifest) -> Iterator[str]:
             yield f"the {what} of preprocessing is {shown(numbers)}; three numbers are needed, {least:g} or more"
 
 
+def _of_packing(manifest: Manifest) -> Iterator[str]:
+    prep, packing, size = manifest.preprocessing, manifest.packing, manifest.layout.image_size
+    if bool(prep.pinpoints) != (packing is not None):
+        yield f"the pinpoints are {shown(prep.pinpoints)} and packing is {shown(packing)}; both are needed, or neither"
+    if packing is None:
+        return
+    if prep.resize_exact != size or manifest.layout.candidates.cls:
+        yield f"views of {shown(prep.resize_exact)} pixels are packed, and the graph takes {size} and no CLS token"
+    canvases = [edge for pair in prep.pinpoints for edge in zip(pair, size, strict=True)]
+    if not all(0 < edge <= LARGEST_EDGE and edge % tile == 0 for edge, tile in canvases):
+        yield f"the pinpoints are {shown(prep.pinpoints)}; multiples of {size}, up to {LARGEST_EDGE}, are needed"
+    for name, most in (("tiles", packing.tiles), ("anyres_max", packing.anyres_max)):
+        if most is not None and not 1 <= most <= LARGEST_EDGE:
+            yield f"{name} of packing is {shown(most)}; it must be 1 to {LARGEST_EDGE}"
+    if len(packing.files) != (packing.newlines == "rows"):
+        yield f"packing has {len(packing.files)} files, and newlines are {shown(packing.newlines)}"
+
+
 def _of_tensors(manifest: Manifest) -> Iterator[str]:
     taken = TensorSpec(INPUT, "float32", ("b", 3, *manifest.layout.image_size))
     if manifest.inputs != (taken,):
@@ -122,8 +141,9 @@ def _of_signals(manifest: Manifest) -> Iterator[str]:
 
 def _of_builds(manifest: Manifest) -> Iterator[str]:
     files: dict[str, tuple[Build, object]] = {}
-    if shared := sorted({name for build in manifest.builds for name in build.files} & manifest.golden.keys()):
-        yield f"the file {shown(shared[0])} is of the golden record and of a build"
+    built, packed = {name for build in manifest.builds for name in build.files}, manifest.packing_files.keys()
+    if shared := sorted(built & manifest.golden.keys() | packed & (built | manifest.golden.keys())):
+        yield f"the file {shown(shared[0])} is of two: a build, the golden record, or packing"
     for build in manifest.builds:
         for name, record in build.files.items():
             other, known = files.setdefault(name, (build, record))

@@ -1,14 +1,13 @@
-"""What an artefact and a calibration say about themselves: frozen dataclasses. Standard library only."""
+"""What an artefact says about itself: frozen dataclasses. Standard library only."""
 
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
 from vtp_export.errors import SpecError
-from vtp_export.json_records import from_json, seal
+from vtp_export.json_records import seal
 
 MANIFEST_SCHEMA = 2
-CALIBRATION_SCHEMA = 1
 
 Scalar = bool | int | float | str | None
 
@@ -17,6 +16,9 @@ PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
 
 Saliency = Literal["cls", "received"]
 """What a model's saliency is: attention that CLS pays, or that a candidate receives where there is no CLS."""
+
+Newlines = Literal["rows", "none"]
+"""After which rows of a picture in tiles the newline vector stands."""
 
 Activations = Literal["dynamic", "static"]
 """Of int8: scales found at every run, or once on range images."""
@@ -39,6 +41,9 @@ class Preprocessing:
     `resize_shortest` pixels on the short edge, or to exactly `resize_exact` (height, width), or not at all
     when both are None; crop the centre to `crop` (height, width), padding with zeros where the image is
     smaller; multiply by `rescale_factor`; subtract `mean` and divide by `std`, per channel.
+
+    pinpoints: where a picture is several views, the canvases (height, width) that tiles are cut from, each a multiple
+        of `resize_exact`; see `runtime.tiles`.
     """
 
     resize_shortest: int | None
@@ -49,6 +54,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pad_to_square: bool = False
+    pinpoints: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +185,25 @@ class EngineRecord:
     device: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How the views of a picture become the one sequence that the language model reads, see `runtime.packing`.
+
+    newlines: "rows", the newline vector after every row of the picture that kept a token; or "none".
+    unpad: whether tokens in the bars beside the picture are dropped.
+    tiles: most tiles of a picture that were asked for: larger canvases were left out; None where the model decides.
+    anyres_max: the tokens of more tiles than these are shrunk by the model, which pruned tokens cannot be; None where
+        it never shrinks them.
+    files: the newline vector.
+    """
+
+    newlines: Newlines
+    unpad: bool
+    tiles: int | None
+    anyres_max: int | None
+    files: dict[str, FileRecord]
+
+
 @dataclass(frozen=True)
 class Build:
     """What a backend has written: the file that a runtime opens, and all that belongs to it.
@@ -213,6 +238,7 @@ class Manifest:
     """Everything needed to check, feed and reproduce an artefact. See `docs/artefact.md`.
 
     signals: what the files of some formats return besides, to whoever asks: see `functional.tokens.Tokens`.
+    packing: None where a picture is one view.
     golden: files of the golden record; none where there is no such record.
     """
 
@@ -226,6 +252,7 @@ class Manifest:
     batch: BatchRange
     versions: dict[str, str]
     signals: tuple[TensorSpec, ...] = ()
+    packing: Packing | None = None
     golden: dict[str, FileRecord] = field(default_factory=dict)
     builds: tuple[Build, ...] = ()
     validation: dict[str, dict[str, Scalar]] = field(default_factory=dict)
@@ -239,62 +266,11 @@ class Manifest:
         promised = dataclasses.replace(self, builds=(), validation={})
         return seal(dataclasses.asdict(promised))
 
+    @property
+    def packing_files(self) -> dict[str, FileRecord]:
+        """What packing reads, by name."""
+        return {} if self.packing is None else self.packing.files
+
     def formats(self) -> list[str]:
         """Formats that were built, sorted; one may have several builds, each for a machine of its own."""
         return sorted({build.format for build in self.builds})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distribution:
-    """One number over a data set.
-
-    quantiles: by their share, "0.05" to "0.95". histogram: counts between neighbours of `edges`.
-    """
-
-    mean: float
-    std: float
-    min: float
-    max: float
-    quantiles: dict[str, float]
-    edges: tuple[float, ...]
-    histogram: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationRecord:
-    """The complexity of a data set's images as one model sees them.
-
-    weights_sha256: digest of the model's tensors, as in `ModelRecord`. data_sha256: over names and pixel values.
-    erank: of the projected features less their mean; erank_uncentred: of the features as they are.
-    correlation: Pearson's, of erank and attention entropy; None where one of them does not vary.
-    dtype: what the model computed with.
-    """
-
-    model_id: str
-    weights_sha256: str
-    data: str
-    images: int
-    data_sha256: str
-    erank: Distribution
-    erank_uncentred: Distribution
-    attention_entropy: Distribution
-    correlation: float | None
-    dtype: str
-    versions: dict[str, str]
-    schema: int = CALIBRATION_SCHEMA
-
-    @property
-    def source(self) -> str:
-        """For the manifest: where a calibrated number comes from."""
-        narrow = "" if self.dtype == "float32" else f", in {self.dtype}"
-        return f"calibrated on {self.images} images of {self.data} (SHA-256 {self.data_sha256[:12]}...){narrow}"
-
-
-def calibration_from_json(text: str) -> CalibrationRecord:
-    """Read a calibration record.
-
-    Raises:
-        SpecError: not JSON, another schema, changed since it was written, or a key that is unknown, missing, repeated
-            or of the wrong type.
-    """
-    return from_json(CalibrationRecord, text, "calibration record", CALIBRATION_SCHEMA, "calibrate again")

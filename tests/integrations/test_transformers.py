@@ -1,13 +1,19 @@
 """Splicing: a Transformers language model that is fed our tokens answers as it does by itself."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
+from tests.laws.checkpoints.llava_next import llava_next
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.errors import ModelError, UnavailableError, UnknownNameError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
+from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.runtime.preprocess import pixel_values
 
@@ -126,3 +132,29 @@ def test_the_language_model_computes_where_and_with_what_it_is_told(model):
     if torch.version.cuda is None:
         with pytest.raises(UnavailableError, match="without CUDA"):
             Answerer(source_of("tiny-llava"), device="cuda")
+
+
+def test_a_picture_in_tiles_is_answered_about_as_by_generate(tmp_path):
+    """Plain Transformers: its own tiles, tower, packing, splice and greedy decoding. Random weights: any words do."""
+    from transformers import LlavaConfig, LlavaNextForConditionalGeneration
+    from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+
+    known = LlavaConfig.from_pretrained(source_of("tiny-llava"))
+    torch.manual_seed(5)
+    llava_next(tmp_path, text_config=known.text_config, image_token_index=known.image_token_id)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(source_of("tiny-llava")) / name, tmp_path)
+    plain = LlavaNextForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    answerer, photo = Answerer(str(tmp_path)), SCENES[0].open()
+    loaded, packing = packed(load_model(tmp_path), {})
+    graph = assemble(loaded, "none", {})
+    picture = packer_for(loaded, graph.layout, packing).picture(photo, EagerSession(graph.graph))
+    (answer,) = answerer.answer(picture.tokens, ["Describe the image."], longest=8)
+    before, after = answerer._split("Describe the image.")
+    ids = torch.tensor([[*before, *[known.image_token_id] * len(picture.tokens), *after]])
+    seen = LlavaNextImageProcessorPil.from_pretrained(tmp_path)(images=[photo], return_tensors="pt")
+    told = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 8, "do_sample": False}
+    out = plain.generate(input_ids=ids, **seen, **told)
+    best = torch.cat(out.logits).topk(2, dim=-1).values
+    assert list(answer.ids) == out.sequences[0, ids.shape[1] :].tolist()
+    np.testing.assert_allclose(answer.gaps, best[:, 0] - best[:, 1], atol=1e-4)

@@ -26,7 +26,9 @@ REFUSED = {
 }
 """By family and pruner, what the reason says; the families that share a tower are refused alike."""
 ALIKE = {
-    **dict.fromkeys(("siglip_vision_model", "siglip2", "siglip2_vision_model", "paligemma", "gemma3"), "siglip"),
+    **dict.fromkeys(
+        ("siglip_vision_model", "siglip2", "siglip2_vision_model", "paligemma", "gemma3", "llava_onevision"), "siglip"
+    ),
     "dinov2_with_registers": "dinov2",
 }
 PUBLISHED = {"average": 5.0, "low": 3.0, "high": 8.0}

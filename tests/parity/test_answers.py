@@ -8,6 +8,7 @@ from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packer_for
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.parity.answers import answers_of, compare_answers, mcnemar
 from vtp_export.parity.gates import GATES
@@ -19,8 +20,9 @@ def made():
     """The language model, scenes with their questions, and a way to ask a run."""
     loaded, scenes = load_model("tiny-llava"), list(Benchmark().examples(6))
     answerer = Answerer(source_of("tiny-llava"))
-    graph = EagerSession(assemble(loaded, "adaptive", {"keep": 48}).graph)
-    return graph, scenes, lambda run, asked=scenes: answers_of(answerer, asked, run, loaded.preprocessing)
+    assembly = assemble(loaded, "adaptive", {"keep": 48})
+    graph, packer = EagerSession(assembly.graph), packer_for(loaded, assembly.layout, None)
+    return graph, scenes, lambda run, asked=scenes: answers_of(answerer, asked, run, packer)
 
 
 def compared(expected, found):

@@ -29,7 +29,7 @@ LIES = {
 
 
 def compared(preprocessing, other=None):
-    others = {"the model": other or (lambda image: pixel_values([image], TRUE)[0])}
+    others = {"the model": other or (lambda image: pixel_values([image], TRUE))}
     (comparison,) = compare_pixels(preprocessing, others, [("plain", PLAIN)])
     return comparison
 
@@ -51,7 +51,7 @@ def test_other_pixels_fail_whatever_the_benchmark_shows(lie):
 
 def test_the_worst_picture_is_named():
     def other(image):
-        return pixel_values([image], TRUE)[0] + (0.5 if image is PLAIN else 0.0)
+        return pixel_values([image], TRUE) + (0.5 if image is PLAIN else 0.0)
 
     assert compared(TRUE, other).failures == (
         "1 of 4 pictures get other pixels than the model takes; those of plain differ by up to 0.5, above 1e-05",
@@ -67,7 +67,7 @@ def test_a_size_that_cannot_be_made_is_no_crash():
 def test_transformers_own_class_is_taken_where_there_is_one():
     processor = image_processor(source_of("tiny-llava"))
     assert processor.name == "CLIPImageProcessorPil"
-    assert np.array_equal(processor(PLAIN), pixel_values([PLAIN], clip_preprocessing(96))[0])
+    assert np.array_equal(processor(PLAIN), pixel_values([PLAIN], clip_preprocessing(96)))
 
 
 @pytest.mark.parametrize(

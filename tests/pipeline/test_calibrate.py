@@ -11,6 +11,7 @@ import torch
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
+from vtp_export.calibrations import calibration_from_json
 from vtp_export.errors import ArtefactError, ImageError, SpecError
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, source_of
 from vtp_export.json_records import to_json
@@ -19,7 +20,6 @@ from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.export import export
 from vtp_export.reference.erank import effective_rank
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import calibration_from_json
 
 LIMIT = 10
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from vtp_export import rooms
+from vtp_export.calibrations import calibration_from_json
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.assembly import source_of
 from vtp_export.pruners._complexity import KINDS, SIGNALS, calibrated, complexity_of
 from vtp_export.reference import erank as reference
 from vtp_export.reference.base import Signals
 from vtp_export.settings import from_settings
-from vtp_export.spec import Candidates, calibration_from_json
+from vtp_export.spec import Candidates
 
 
 @pytest.fixture(scope="module")

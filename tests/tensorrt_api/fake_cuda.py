@@ -6,7 +6,10 @@ Fresh memory is full of rubbish, and what is asked of a stream is done when some
 
 import ctypes
 import enum
+import math
 import types
+
+import numpy as np
 
 
 class Error(enum.IntEnum):
@@ -58,12 +61,30 @@ class Device:
         """Remember it, for when somebody waits or for a capture."""
         self.captures.get(stream, self.streams[stream]).append(work)
 
+    def compute(self, stream, inputs, outputs, work):
+        """Enqueue a function of arrays; `inputs` and `outputs` are addresses with a shape and a dtype."""
+
+        def array(pointer, shape, dtype):
+            return np.frombuffer(self.memory[pointer], dtype=dtype, count=math.prod(shape)).reshape(shape)
+
+        def call():
+            for place, found in zip(outputs, work([array(*place).copy() for place in inputs]), strict=True):
+                array(*place)[...] = found
+
+        self.enqueue(stream, call)
+
     def finish(self, stream):
         while self.streams[stream]:
             self.streams[stream].pop(0)()
 
+    def modules(self):
+        """What is imported as `cuda.bindings.runtime`, and the packages that it is in."""
+        packages = {name: types.ModuleType(name) for name in ("cuda", "cuda.bindings")}
+        packages["cuda.bindings"].runtime = self.module()
+        return packages | {"cuda.bindings.runtime": packages["cuda.bindings"].runtime}
+
     def module(self):
-        """The module that is imported as `cuda.bindings.runtime`."""
+        """The module itself."""
         module = types.ModuleType("cuda.bindings.runtime")
         module.cudaMemcpyKind, module.cudaDeviceAttr, module.cudaStreamCaptureMode = Kind, Attribute, Mode
         for name in dir(self):

@@ -295,25 +295,21 @@ def execute(this, stream):
     fake, engine = this._fake, this._engine
     if fake.faults.refuse_run:
         return False
-    shapes = {name: context_shape(this, name) for name in this._addresses}
-    memory = fake.device.memory
 
-    def array(name):
-        dtype = np.dtype(DTYPES[_dtype(engine, name).name])
-        held = memory[this._addresses[name]]
-        return np.frombuffer(held, dtype=dtype, count=int(np.prod(shapes[name]))).reshape(shapes[name])
+    def placed(entry):
+        shape, dtype = context_shape(this, entry.name), np.dtype(DTYPES[_dtype(engine, entry.name).name])
+        return this._addresses[entry.name], tuple(shape), dtype
 
+    inputs, outputs = engine._session.get_inputs(), engine._session.get_outputs()
     changes, captured = len(this._changes), stream in fake.device.captures
 
-    def work():
+    def work(arrays):
         # The documentation leaves undefined what a captured graph does once its context was changed.
         assert not captured or changes == len(this._changes), "a graph of a context that was changed since its capture"
-        inputs = {entry.name: array(entry.name).copy() for entry in engine._session.get_inputs()}
-        names = [entry.name for entry in engine._session.get_outputs()]
-        for name, found in zip(names, engine._session.run(names, inputs), strict=True):
-            array(name)[...] = found
+        given = {entry.name: array for entry, array in zip(inputs, arrays, strict=True)}
+        return engine._session.run([entry.name for entry in outputs], given)
 
-    fake.device.enqueue(stream, work)
+    fake.device.compute(stream, [*map(placed, inputs)], [*map(placed, outputs)], work)
     return True
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vtp_export.spec import Distribution
+from vtp_export.calibrations import Distribution
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 BINS = 24

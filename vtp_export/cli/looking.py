@@ -77,6 +77,9 @@ def explain(
     photo: Annotated[
         str, typer.Argument(metavar="PHOTO", help="An image file, or the name of a picture of the golden record.")
     ],
+    tile: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of a photo in several views: 0 is the whole, 1 and up its tiles.")
+    ] = 0,
     token: Annotated[int | None, typer.Option(metavar="N", help="Tell of this token only, kept or not.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it: a picture (.png), or a page with the table (.html).")
@@ -95,7 +98,9 @@ def explain(
     from vtp_export.pipeline.explain import explain as run_explain
     from vtp_export.reports.explain import explain_summary
 
-    report = run_explain(folder, photo, token=token, out=out, device=device, threads=threads, progress=progress)
+    report = run_explain(
+        folder, photo, tile=tile, token=token, out=out, device=device, threads=threads, progress=progress
+    )
     return Result({**report.as_dict(), "out": out}, explain_summary(report, out))
 
 

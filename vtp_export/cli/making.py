@@ -88,6 +88,14 @@ def export(
         typer.Option(metavar="PATH|NAME", help="Whose first pictures they are, made small. Default: free photographs."),
     ] = None,
     options: Options = None,
+    packing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--packing",
+            metavar="KEY=VALUE",
+            help="Of a model that sees a picture in tiles: newlines=rows|none, unpad=true|false, tiles=N. Repeatable.",
+        ),
+    ] = None,
     device: TorchDevice = "cpu",
     threads: Threads = None,
     revision: Revision = None,
@@ -127,6 +135,7 @@ def export(
         golden=golden,
         golden_images=golden_images,
         options=settings_of(options, "--option"),
+        packing=settings_of(packing, "--packing"),
         device=device,
         threads=threads,
         revision=revision,

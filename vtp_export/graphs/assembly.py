@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
 from vtp_export.arguments import kind_of, path_of
+from vtp_export.calibrations import CalibrationRecord, calibration_from_json
 from vtp_export.errors import ModelError, SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.json_records import read_text
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
-from vtp_export.spec import CalibrationRecord, Layout, ModelRecord, PrunerRecord, calibration_from_json
+from vtp_export.spec import Layout, ModelRecord, PrunerRecord
 
 if TYPE_CHECKING:
     from vtp_export.models._checkpoint import Checkpoint

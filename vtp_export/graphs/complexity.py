@@ -44,12 +44,13 @@ def complexities(session: EagerSession, pixels: np.ndarray) -> list[Complexity]:
 
 
 @torch.inference_mode()
-def entropy_among(tokens: Tokens, kept: np.ndarray) -> float:
-    """Entropy of the attention of one image among the candidates that were kept, in nats.
+def entropy_among(tokens: Tokens, view: int, kept: np.ndarray) -> float:
+    """Entropy of the attention of one view among the candidates that were kept, in nats.
 
     Args:
-        tokens: of one image, with `saliency`.
+        tokens: of a batch, with `saliency`.
+        view: which one.
         kept: (m,) candidate positions; -1 is none.
     """
     assert tokens.saliency is not None
-    return attention_entropy(tokens.saliency[:, kept[kept >= 0]]).item()
+    return attention_entropy(tokens.saliency[view : view + 1, kept[kept >= 0]]).item()

@@ -31,15 +31,18 @@ class ImageProcessor:
     """A checkpoint's own image processor, as Transformers chooses its class, on Pillow.
 
     name: of the class.
+    pinpoints: the canvases that it may cut tiles from, where a picture is several views to the model; else none.
     """
 
     name: str
     processor: Any
+    pinpoints: tuple[tuple[int, int], ...] = ()
 
     def __call__(self, image: Image) -> np.ndarray:
-        """Values (3, h, w) float32 of one picture."""
-        pixels: np.ndarray = np.asarray(self.processor(images=[image], return_tensors="np")["pixel_values"][0])
-        return pixels
+        """Values (v, 3, h, w) float32 of all views of one picture."""
+        only = {"image_grid_pinpoints": [list(pair) for pair in self.pinpoints]} if self.pinpoints else {}
+        pixels: np.ndarray = np.asarray(self.processor(images=[image], return_tensors="np", **only)["pixel_values"][0])
+        return pixels if pixels.ndim == 4 else pixels[None]
 
 
 def image_processor(source: str, revision: str | None = None) -> ImageProcessor | str:
@@ -71,7 +74,7 @@ class Answerer:
     """The language model of a checkpoint, fed with visual tokens from elsewhere.
 
     Args:
-        source: folder or hub id of a `LlavaForConditionalGeneration`.
+        source: folder or hub id of a LLaVA, LLaVA-NeXT or LLaVA-OneVision.
         revision: commit, branch or tag on the hub.
         device: "cpu" or "cuda"; an order, as everywhere.
         dtype: what it computes with, one of `functional.devices.DTYPES`.
@@ -94,7 +97,7 @@ class Answerer:
         try:
             with _quiet(transformers):
                 at = {} if revision is None else {"revision": revision}
-                loader: Any = transformers.LlavaForConditionalGeneration
+                loader: Any = transformers.AutoModelForImageTextToText
                 self._model = loader.from_pretrained(source, dtype=kind, **at).to(device).eval()
                 self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
         except Exception as error:  # whatever a strange config.json makes of Transformers' own checks

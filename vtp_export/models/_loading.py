@@ -15,10 +15,13 @@ from vtp_export.models._projectors import ProjectorConfig
 from vtp_export.models._tower import FOLLOWING
 from vtp_export.models._towers import TowerFamily
 from vtp_export.models._weights import Fingerprint, Weights
-from vtp_export.models.base import LoadedModel
+from vtp_export.models.base import LoadedModel, Tiling
+from vtp_export.runtime.pinpoints import tiled
 from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
 from vtp_export.runtime.processor_config import fixed_size
 from vtp_export.spec import ModelRecord, Preprocessing
+
+NEWLINE, NEWLINE_MARK = "newline vector", "image_newline"
 
 EXTRA = "tower.following."
 """Where the weights stand that only some signals take."""
@@ -33,6 +36,7 @@ class Parts:
     processor: the image processor that Transformers takes where no file names one.
     prepared_as: whose preprocessing its images get where no file says, if not the tower's.
     published: see `LoadedModel`.
+    pinpoints: see `Preprocessing`; where there are some, a newline vector is read too. anyres_max: see `Tiling`.
     """
 
     family: str
@@ -45,6 +49,8 @@ class Parts:
     processor: str
     prepared_as: str | None = None
     published: bool = False
+    pinpoints: tuple[tuple[int, int], ...] = ()
+    anyres_max: int | None = None
 
 
 def shape_of(weights: Weights, projector: type[ProjectorConfig], last: str) -> tuple[int, ...]:
@@ -120,7 +126,8 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
         revision=checkpoint.revision,
         family=parts.family,
     )
-    return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, notes=notes)
+    tiling = None if model.tiling is None else dataclasses.replace(model.tiling, anyres_max=parts.anyres_max)
+    return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, tiling=tiling, notes=notes)
 
 
 def _fitted(name: str, tensor: Tensor, parts: Parts, config: TowerConfig) -> Tensor:
@@ -132,14 +139,16 @@ def _fitted(name: str, tensor: Tensor, parts: Parts, config: TowerConfig) -> Ten
 
 
 def _wanted(frontend: VisionFrontend, weights: Weights, parts: Parts) -> dict[str, str]:
-    """Names in the checkpoint to names in the front end."""
+    """Names in the checkpoint to names in the front end, and to `NEWLINE`."""
     family, projector = parts.tower, parts.projector
     marks = {family.what: family.mark}
     if projector is not None:
         marks[projector.what] = projector.mark
+    if parts.pinpoints:
+        marks[NEWLINE] = NEWLINE_MARK
     before = weights.prefixes(marks)
     following = f"tower.encoder.layers.{max(frontend.tower.states)}."
-    wanted = {}
+    wanted = {before[NEWLINE] + NEWLINE_MARK: NEWLINE} if parts.pinpoints else {}
     for name in frontend.state_dict():
         if name.startswith("projector."):
             assert projector is not None
@@ -164,7 +173,7 @@ def loaded(
 
     Args:
         frontend: its own weights are replaced.
-        tensors: all of them by name, in the order of the names; what is kept of each is a copy.
+        tensors: all of them by name, in the order of the names, and perhaps `NEWLINE`; what is kept of each is a copy.
         preprocessing: of its images.
         id: of the model, as it was given.
         revision: on the hub.
@@ -173,7 +182,7 @@ def loaded(
     Raises:
         ModelError: a tensor has another shape than the front end's.
     """
-    expected = frontend.state_dict()
+    expected = frontend.state_dict() | {NEWLINE: torch.empty(frontend.width)}
     core, whole = Fingerprint(), Fingerprint()
     extra = any(name.startswith(EXTRA) for name in expected)
     state = {}
@@ -184,6 +193,7 @@ def loaded(
         if extra:
             whole.add(name, tensor)
         state[name] = tensor.to(torch.float32, copy=True)
+    vector = state.pop(NEWLINE, None)
     frontend.load_state_dict(state, assign=True)
 
     def record(fingerprint: Fingerprint) -> ModelRecord:
@@ -202,6 +212,7 @@ def loaded(
         core=record(core),
         extra=record(whole) if extra else None,
         beyond=FOLLOWING,
+        tiling=None if vector is None else Tiling(vector, None),
     )
 
 
@@ -223,11 +234,13 @@ def _preprocessing(checkpoint: Checkpoint, parts: Parts) -> tuple[Preprocessing,
         if not checkpoint.unasked & {PROCESSOR, IMAGE_PROCESSOR}:
             lack = f"'{checkpoint.id}' has no {files}"
         note = f"{lack}: images are prepared as for {whose}, at {edge} pixels"
-        return usual_preprocessing(whose, edge), (note,)
+        usual = usual_preprocessing(whose, edge)
+        return (usual if not parts.pinpoints else tiled(usual, edge, parts.pinpoints)), (note,)
     config, file = settings
     named = checkpoint.config.get("image_processor_type")
     try:
-        return preprocessing_from_config(config, None if parts.tower.any_size else edge, named or parts.processor), ()
+        size = None if parts.tower.any_size else edge
+        return preprocessing_from_config(config, size, named or parts.processor, parts.pinpoints), ()
     except SpecError as error:
         raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error
 

@@ -76,6 +76,18 @@ class Frontend(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """What joins the views of a picture, in a model whose pictures are several.
+
+    newline: (d,) float32 the vector that ends a row of the picture.
+    anyres_max: more tokens than those of so many tiles are shrunk by the model; None where it never shrinks them.
+    """
+
+    newline: Tensor
+    anyres_max: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """A front end with where it came from. `module` is both an `nn.Module` and a `Frontend`.
@@ -85,6 +97,7 @@ class LoadedModel:
     beyond: the signals that take more than the core.
     published: whether it is a LLaVA-1.5, whose published numbers a pruner may go by where no others are at hand.
     folder: where its files lie; None for a model of the hub, or one that has no files.
+    tiling: None where a picture is one view.
     notes: sentences that the user should read.
     """
 
@@ -95,6 +108,7 @@ class LoadedModel:
     beyond: frozenset[str] = frozenset()
     published: bool = False
     folder: Path | None = None
+    tiling: Tiling | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -1,6 +1,7 @@
 """LLaVA-1.5 (`LlavaForConditionalGeneration`): a CLIP, SigLIP or DINOv2 tower of any size, a two-layer projector."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from vtp_export.errors import ModelError, shown
 from vtp_export.models._checkpoint import Checkpoint
@@ -14,6 +15,7 @@ from vtp_export.models.base import LoadedModel
 CLS_KEPT = {"default": False, "full": True}
 
 VISION = {
+    "model_type": "clip_vision_model",
     "hidden_size": 1024,
     "intermediate_size": 4096,
     "num_hidden_layers": 24,
@@ -42,11 +44,11 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
         tower=tower,
         config=config,
         states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
-        keep_cls=_cls_kept(checkpoint, config),
+        keep_cls=cls_kept(checkpoint, config),
         projector=TwoLayers(
             width=language_width(checkpoint, weights),
             act=projector_act(checkpoint),
-            bias=truth(f"multimodal_projector_bias of '{checkpoint.id}'", raw.get("multimodal_projector_bias", True)),
+            bias=projector_bias(checkpoint),
         ),
         processor="LlavaImageProcessor",
         published=tower is CLIP,
@@ -54,15 +56,19 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
     return load_parts(checkpoint, weights, parts, needs)
 
 
-def read_tower(checkpoint: Checkpoint) -> tuple[TowerFamily, TowerConfig]:
+def read_tower(checkpoint: Checkpoint, assumed: Mapping[str, Any] = VISION) -> tuple[TowerFamily, TowerConfig]:
     """The kind of tower that `vision_config` describes, and what shapes it.
+
+    Args:
+        checkpoint: whose.
+        assumed: what Transformers takes where there is none.
 
     Raises:
         ModelError: none that is known, or one whose registers would count as tokens of the picture.
     """
-    vision = checkpoint.section("vision_config")
-    vision = VISION if vision is None else vision
-    kind = vision.get("model_type", "clip_vision_model")
+    written = checkpoint.section("vision_config")
+    vision = assumed if written is None else written
+    kind = vision.get("model_type", assumed["model_type"])
     known = [name for name in TOWERS if name != "dinov2_with_registers"]
     if kind not in known:
         raise ModelError(
@@ -98,8 +104,28 @@ def projector_act(checkpoint: Checkpoint) -> str:
     return act
 
 
-def _cls_kept(checkpoint: Checkpoint, config: TowerConfig) -> bool:
-    strategy = checkpoint.config.get("vision_feature_select_strategy", "default")
+def projector_bias(checkpoint: Checkpoint) -> bool:
+    """Whether the projector's layers have one.
+
+    Raises:
+        ModelError: neither true nor false.
+    """
+    bias = checkpoint.config.get("multimodal_projector_bias", True)
+    return truth(f"multimodal_projector_bias of '{checkpoint.id}'", bias)
+
+
+def cls_kept(checkpoint: Checkpoint, config: TowerConfig, assumed: str = "default") -> bool:
+    """Whether CLS is among the tokens of a picture.
+
+    Args:
+        checkpoint: whose.
+        config: of its tower.
+        assumed: the strategy where none is named.
+
+    Raises:
+        ModelError: an unknown strategy, or one that drops a patch.
+    """
+    strategy = checkpoint.config.get("vision_feature_select_strategy", assumed)
     if strategy not in list(CLS_KEPT):  # a list, because what cannot be hashed may stand there too
         raise ModelError(
             f"vision_feature_select_strategy of '{checkpoint.id}' is {shown(strategy)}; "

@@ -16,9 +16,9 @@ from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
 from vtp_export.parity.judged import Row
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.output import Run, naming
-from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.spec import Preprocessing, Scalar
+from vtp_export.runtime.output import Run
+from vtp_export.runtime.packing import Packer
+from vtp_export.spec import Scalar
 
 SIGNIFICANT = 0.05
 
@@ -119,7 +119,7 @@ def answers_of(
     model: LanguageModel,
     examples: Sequence[Example],
     run: Run,
-    preprocessing: Preprocessing,
+    packer: Packer,
     progress: Progress = silent,
 ) -> list[Reply]:
     """Ask every question of every example, one image at a time.
@@ -131,9 +131,7 @@ def answers_of(
     replies = []
     for done, example in enumerate(examples):
         progress("answering", done, len(examples))
-        with naming([example.name]):
-            tokens = run(pixel_values(example.open(), preprocessing))[0].tokens
-        replies += ask(model, example, tokens)
+        replies += ask(model, example, packer.picture(example.open(), run, name=example.name).tokens)
     return replies
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from vtp_export import rooms
 from vtp_export.backends._torch import narrow_weights
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import SpecError
 from vtp_export.graphs.assembly import Assembly, calibration_for
 from vtp_export.graphs.pruned import PrunedFrontend
@@ -20,7 +21,7 @@ from vtp_export.graphs.signals import signals_of
 from vtp_export.json_records import SEAL, to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
-from vtp_export.spec import CalibrationRecord, Manifest, PrecisionRecord, PrunerRecord, Scalar
+from vtp_export.spec import Manifest, Packing, PrecisionRecord, PrunerRecord, Scalar
 
 UNPROVEN = ("model.id", "model.revision", "pruner.origins", "batch", "versions", "golden", "builds", "validation")
 """Where the model was, what it was built with and how: true or not, they change nothing that the artefact returns."""
@@ -41,7 +42,9 @@ def false_claims(manifest: Manifest, own: Manifest) -> tuple[str, ...]:
     )
 
 
-def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, layers: Collection[str]) -> Manifest:
+def own_manifest(
+    manifest: Manifest, model: LoadedModel, assembly: Assembly, layers: Collection[str], packing: Packing | None = None
+) -> Manifest:
     """What an export of that model, with the pruner that the manifest names, would write today.
 
     Args:
@@ -49,6 +52,7 @@ def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, lay
         model: loaded for that pruner.
         assembly: of it and the pruner.
         layers: paths of all layers that can be narrowed.
+        packing: of its views, with the settings that the manifest tells.
     """
     precision = own_precision(manifest.precision, layers)
     graph = assembly.graph
@@ -63,6 +67,7 @@ def own_manifest(manifest: Manifest, model: LoadedModel, assembly: Assembly, lay
         outputs=returned.outputs,
         signals=signals_of(graph) if manifest.signals else (),
         preprocessing=model.preprocessing,
+        packing=packing,
         precision=precision,
     )
 

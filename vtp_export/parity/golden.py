@@ -11,6 +11,7 @@ Read with NumPy and Pillow alone; `recording.py` writes it. In the folder `golde
 """
 
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from vtp_export.parity.witness import Noise
 from vtp_export.reference.base import Signals
 from vtp_export.runtime.artefact import Artefact, verify_file
 from vtp_export.runtime.output import Output
+from vtp_export.runtime.tiles import view_names
 from vtp_export.spec import Candidates, Layout, Manifest
 
 GOLDEN_SCHEMA = 1
@@ -36,11 +38,12 @@ RECORD, ARRAYS = f"{FOLDER}/record.json", f"{FOLDER}/arrays.npz"
 
 @dataclass(frozen=True)
 class GoldenPicture:
-    """A picture's name, its file in the artefact, and SHA-256 of its `pixel_values`."""
+    """A picture's name and file in the artefact, and SHA-256 of the `pixel_values` of one of its views, from 0 on."""
 
     name: str
     file: str
     pixels_sha256: str
+    view: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,12 @@ class Golden:
     def views(self) -> np.ndarray:
         """(v, h, w, 3) uint8."""
         return self.arrays["views"]
+
+    @property
+    def names(self) -> list[str]:
+        """What the views are called."""
+        files = [picture.file for picture in self.record.pictures]
+        return [view_names(one.name, files.count(one.file))[one.view] for one in self.record.pictures]
 
     @property
     def output(self) -> Output:
@@ -150,6 +159,9 @@ def _contradictions(golden: Golden, manifest: Manifest) -> list[str]:
     ]
     if not wrong and (not count or golden.arrays["views"].dtype != np.uint8):
         wrong.append(f"its {count} pictures are {golden.arrays['views'].dtype}, and must be some, of bytes")
+    counts = Counter(picture.file for picture in golden.record.pictures)
+    if any(not 0 <= picture.view < counts[picture.file] for picture in golden.record.pictures):
+        wrong.append("a picture has more views than are recorded")
     files = {picture.file for picture in golden.record.pictures} | {RECORD, ARRAYS}
     wrong += [f"{shown(file)} is not in both" for file in sorted(files ^ manifest.golden.keys())]
     return wrong

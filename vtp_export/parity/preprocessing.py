@@ -23,7 +23,7 @@ GATE = 1e-5
 """Largest difference of a value of `pixel_values`: some roundings of float32, and a thousandth of a step of a byte."""
 
 MakePixels = Callable[[Image.Image], np.ndarray]
-"""From a picture to (3, h, w) values."""
+"""From a picture to (v, 3, h, w) values of all its views."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def probes() -> Iterator[tuple[str, Image.Image]]:
 
 def _made(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray | None:
     try:
-        pixels: np.ndarray = pixel_values(image, preprocessing)[0]
+        pixels: np.ndarray = pixel_values(image, preprocessing)
         return pixels
     except ImageError:  # a size that no honest manifest asks for
         return None

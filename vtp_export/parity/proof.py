@@ -71,8 +71,7 @@ class Proof:
         golden, manifest = self._golden, self._manifest
         tally = self._itself if place else self._recorded
         names = [
-            golden.record.pictures[view].name + (f" as image {i}{place}" if place else "")
-            for i, view in enumerate(views, start=1)
+            golden.names[view] + (f" as image {i}{place}" if place else "") for i, view in enumerate(views, start=1)
         ]
         try:
             output = session.run_padded(values_of(golden.views[views], manifest.preprocessing))

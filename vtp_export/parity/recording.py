@@ -61,7 +61,8 @@ def write_golden(
 
     Args:
         folder: of the artefact.
-        pictures: those that are recorded; one that the model cannot use is left out, with a note.
+        pictures: those that are recorded, whole, until there are as many views; one that the model cannot use is left
+            out, with a note.
         eager: the graph in float32.
         twin: the graph in the artefact's precision, where that is another.
         manifest: all that is known before anything is built.
@@ -74,9 +75,11 @@ def write_golden(
     for i, original in enumerate(pictures):
         progress("recording what the graph makes of pictures", i, len(pictures))
         try:
-            views.append(_seen(folder, f"{FOLDER}/{i:02d}{original.ending}", original, eager, manifest))
+            views += _seen(folder, f"{FOLDER}/{i:02d}{original.ending}", original, eager, manifest)
         except (ImageError, OutputError) as error:
             notes.append(f"the golden record does without '{original.name}': {error}")
+        if len(views) >= len(pictures):  # as many views as pictures were asked for
+            break
     if not views:
         with contextlib.suppress(FileNotFoundError):
             (folder / FOLDER).rmdir()
@@ -104,22 +107,25 @@ def write_golden(
     return record_files(folder, files), tuple(notes)
 
 
-def _seen(folder: Path, file: str, original: Original, eager: EagerSession, manifest: Manifest) -> _Seen:
+def _seen(folder: Path, file: str, original: Original, eager: EagerSession, manifest: Manifest) -> list[_Seen]:
+    """Every view of a picture."""
     path = folder / file
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(original.content)
     try:
-        view = model_views(read_image(path), manifest.preprocessing)
-        pixels = values_of(view, manifest.preprocessing)
-        if pixels.shape[2:] != manifest.layout.image_size:
-            raise ImageError(f"its pixels are {pixels.shape[2:]} and the model takes {manifest.layout.image_size}")
-        tokens = eager.encode(pixels)
-        output = _measured(eager.finish(tokens), signals_of(tokens, 0, manifest.layout.candidates), manifest.pruner)
+        views, seen = model_views(read_image(path), manifest.preprocessing), []
+        for i in range(len(views)):
+            pixels = values_of(views[i : i + 1], manifest.preprocessing)
+            if pixels.shape[2:] != manifest.layout.image_size:
+                raise ImageError(f"its pixels are {pixels.shape[2:]} and the model takes {manifest.layout.image_size}")
+            tokens = eager.encode(pixels)
+            output = _measured(eager.finish(tokens), signals_of(tokens, 0, manifest.layout.candidates), manifest.pruner)
+            picture = GoldenPicture(original.name, file, hashlib.sha256(pixels.data).hexdigest(), i)
+            seen.append(_Seen(picture=picture, view=views[i], pixels=pixels, tokens=tokens, output=output))
     except (ImageError, OutputError):
         path.unlink()
         raise
-    picture = GoldenPicture(original.name, file, hashlib.sha256(pixels.data).hexdigest())
-    return _Seen(picture=picture, view=view[0], pixels=pixels, tokens=tokens, output=output)
+    return seen
 
 
 def _measured(output: Output, signals: Signals, pruner: PrunerRecord) -> Output:

@@ -1,13 +1,18 @@
 """`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+from PIL.Image import Image
 
 from vtp_export.arguments import path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
@@ -19,10 +24,10 @@ from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.images import batched, note
 from vtp_export.runtime.output import naming
-from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.preprocess import named_views, values_of
 from vtp_export.runtime.versions import built_by
 from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
-from vtp_export.spec import CalibrationRecord, Preprocessing
+from vtp_export.spec import Preprocessing
 
 BATCH = 4
 
@@ -92,17 +97,24 @@ def _measure(
 ) -> None:
     known = {measured.name for measured in journal.done}
     examples, _ = benchmark.spread(limit)
-    fresh = [example for example in examples if example.name not in known]
+
+    def pictures() -> Iterator[tuple[str, Image]]:
+        for number, example in enumerate(examples):
+            progress("measuring", number, len(examples))
+            if example.name not in known:
+                yield example.name, example.open()
+
+    fresh = ((name, view) for name, view in named_views(pictures(), preprocessing) if name not in known)
     for batch in batched(fresh, BATCH):
-        progress("measuring", len(journal.done), len(examples))
-        pixels = pixel_values((example.open() for example in batch), preprocessing)
-        with naming([example.name for example in batch]):
+        names = [name for name, _ in batch]
+        pixels = values_of(np.stack([view for _, view in batch]), preprocessing)
+        with naming(names):
             numbers = complexities(session, pixels)
-        digests = (hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels)
+        digests = (hashlib.sha256(view.tobytes()).hexdigest() for view in pixels)
         journal.add(
             [
-                Measured(name=example.name, digest=digest, **vars(values))
-                for example, digest, values in zip(batch, digests, numbers, strict=True)
+                Measured(name=name, digest=digest, **vars(values))
+                for name, digest, values in zip(names, digests, numbers, strict=True)
             ]
         )
 

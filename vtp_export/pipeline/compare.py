@@ -21,6 +21,7 @@ from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
 from vtp_export.graphs.complexity import SIGNALS, complexities, entropy_among
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
@@ -31,9 +32,11 @@ from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, write_comparison
 from vtp_export.reports.tally import Entry, Outcome, Seen, compared
-from vtp_export.runtime.images import note
+from vtp_export.runtime.images import as_image, note
 from vtp_export.runtime.output import naming
+from vtp_export.runtime.packing import Packer
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.tiles import view_names
 from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import PrunerRecord
 
@@ -52,6 +55,7 @@ class _Contender:
     name: str
     budget: int
     session: EagerSession
+    packer: Packer
     pruner: PrunerRecord
     seconds: list[float] = field(default_factory=list)
 
@@ -194,21 +198,23 @@ def _contenders(
             note(sentence)
         session = EagerSession(assembly.graph.to(device), device)
         budget = assembly.layout.keep or assembly.layout.slots
-        contenders.append(_Contender(name=label, budget=budget, session=session, pruner=assembly.pruner))
+        packer = packer_for(model, assembly.layout, packed(model, {})[1])
+        contenders.append(_Contender(name=label, budget=budget, session=session, packer=packer, pruner=assembly.pruner))
     return contenders
 
 
 def _look(contenders: Sequence[_Contender], example: Example, model: LoadedModel, answerer: LanguageModel) -> Seen:
     """What every method makes of one image."""
-    pixels = pixel_values(example.open(), model.preprocessing)
+    photo = as_image(example.open(), example.name)
+    pixels = pixel_values(photo, model.preprocessing)
     encoded: dict[frozenset[str], Tokens] = {}
-    with naming([example.name]):
-        (complexity,) = complexities(contenders[0].session, pixels)
-        outcomes = tuple(_ask(contender, example, pixels, answerer, encoded) for contender in contenders)
+    with naming(view_names(example.name, len(pixels))):
+        views = complexities(contenders[0].session, pixels)
+        outcomes = tuple(_ask(one, example, photo.size, pixels, answerer, encoded) for one in contenders)
     return Seen(
         name=example.name,
-        erank=float(complexity.erank),
-        attention_entropy=float(complexity.attention_entropy),
+        erank=float(np.mean([view.erank for view in views])),
+        attention_entropy=float(np.mean([view.attention_entropy for view in views])),
         outcomes=outcomes,
     )
 
@@ -216,6 +222,7 @@ def _look(contenders: Sequence[_Contender], example: Example, model: LoadedModel
 def _ask(
     contender: _Contender,
     example: Example,
+    size: tuple[int, int],
     pixels: np.ndarray,
     model: LanguageModel,
     encoded: dict[frozenset[str], Tokens],
@@ -225,12 +232,13 @@ def _ask(
     needs = session.graph.pruner.method.needs | {"saliency"}
     if needs not in encoded:
         encoded[needs] = session.encode(pixels, needs)
-    result = session.finish(encoded[needs])[0]
+    picture = contender.packer.pack(tuple(session.finish(encoded[needs])), size, example.name)
+    entropies = [entropy_among(encoded[needs], i, view.kept) for i, view in enumerate(picture.views)]
     return Outcome(
-        answers=tuple(reply.answered.text for reply in ask(model, example, result.tokens)),
-        kept=result.num_kept,
-        erank=float(effective_rank(result.tokens, center=False)),
-        entropy=float(entropy_among(encoded[needs], result.kept)),
+        answers=tuple(reply.answered.text for reply in ask(model, example, picture.tokens)),
+        kept=len(picture.tokens),
+        erank=float(effective_rank(picture.tokens, center=False)),
+        entropy=float(np.mean(entropies)),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vtp_export.arguments import whole
 from vtp_export.errors import ArtefactError, SpecError, VtpError
 from vtp_export.parity.explanation import explanation
 from vtp_export.parity.golden import Golden, read_golden
@@ -28,6 +29,7 @@ def explain(
     folder: str | Path,
     photo: str | Path,
     *,
+    tile: int = 0,
     token: int | None = None,
     out: str | Path | None = None,
     device: str | None = None,
@@ -39,6 +41,8 @@ def explain(
     Args:
         folder: the artefact.
         photo: an image file, or the name of a picture of the golden record.
+        tile: of a photo that is several views to the model: which of them, 0 the whole photo and 1 and up its tiles,
+            row by row.
         token: the one to be told of; None for all that were kept.
         out: a picture of it, .png, or a page, .html.
         device: where the artefact runs, see `load`.
@@ -48,7 +52,7 @@ def explain(
     Raises:
         ArtefactError: nobody knows what the pruner saw: the artefact returns no signals, and the photo is no picture
             of its golden record.
-        SpecError: there is no such token.
+        SpecError: there is no such token, or no such tile.
         VtpError: the artefact, the photo, or the place to write to cannot be used.
     """
     if out is not None:
@@ -58,7 +62,8 @@ def explain(
     manifest = artefact.manifest
     if token is not None and not 0 <= token < manifest.layout.candidates.n:
         raise SpecError(f"there is no token {token}; it must be 0 to {manifest.layout.candidates.n - 1}")
-    source = _recorded(artefact, str(photo))
+    tile = whole("tile", tile, 0)
+    source = _recorded(artefact, str(photo), tile)
     if source is None and not manifest.signals:
         raise ArtefactError(
             f"'{folder}' was exported without --signals, so that nobody knows what the pruner sees of '{photo}'; "
@@ -66,13 +71,14 @@ def explain(
         )
     if source is None:
         progress("running")
-        source = _ran(artefact, Path(photo), device, threads)
+        source = _ran(artefact, Path(photo), tile, device, threads)
     signals, kept, path = source
     progress("deciding again")
     signals = dataclasses.replace(signals, complexity=kept.complexity)
     report = ExplainReport(
         artefact=str(folder),
         photo=str(photo),
+        tile=tile,
         pruner=manifest.pruner.name,
         complexity=kept.complexity,
         token=token,
@@ -83,12 +89,12 @@ def explain(
     return report
 
 
-def _recorded(artefact: Artefact, photo: str) -> tuple[Signals, Kept, Path] | None:
+def _recorded(artefact: Artefact, photo: str, tile: int) -> tuple[Signals, Kept, Path] | None:
     """What the golden record tells of a picture, by its name or by its pixels; None where it tells nothing of it."""
     if not artefact.manifest.golden:
         return None
     golden = read_golden(artefact)
-    view = _view(golden, artefact, photo)
+    view = _view(golden, artefact, photo, tile)
     if view is None:
         return None
     if not golden.record.oracle:
@@ -98,26 +104,39 @@ def _recorded(artefact: Artefact, photo: str) -> tuple[Signals, Kept, Path] | No
     return golden.signals(view, artefact.manifest.layout.candidates), golden.output[view], path
 
 
-def _view(golden: Golden, artefact: Artefact, photo: str) -> int | None:
+def _view(golden: Golden, artefact: Artefact, photo: str, tile: int) -> int | None:
     pictures = golden.record.pictures
-    named = [view for view, picture in enumerate(pictures) if picture.name == photo]
+    named = [view for view, one in enumerate(pictures) if one.name == photo and one.view == tile]
     if named and not Path(photo).exists():
         return named[0]
     if artefact.manifest.signals:  # the run itself tells
         return None
-    pixels = pixel_values(photo, artefact.manifest.preprocessing)
+    pixels = _pixels(Path(photo), tile, artefact)
     digest = hashlib.sha256(pixels.data).hexdigest()
     return next((view for view, picture in enumerate(pictures) if picture.pixels_sha256 == digest), None)
 
 
-def _ran(artefact: Artefact, photo: Path, device: str | None, threads: int | None) -> tuple[Signals, Kept, Path]:
+def _pixels(photo: Path, tile: int, artefact: Artefact) -> np.ndarray:
+    """(1, 3, h, w) of one view."""
+    pixels: np.ndarray = pixel_values(photo, artefact.manifest.preprocessing)
+    if tile >= len(pixels):
+        views = (
+            f"0, the whole photo, to {len(pixels) - 1}" if len(pixels) > 1 else "0: a photo is one view to the model"
+        )
+        raise SpecError(f"there is no tile {tile} of '{photo}'; it must be {views}")
+    return pixels[tile : tile + 1]
+
+
+def _ran(
+    artefact: Artefact, photo: Path, tile: int, device: str | None, threads: int | None
+) -> tuple[Signals, Kept, Path]:
     """Run the photo through the first format that returns signals."""
     manifest = artefact.manifest
     formats = [fmt for fmt in manifest.formats() if room("backends", fmt).Backend.signals]
     if not formats:
         raise ArtefactError(f"no format of '{artefact.folder}' returns signals; export it again with ONNX")
     with load(artefact.folder, formats[0], device=device, threads=threads, signals=True) as session:
-        pixels = pixel_values(photo, manifest.preprocessing)
+        pixels = _pixels(photo, tile, artefact)
         pixels = np.concatenate([pixels] * manifest.batch.min)
         output, signals = session.see(pixels)
     arrays = {"hidden": np.empty((manifest.layout.candidates.n, 0)), **{k: v[0] for k, v in signals.items()}}

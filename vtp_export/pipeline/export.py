@@ -15,6 +15,7 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packed, write_newline
 from vtp_export.graphs.signals import WithSignals, signals_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.originals import originals
@@ -48,6 +49,7 @@ def export(
     golden: int = 8,
     golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    packing: Mapping[str, Any] | None = None,
     device: str = "cpu",
     threads: int | None = None,
     revision: str | None = None,
@@ -72,6 +74,8 @@ def export(
         golden_images: a benchmark or a folder, of which the first so many are taken; None for photographs that come
             with scikit-image and scikit-learn, or drawn scenes where these are not installed.
         options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
+        packing: of a model that sees a picture in several views, how they are cut and joined; see
+            `runtime.packing.PackingSettings`.
         device: where torch finds out what may be narrow: "cpu" or "cuda"; the graph is written on the CPU.
         threads: CPU threads of torch, or None for its own choice.
         revision: commit, branch or tag on the hub.
@@ -97,12 +101,13 @@ def export(
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded = load_model(model, needs_of(pruner, chosen), revision)
+        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), packing or {})
         record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
-        manifest = _manifest(loaded, assembly, narrow, limits)
+        manifest = dataclasses.replace(_manifest(loaded, assembly, narrow, limits), packing=joined)
+        write_newline(folder, loaded, joined)
         if signals:
             manifest = dataclasses.replace(manifest, signals=signals_of(narrow.graph))
         twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)

@@ -12,12 +12,13 @@ import numpy as np
 from vtp_export.arguments import path_of
 from vtp_export.errors import ArtefactError, ImageError, OutputError
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.overlay import overlay
-from vtp_export.reports.results import ImageResult, RunReport, Skipped
+from vtp_export.reports.overlay import overlay_of_views
+from vtp_export.reports.results import ImageResult, RunReport, Skipped, ViewResult
 from vtp_export.runtime.checks import checked
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import as_images, batched
-from vtp_export.runtime.output import Kept, Output
+from vtp_export.runtime.output import Kept
+from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.rows import Rows
 from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, sentence
@@ -69,11 +70,11 @@ def run(
             progress(note)
         rows = None if out is None else stack.enter_context(_rows(out))
         batches = _Batches(artefact, skip_bad)
-        for names, output in batches.of(paths):
-            results += map(_result, names, output)
+        for few, arrays in batches.of(paths) if artefact.manifest.packing is None else batches.pictures(paths):
+            results += few
             if rows is not None and out is not None:
                 with _writing(out):
-                    rows.add(output.arrays())
+                    rows.add(arrays)
             progress("running", len(results) + len(batches.skipped), len(paths))
         if not results:
             raise ImageError(f"none of {len(paths)} images can be used; of the first: {batches.skipped[0].reason}")
@@ -101,8 +102,8 @@ class _Batches:
     skip_bad: bool
     skipped: list[Skipped] = field(default_factory=list)
 
-    def of(self, paths: Sequence[Path]) -> Iterator[tuple[list[str], Output]]:
-        """Names of images, and what came out of them."""
+    def of(self, paths: Sequence[Path]) -> Iterator[tuple[list[ImageResult], dict[str, np.ndarray]]]:
+        """Batches of images that are one view each: their results, and all arrays."""
         for batch in batched(self._readable(paths), self.artefact.manifest.batch.opt):
             rest = dict(enumerate(batch))
             while rest:
@@ -115,8 +116,20 @@ class _Batches:
                     bad = [list(rest)[i] for i in error.images]
                     self.skipped += [Skipped(rest.pop(i)[0], f"'{error.output}' is not finite") for i in bad]
                 else:
-                    yield names, output
+                    yield [_result(*pair) for pair in zip(names, output, strict=True)], output.arrays()
                     break
+
+    def pictures(self, paths: Sequence[Path]) -> Iterator[tuple[list[ImageResult], dict[str, np.ndarray]]]:
+        """Images that are several views each, one after the other; arrays have a row for each token or view."""
+        for path in paths:
+            try:
+                (picture,) = self.artefact.pictures(path)
+            except (ImageError, OutputError) as error:
+                if not self.skip_bad:
+                    raise
+                self.skipped.append(Skipped(str(path), str(error)))
+            else:
+                yield [_picture_result(str(path), picture)], _picture_arrays(picture)
 
     def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
         """Names of images, and their pixels (3, h, w)."""
@@ -140,6 +153,29 @@ def _result(name: str, kept: Kept) -> ImageResult:
     )
 
 
+def _picture_result(name: str, picture: Picture) -> ImageResult:
+    return dataclasses.replace(
+        _result(name, picture.views[0]),
+        num_kept=len(picture.tokens),
+        kept=tuple(map(int, picture.kept)),
+        view=tuple(map(int, picture.view)),
+        views=tuple(
+            ViewResult(num_kept=view.num_kept, erank=view.erank, attention_entropy=view.attention_entropy)
+            for view in picture.views
+        ),
+    )
+
+
+def _picture_arrays(picture: Picture) -> dict[str, np.ndarray]:
+    arrays = {"tokens": picture.tokens, "view": picture.view, "kept": picture.kept}
+    arrays |= {"num_tokens": np.array([len(picture.tokens)]), "num_views": np.array([len(picture.views)])}
+    for name in ("erank", "attention_entropy"):
+        measured = [getattr(view, name) for view in picture.views]
+        if None not in measured:
+            arrays[name] = np.array(measured, dtype=np.float32)
+    return arrays
+
+
 def _drawn(results: Sequence[ImageResult], folder: Path, artefact: PrunedArtefact) -> list[ImageResult]:
     """The results, each with a picture of it in a folder; the photos are read once more, one at a time."""
     layout, preprocessing = artefact.manifest.layout, artefact.manifest.preprocessing
@@ -148,7 +184,9 @@ def _drawn(results: Sequence[ImageResult], folder: Path, artefact: PrunedArtefac
     drawn = []
     for i, result in enumerate(results):
         target = folder / f"{i:03d}-{Path(result.image).stem}.png"
-        picture = overlay(result.image, np.array(result.kept, np.int64), layout, preprocessing)
+        kept, view = np.array(result.kept, np.int64), np.array(result.view, np.int64)
+        views = [kept[view == number] for number in range(len(result.views))] or [kept]
+        picture = overlay_of_views(result.image, views, layout, preprocessing)
         with atomically(target) as file:
             picture.save(file, "PNG")
         drawn.append(dataclasses.replace(result, overlay=target))

@@ -4,18 +4,20 @@ Judged in this order: the pixels, against those of the model's own files and of 
 the model; which tokens were kept, every difference to be explained by the measured rounding noise; values on the tokens
 that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against `reference/`, and each
 format of the artefact against the eager graph (what it measures against `reference/`, too), and against itself in
-batches of other sizes. From the pixels on
-everything is computed from the model's own preprocessing, settings excepted nothing is taken from the manifest.
+batches of other sizes. From the pixels on everything is computed from the model's own preprocessing, settings excepted
+nothing is taken from the manifest. Where a picture is several views to the model, each view is an image here.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from vtp_export.arguments import one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
@@ -24,6 +26,7 @@ from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packed, packer_for, settings_of
 from vtp_export.graphs.parts import Parts
 from vtp_export.integrations.transformers import Answerer, image_processor
 from vtp_export.json_records import as_unicode
@@ -49,9 +52,10 @@ from vtp_export.runtime.formats import obstacle, options_of, prepared
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
-from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.packing import Packer
+from vtp_export.runtime.preprocess import named_views, pixel_values, values_of
 from vtp_export.runtime.writing import refuse_unwritable
-from vtp_export.spec import Manifest, PrunerRecord, Scalar
+from vtp_export.spec import Manifest, Packing, PrunerRecord, Scalar
 
 NOISE_IMAGES = 4
 """Images run again in float64 to measure the noise."""
@@ -105,12 +109,12 @@ def validate(
     if answers:
         refuse_silent(examples)
     progress("loading the model")
-    loaded, assembly = _exported(artefact.manifest, model)
+    loaded, assembly, packing = _exported(artefact.manifest, model)
     source = source_of(loaded.core.id), loaded.core.revision
     answerer = Answerer(*source, device=eager_device, dtype=dtype) if answers else None
     progress("comparing the pixels")
     pixels, notes = _pixels(artefact.manifest, loaded, examples)
-    own = own_manifest(artefact.manifest, loaded, assembly, weighted_layers(assembly.graph))
+    own = own_manifest(artefact.manifest, loaded, assembly, weighted_layers(assembly.graph), packing)
     eager = EagerSession(assembly.graph, eager_device)
     progress("measuring the rounding noise")
     trial = _trial(own, assembly.pruner, eager, examples)
@@ -119,7 +123,9 @@ def validate(
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
         if answerer is not None and trial.sound:
-            replies = _answers(answerer, benchmark_of(benchmark), examples, eager, sessions, own, progress)
+            packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
+            runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
+            replies = _answers(answerer, benchmark_of(benchmark), examples, runs, packer, asked, progress)
         elif answerer is not None:
             notes.append("the language model was not asked: a result breaks the contract")
         held = {fmt: session.narrow_weights() for fmt, session in sessions.items()}
@@ -163,8 +169,8 @@ def _refuse_unrunnable(artefact: Artefact, formats: Iterable[str], device: str |
             raise UnavailableError(reason)
 
 
-def _exported(manifest: Manifest, moved: str | Path | None) -> tuple[LoadedModel, Assembly]:
-    """The very weights that were exported, and the graph of the pruner that the manifest names."""
+def _exported(manifest: Manifest, moved: str | Path | None) -> tuple[LoadedModel, Assembly, Packing | None]:
+    """The very weights that were exported, the graph of the pruner that the manifest names, and the packing."""
     record = manifest.model
     name, revision = (record.id, record.revision) if moved is None else (name_of(moved), None)
     needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
@@ -175,28 +181,30 @@ def _exported(manifest: Manifest, moved: str | Path | None) -> tuple[LoadedModel
             f"the artefact was made from other weights (SHA-256 {record.weights_sha256[:12]}...) than "
             f"'{now.id}' has now ({now.weights_sha256[:12]}...); name the right one with --model"
         )
-    return model, assemble(model, manifest.pruner.name, manifest.pruner.settings)
+    model, packing = packed(model, settings_of(manifest.packing))
+    return model, assemble(model, manifest.pruner.name, manifest.pruner.settings), packing
 
 
 def _pixels(
     manifest: Manifest, model: LoadedModel, examples: Sequence[Example]
 ) -> tuple[tuple[PixelComparison, ...], list[str]]:
     """The manifest's pixels against the model's, and what kept them from being compared."""
-    sources: dict[str, MakePixels] = {
-        "the model's own files": lambda image: pixel_values(image, model.preprocessing)[0]
-    }
+    sources: dict[str, MakePixels] = {"the model's own files": lambda image: pixel_values(image, model.preprocessing)}
     notes = []
     processor = image_processor(source_of(model.core.id), model.core.revision)
     if isinstance(processor, str):
         notes.append(f"pixels were not compared with Transformers' image processor: {processor}")
     else:
+        if manifest.packing is not None and manifest.packing.tiles is not None:
+            processor = dataclasses.replace(processor, pinpoints=model.preprocessing.pinpoints)
         sources[f"Transformers' {processor.name}"] = processor
     pictures = ((example.name, example.open()) for example in examples[:PIXEL_IMAGES])
     return compare_pixels(manifest.preprocessing, sources, pictures), notes
 
 
 def _trial(own: Manifest, pruner: PrunerRecord, eager: EagerSession, examples: Sequence[Example]) -> Trial:
-    few = pixel_values((example.open() for example in examples[:NOISE_IMAGES]), own.preprocessing)
+    views = named_views(((example.name, example.open()) for example in examples), own.preprocessing)
+    few = values_of(np.stack([view for _, view in itertools.islice(views, NOISE_IMAGES)]), own.preprocessing)
     if len(few) == 1:  # in a batch of one picture alone nobody sees whose numbers were taken
         few = np.concatenate([few, few[..., ::-1]])
     twin = None if own.precision.name == "fp32" else twin_of(eager.graph, own.precision, own.preprocessing)
@@ -235,11 +243,16 @@ def _judge_examples(
     """Every image in batches of one size, and a few of them in batches of other sizes."""
     where = "" if device in (None, "cpu") else f" on {device}"
     usual, done = usual_size(own.batch, mixing=own.precision.activations == "dynamic"), 0
-    for batch in batched(examples, usual):
-        progress("comparing", done, len(examples))
-        pixels = pixel_values((example.open() for example in batch), own.preprocessing)
+
+    def pictures() -> Iterator[tuple[str, Image]]:
+        for number, example in enumerate(examples):
+            progress("comparing", number, len(examples))
+            yield example.name, example.open()
+
+    for batch in batched(named_views(pictures(), own.preprocessing), usual):
+        pixels = values_of(np.stack([view for _, view in batch]), own.preprocessing)
         outputs = {fmt + where: outcome(session.run_padded, pixels) for fmt, session in sessions.items()}
-        trial.add([example.name for example in batch], pixels, outputs)
+        trial.add([name for name, _ in batch], pixels, outputs)
         done += len(batch)
     for size in other_sizes(own.batch, usual if done >= usual else 0):
         progress(f"comparing batches of {size}")
@@ -253,19 +266,16 @@ def _answers(
     model: LanguageModel,
     benchmark: Benchmark,
     examples: Sequence[Example],
-    eager: EagerSession,
-    sessions: Mapping[str, PrunedArtefact],
-    own: Manifest,
+    runs: Mapping[str, Run],
+    packer: Packer,
+    asked: float,
     progress: Progress,
 ) -> tuple[AnswerComparison, ...]:
-    """Of each format against those of the graph."""
-    runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-    replies = {name: answers_of(model, examples, run, own.preprocessing, progress) for name, run in runs.items()}
+    """Of each format against those of the graph, which is the first of the runs."""
+    replies = {name: answers_of(model, examples, run, packer, progress) for name, run in runs.items()}
     first, *formats = replies
-    asked = GATES[own.precision.name].answers
-    return tuple(
-        compare_answers(f"answers of {fmt}", benchmark, replies[first], replies[fmt], asked) for fmt in formats
-    )
+    names = {fmt: f"answers of {fmt}" for fmt in formats}
+    return tuple(compare_answers(names[fmt], benchmark, replies[first], replies[fmt], asked) for fmt in formats)
 
 
 def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> ValidationReport:

@@ -11,7 +11,7 @@ from vtp_export.benchmarks.base import Example
 from vtp_export.errors import SpecError
 from vtp_export.json_records import as_unicode
 from vtp_export.runtime.images import batched
-from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.preprocess import named_views, values_of
 from vtp_export.spec import Preprocessing
 
 BATCH = 4
@@ -74,5 +74,6 @@ def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> 
 
 
 def _read(examples: Sequence[Example], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    for batch in batched(examples, BATCH):
-        yield pixel_values((example.open() for example in batch), preprocessing)
+    views = named_views(((example.name, example.open()) for example in examples), preprocessing)
+    for batch in batched(views, BATCH):
+        yield values_of(np.stack([view for _, view in batch]), preprocessing)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vtp_export.calibrations import CalibrationRecord, Distribution
 from vtp_export.functional.attention import attention_entropy
 from vtp_export.functional.erank import effective_rank
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.similarity import spectral_gram
 from vtp_export.functional.tokens import Tokens
-from vtp_export.spec import CalibrationRecord, Distribution
 
 
 @dataclass(frozen=True, kw_only=True)

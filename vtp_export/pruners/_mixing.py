@@ -18,12 +18,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Tokens
 from vtp_export.pruners import base
 from vtp_export.pruners._complexity import KINDS, alike, calibrated, complexity_of, usual
 from vtp_export.settings import between, either, number, one_of, setting
-from vtp_export.spec import CalibrationRecord, Candidates
+from vtp_export.spec import Candidates
 
 NEARLY_WHOLE = 2.0**-12
 """A product this little below a whole number counts as one, so that rounding does not decide."""

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.ranking import descending_rank
 from vtp_export.functional.similarity import cosine_distance
@@ -39,7 +40,7 @@ from vtp_export.functional.walk import greedy_walk
 from vtp_export.pruners import base
 from vtp_export.pruners._complexity import KINDS, alike, calibrated, complexity_of, usual
 from vtp_export.settings import at_least, between, either, one_of, positive
-from vtp_export.spec import CalibrationRecord, Candidates
+from vtp_export.spec import Candidates
 
 FLOOR = 0.8
 """Smallest share of the budget under the adaptive count (appendix B.5)."""

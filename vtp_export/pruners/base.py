@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from vtp_export import rooms
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import ContractError, SpecError
 from vtp_export.functional.sizes import capturing
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.settings import Setting, at_least, check, described
-from vtp_export.spec import CalibrationRecord, Candidates
+from vtp_export.spec import Candidates
 
 Stage = Literal["hidden", "projected"]
 

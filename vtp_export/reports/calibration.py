@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from vtp_export.calibrations import CalibrationRecord
 from vtp_export.reports.table import Summary, Table
-from vtp_export.spec import CalibrationRecord
 
 
 def calibration_summary(record: CalibrationRecord, model: str, out: Path) -> Summary:

@@ -38,12 +38,14 @@ class ExplainReport:
     """Why each token of one photo was kept.
 
     complexity: erank or attention entropy of the photo, None where the method measures none.
+    tile: of a photo in several views, which one: 0 is the whole.
     token: the one that was asked for, or None.
     """
 
     artefact: str
     photo: str
     pruner: str
+    tile: int
     complexity: float | None
     token: int | None
     explanation: Explanation
@@ -55,6 +57,7 @@ class ExplainReport:
         return {
             "artefact": self.artefact,
             "photo": self.photo,
+            "tile": self.tile,
             "pruner": self.pruner,
             "complexity": self.complexity,
             "tokens": [asdict(reason) for reason in reasons],
@@ -138,9 +141,9 @@ def write_picture(report: ExplainReport, photo: Path, manifest: Manifest, out: P
 def _picture(report: ExplainReport, photo: Path, manifest: Manifest) -> Image.Image:
     """Kept patches lit and numbered by turn; with a token asked for, it and who struck it out, or whom it did."""
     reasons = report.explanation.reasons
-    picture = overlay(photo, positions(reasons), manifest.layout, manifest.preprocessing)
+    picture = overlay(photo, positions(reasons), manifest.layout, manifest.preprocessing, report.tile)
     draw = ImageDraw.Draw(picture)
-    boxes = cells(photo, manifest.layout, manifest.preprocessing, picture.size)
+    boxes = cells(photo, manifest.layout, manifest.preprocessing, picture.size, report.tile)
     first = int(manifest.layout.candidates.cls)
     for one in reasons:
         if one.kept and one.token >= first:

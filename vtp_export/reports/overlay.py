@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vtp_export.errors import SpecError
 from vtp_export.runtime.images import ImageLike, as_image, rgb_from_image
-from vtp_export.runtime.preprocess import view_box
+from vtp_export.runtime.preprocess import view_boxes
+from vtp_export.runtime.tiles import Box
 from vtp_export.spec import Layout, Preprocessing
 
 SMALLEST, LARGEST = 512, 1600  # of the long side, in pixels: neither a stamp nor a poster
@@ -21,14 +22,17 @@ INK, PAPER = (33, 37, 41), (255, 255, 255)
 CELL, GAP, TEXT = 320, 14, 16  # of a contact sheet, in pixels
 
 
-def overlay(photo: ImageLike, kept: npt.NDArray[np.integer], layout: Layout, prep: Preprocessing) -> Image.Image:
-    """Light the kept patches of a photo; the others are dimmed, and what the model never saw is darkest.
+def overlay(
+    photo: ImageLike, kept: npt.NDArray[np.integer], layout: Layout, prep: Preprocessing, view: int = 0
+) -> Image.Image:
+    """Light the kept patches of one view of a photo; the others are dimmed, and what the view has not is darkest.
 
     Args:
         photo: the photo that was preprocessed.
         kept: `(k,)` candidate positions; -1 marks an empty slot.
         layout: how positions map to patches.
         prep: how the photo was preprocessed; says where the patches lie on it.
+        view: which, in the order of `tiles.cut`.
 
     Returns:
         An RGB picture in the shape of the photo, its long side between 512 and 1600 pixels.
@@ -44,25 +48,73 @@ def overlay(photo: ImageLike, kept: npt.NDArray[np.integer], layout: Layout, pre
         >>> overlay(Image.new("RGB", (64, 48)), np.array([3]), layout, clip_preprocessing(28)).size
         (512, 384)
     """
-    photo, lit_patches = as_image(photo), _patch_mask(kept, layout)
-    box = _covered(view_box(photo.size, prep), layout)
+    photo = as_image(photo)
+    return _lit(photo, [(kept, view_boxes(photo.size, prep)[view])], layout)
+
+
+def overlay_of_views(
+    photo: ImageLike, views: Sequence[npt.NDArray[np.integer]], layout: Layout, prep: Preprocessing
+) -> Image.Image:
+    """The same of all views: of a single one as `overlay`, of several the whole picture beside its tiles.
+
+    Args:
+        photo: as for `overlay`, as `layout` and `prep`.
+        views: `(k,)` kept positions of each, in the order of `tiles.cut`.
+        layout: of a view.
+        prep: how the photo was preprocessed.
+
+    Raises:
+        SpecError, ImageError: as `overlay`.
+    """
+    photo = as_image(photo)
+    pairs = list(zip(views, view_boxes(photo.size, prep), strict=True))
+    whole, tiles = _lit(photo, pairs[:1], layout), pairs[1:]
+    if not tiles:
+        return whole
+    joined = _lit(photo, tiles, layout)
+    _draw_tiles(joined, photo, [box for _, box in tiles])
+    sheet = Image.new("RGB", (whole.width + GAP + joined.width, whole.height), PAPER)
+    sheet.paste(whole, (0, 0))
+    sheet.paste(joined, (whole.width + GAP, 0))
+    return sheet
+
+
+def _lit(photo: Image.Image, views: Sequence[tuple[npt.NDArray[np.integer], Box]], layout: Layout) -> Image.Image:
+    """The photo with the kept patches of views that do not overlap.
+
+    Args:
+        photo: upright.
+        views: kept positions, and where the view lies on the photo.
+        layout: of a view.
+    """
     scale = min(max(max(photo.size), SMALLEST), LARGEST) / max(photo.size)
     width, height = (max(1, round(length * scale)) for length in photo.size)
     canvas = rgb_from_image(photo).resize((width, height), Image.Resampling.LANCZOS)
-    column = _patch_of_pixel(width, photo.width, (box[0], box[2]), layout.candidates.grid[1])
-    row = _patch_of_pixel(height, photo.height, (box[1], box[3]), layout.candidates.grid[0])
-    seen = (row >= 0)[:, None] & (column >= 0)[None, :]  # (h, w)
-    lit = seen & lit_patches[row[:, None], column[None, :]]
+    seen, lit = np.zeros((2, height, width), dtype=np.bool_)
+    edges = []
+    for kept, view in views:
+        patches, box = _patch_mask(kept, layout), _covered(view, layout)
+        column = _patch_of_pixel(width, photo.width, (box[0], box[2]), layout.candidates.grid[1])
+        row = _patch_of_pixel(height, photo.height, (box[1], box[3]), layout.candidates.grid[0])
+        here = (row >= 0)[:, None] & (column >= 0)[None, :]  # (h, w)
+        seen |= here
+        lit |= here & patches[row[:, None], column[None, :]]
+        edges.append((patches, box))
     picture = Image.fromarray(_shade(np.asarray(canvas), seen, lit))
-    grown = (width / photo.width, height / photo.height)
-    corners = (box[0] * grown[0], box[1] * grown[1], box[2] * grown[0], box[3] * grown[1])
-    _draw_edges(picture, lit_patches, corners)
+    across, down = width / photo.width, height / photo.height
+    for patches, (left, top, right, bottom) in edges:
+        _draw_edges(picture, patches, (left * across, top * down, right * across, bottom * down))
     return picture
 
 
-def cells(
-    photo: ImageLike, layout: Layout, prep: Preprocessing, size: tuple[int, int]
-) -> list[tuple[float, float, float, float]]:
+def _draw_tiles(picture: Image.Image, photo: Image.Image, boxes: Sequence[Box]) -> None:
+    """Outline tiles, in place."""
+    draw, across, down = ImageDraw.Draw(picture), picture.width / photo.width, picture.height / photo.height
+    for left, top, right, bottom in boxes:
+        draw.rectangle((left * across, top * down, right * across - 1, bottom * down - 1), outline=PAPER)
+
+
+def cells(photo: ImageLike, layout: Layout, prep: Preprocessing, size: tuple[int, int], view: int = 0) -> list[Box]:
     """Where each patch lies on an overlay: left, top, right and bottom, in raster order.
 
     Args:
@@ -70,9 +122,10 @@ def cells(
         layout: how positions map to patches.
         prep: how the photo was preprocessed.
         size: of the overlay.
+        view: as for `overlay`.
     """
     photo = as_image(photo)
-    left, top, right, bottom = _covered(view_box(photo.size, prep), layout)
+    left, top, right, bottom = _covered(view_boxes(photo.size, prep)[view], layout)
     (rows, columns), (across, down) = layout.candidates.grid, (size[0] / photo.width, size[1] / photo.height)
     xs = (np.linspace(left, right, columns + 1) * across).tolist()
     ys = (np.linspace(top, bottom, rows + 1) * down).tolist()
@@ -128,7 +181,7 @@ def _patch_mask(kept: npt.NDArray[np.integer], layout: Layout) -> npt.NDArray[np
     return mask.reshape(rows, columns)
 
 
-def _covered(box: tuple[float, float, float, float], layout: Layout) -> tuple[float, float, float, float]:
+def _covered(box: Box, layout: Layout) -> Box:
     """The part of the view that the grid covers: pixels beyond it, at the right and at the bottom, are not read."""
     left, top, right, bottom = box
     down, across = (
@@ -166,7 +219,7 @@ def _shade(
     return np.clip(np.rint(shaded), 0, 255).astype(np.uint8)
 
 
-def _draw_edges(picture: Image.Image, lit: npt.NDArray[np.bool_], box: tuple[float, float, float, float]) -> None:
+def _draw_edges(picture: Image.Image, lit: npt.NDArray[np.bool_], box: Box) -> None:
     """Outline the kept regions, in place."""
     draw = ImageDraw.Draw(picture)
     rows, columns = lit.shape

@@ -9,8 +9,24 @@ from vtp_export.runtime.checks import Checked
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewResult:
+    """What one view of an image gave, before any token was dropped."""
+
+    num_kept: int
+    erank: float | None
+    attention_entropy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageResult:
-    """What one image gave: `kept` are candidate positions, -1 for a token that belongs to none."""
+    """What one image gave.
+
+    num_kept: tokens that the language model reads, newline vectors among them.
+    kept: their candidate positions; -1 for a token that belongs to none.
+    erank, attention_entropy: of the image, or of its view of the whole.
+    view: where an image is several views, which one each token is of: 0 the whole, 1 and up the tiles, -1 a newline.
+    views: then, what each of them gave.
+    """
 
     image: str
     num_kept: int
@@ -18,6 +34,8 @@ class ImageResult:
     erank: float | None
     attention_entropy: float | None
     overlay: Path | None
+    view: tuple[int, ...] = ()
+    views: tuple[ViewResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,8 +65,13 @@ class RunReport:
 
 def run_summary(report: RunReport) -> Summary:
     """A row for each image, and for each that was left out."""
-    columns = ("image", "tokens kept", "erank", "attention entropy", "overlay")
-    rows = [(one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images]
+    columns: tuple[str, ...] = ("image", "tokens kept", "erank", "attention entropy", "overlay")
+    rows: list[tuple[object, ...]] = [
+        (one.image, one.num_kept, one.erank, one.attention_entropy, one.overlay) for one in report.images
+    ]
+    if any(one.views for one in report.images):
+        columns = (*columns, "tiles", "newlines")
+        rows = [(*row, len(one.views) - 1, one.view.count(-1)) for row, one in zip(rows, report.images, strict=True)]
     table = Table(f"{report.folder}, {report.format} on {report.device}", columns, rows)
     parts: list[Table | str] = [table]
     if report.skipped:

@@ -5,15 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtp_export.benchmarks.base import Example
-from vtp_export.errors import ArtefactError, OutputError, UnavailableError
+from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.overlay import overlay
+from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.reports.page import Picture, write_page
 from vtp_export.reports.table import Summary, Table, mention
 from vtp_export.runtime.front_end import PrunedArtefact
-from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Manifest
 
 MOST_PICTURES = 24
@@ -79,17 +78,23 @@ def _pictures(
     artefact: PrunedArtefact, own: Manifest, examples: Sequence[Example], progress: Progress
 ) -> Iterator[Picture]:
     """What the artefact kept of each image, drawn one after the other."""
+    layout, preprocessing = own.layout, own.preprocessing
+    packer = dataclasses.replace(artefact.packer, layout=layout, preprocessing=preprocessing, packing=own.packing)
     for done, example in enumerate(examples):
         progress("drawing", done, len(examples))
         image = example.open()
         try:
-            kept = artefact.run_padded(pixel_values(image, own.preprocessing))[0]
-        except OutputError:  # there is nothing to draw; the failures name it
+            picture = packer.picture(image, artefact.run_padded, name=example.name)
+        except (
+            ImageError,
+            OutputError,
+        ):  # there is nothing to draw; the failures name it, or the model would shrink it
             continue
-        caption = f"{kept.num_kept} tokens"
-        for label, value in (("erank", kept.erank), ("attention entropy", kept.attention_entropy)):
+        whole = picture.views[0]
+        caption = f"{len(picture.tokens)} tokens"
+        for label, value in (("erank", whole.erank), ("attention entropy", whole.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        yield Picture(example.name, caption, overlay(image, kept.kept, own.layout, own.preprocessing))
+        yield Picture(example.name, caption, overlay_of_views(image, picture.kept_by_view, layout, preprocessing))
 
 
 def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:

@@ -47,7 +47,7 @@ class Artefact:
         """Check that the files are those that were written.
 
         Args:
-            build: check this build's files only; None checks all, and the golden record.
+            build: check this build's files only; None checks all, the golden record and what packing reads.
 
         Raises:
             ArtefactError: nothing was built, or a file is missing, or has another size or other bytes.
@@ -57,7 +57,7 @@ class Artefact:
             raise ArtefactError(f"the artefact '{self.folder}' records no files; export it again")
         records = {(name, record) for each in builds for name, record in each.files.items()}  # builds may share files
         if build is None:
-            records |= set(self.manifest.golden.items())
+            records |= {*self.manifest.golden.items(), *self.manifest.packing_files.items()}
         for name, record in sorted(records, key=lambda pair: pair[0]):
             verify_file(self.folder, name, record)
 
@@ -113,7 +113,7 @@ def open_artefact(folder: str | Path) -> Artefact:
         manifest = manifest_from_json(text)
     except SpecError as error:
         raise ArtefactError(f"the manifest '{path}' cannot be used: {error}") from error
-    for files in (manifest.golden, *(build.files for build in manifest.builds)):
+    for files in (manifest.golden, manifest.packing_files, *(build.files for build in manifest.builds)):
         for name in files:
             _refuse_strange(folder, name)
     return Artefact(folder, manifest)

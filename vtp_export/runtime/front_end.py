@@ -1,6 +1,7 @@
 """Open an artefact as a callable front end. Needs no torch for formats that run without it."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from vtp_export.runtime.checks import way
 from vtp_export.runtime.formats import fitting, prepared, refuse_unknown, runnable_format
 from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
+from vtp_export.runtime.packing import Packer, Picture, packer_of
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
 from vtp_export.runtime.session import UNPORTABLE, Session
 from vtp_export.settings import usable_threads
@@ -30,6 +32,15 @@ class PrunedArtefact:
         self.way = way
         """Digest of what was opened and how, under which `checks` remembers it."""
         self._session = session
+
+    @functools.cached_property
+    def packer(self) -> Packer:
+        """What joins the views of a picture.
+
+        Raises:
+            ArtefactError: the newline vector cannot be read.
+        """
+        return packer_of(self.artefact)
 
     @property
     def manifest(self) -> Manifest:
@@ -47,6 +58,7 @@ class PrunedArtefact:
             A row for each image.
 
         Raises:
+            UnavailableError: an image is several views to the model; call `pictures`.
             ImageError: an image cannot be used, or there is none.
             OutputError: what came out of an image is not finite.
         """
@@ -69,16 +81,37 @@ class PrunedArtefact:
 
         Raises:
             SpecError: the artefact takes no such batch.
-            ImageError, OutputError: as in a call.
+            UnavailableError, ImageError, OutputError: as in a call.
         """
         size = self.manifest.batch.opt if batch is None else whole("batch", batch, 1, self.manifest.batch.max)
         return (pair for given, output in self._batches(images, size) for pair in zip(given, output, strict=True))
 
+    def pictures(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[Picture]:
+        """What the language model reads of each image: the tokens of its views, joined.
+
+        The views of one image run together, in as few runs as the largest batch allows.
+
+        Args:
+            images: as in a call; an iterator is read one at a time.
+
+        Raises:
+            ArtefactError: the newline vector is missing or damaged.
+            ImageError: as in a call, or one that the model would shrink.
+            OutputError: as in a call.
+        """
+        for position, image in enumerate(as_images(images)):
+            yield self.packer.picture(image, self.run_padded, self.manifest.batch.max, _named(image, position))
+
     def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
         """Runs of images as they were given, and what came out; none is decoded before its run."""
+        if self.manifest.packing is not None:
+            raise UnavailableError(
+                "an image is several views to this model, the whole of it and tiles: call pictures(images), which "
+                "joins what comes out, or run(pixels) on single views"
+            )
         done = 0
         for given in batched(as_images(images), size):
-            names = [str(one) if isinstance(one, str | Path) else f"image {done + i}" for i, one in enumerate(given)]
+            names = [_named(one, done + i) for i, one in enumerate(given)]
             with naming(names):
                 output = self.run_padded(pixel_values(given, self.manifest.preprocessing, names))
             yield given, output
@@ -212,6 +245,10 @@ def load(
         return PrunedArtefact(artefact, name, session, way(artefact.manifest, build, where, chosen))
 
     return steadily(folder, use, discard=PrunedArtefact.close)
+
+
+def _named(image: ImageLike, position: int) -> str:
+    return str(image) if isinstance(image, str | Path) else f"image {position}"
 
 
 def _shape(array: Any) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ rounded to float32, normalising is done in float32. All that follows the crop de
 channel, so it is a table of 3 x 256 numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from PIL import Image
 from vtp_export.errors import ImageError
 from vtp_export.runtime.images import ImageLike, as_image, as_images, named, note, rgb_from_image
 from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config, usual_preprocessing
+from vtp_export.runtime.tiles import Box, boxes, cut, view_names
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "checked_pixels",
     "clip_preprocessing",
     "model_views",
+    "named_views",
     "pixel_values",
     "preprocessing_from_config",
     "usual_preprocessing",
     "values_of",
     "view_box",
+    "view_boxes",
 ]
 
 MAX_PIXELS = 400_000_000  # 1.2 GB of RGB bytes: more than that is a mistake, not a photo
@@ -44,7 +47,8 @@ def pixel_values(
         names: of the images, for errors and notes; "image 0" and so on where there are none.
 
     Returns:
-        `(b, 3, h, w)` float32, contiguous.
+        `(b, 3, h, w)` float32, contiguous; of a model that sees a picture in several views, all views of the first
+        picture, then those of the second, see `tiles.cut`.
 
     Raises:
         ImageError: no images, one that cannot be read or has no pixels, one whose resized size exceeds 400
@@ -64,7 +68,7 @@ def model_views(
     views = []
     for position, image in enumerate(as_images(images)):  # decoded and let go one after the other
         name = names[position] if names else f"image {position}"
-        views.append(_model_view(as_image(image, name), prep, name))
+        views += _views(as_image(image, name), prep, name)
     if not views:
         raise ImageError("no images were given; at least one is needed")
     for position, view in enumerate(views):
@@ -74,6 +78,23 @@ def model_views(
                 f"{views[0].shape[:2]}; a batch needs one size, so set a crop or pass them one by one"
             )
     return np.stack(views)
+
+
+def named_views(
+    pictures: Iterable[tuple[str, ImageLike]], prep: Preprocessing
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Every view (h, w, 3) of every picture with its name, one picture in memory at a time.
+
+    Args:
+        pictures: with their names.
+        prep: the model's preprocessing.
+
+    Raises:
+        ImageError: one cannot be used.
+    """
+    for name, picture in pictures:
+        views = model_views(picture, prep, [name])
+        yield from zip(view_names(name, len(views)), views, strict=True)
 
 
 def values_of(views: npt.NDArray[np.uint8], prep: Preprocessing) -> npt.NDArray[np.float32]:
@@ -86,8 +107,13 @@ def values_of(views: npt.NDArray[np.uint8], prep: Preprocessing) -> npt.NDArray[
     return pixels
 
 
-def view_box(size: tuple[int, int], prep: Preprocessing) -> tuple[float, float, float, float]:
-    """The part of an image that the model sees.
+def view_boxes(size: tuple[int, int], prep: Preprocessing) -> list[Box]:
+    """The parts of an image that the model sees, one for each view; see `view_box`."""
+    return boxes(size, prep) if prep.pinpoints else [view_box(size, prep)]
+
+
+def view_box(size: tuple[int, int], prep: Preprocessing) -> Box:
+    """The part of an image that the model sees, where it sees it in one view.
 
     Args:
         size: (width, height) of the image in pixels.
@@ -201,6 +227,14 @@ def _planned_sizes(
                 f"{MAX_PIXELS // 1_000_000} megapixels; crop it to a less extreme shape first"
             )
     return padded, resized
+
+
+def _views(image: Image.Image, prep: Preprocessing, name: str) -> list[npt.NDArray[np.uint8]]:
+    """The bytes that the model sees, before rescaling: `(h, w, 3)` each."""
+    if not prep.pinpoints:
+        return [_model_view(image, prep, name)]
+    _planned_sizes(image.size, prep, named(image, name))
+    return cut(rgb_from_image(image, name), prep)
 
 
 def _model_view(image: Image.Image, prep: Preprocessing, name: str) -> npt.NDArray[np.uint8]:

@@ -2,55 +2,25 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from vtp_export.errors import SpecError, shown
 from vtp_export.manifests import FILTERS, LARGEST_EDGE, LARGEST_NUMBER, SMALLEST_NUMBER
+from vtp_export.runtime.pinpoints import refuse_other_pinpoints, tiled
+from vtp_export.runtime.processor_defaults import (
+    BICUBIC,
+    BILINEAR,
+    CLIP_MEAN,
+    CLIP_STD,
+    DEFAULTS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NAFLEX,
+    OF_TILES,
+    SHARED,
+)
 from vtp_export.spec import Preprocessing
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-BILINEAR, BICUBIC = 2, 3  # Pillow's numbers
-
-NAFLEX = "Siglip2ImageProcessor"
-
-_CLIP: Mapping[str, Any] = {
-    "size": {"shortest_edge": 224},
-    "crop_size": {"height": 224, "width": 224},
-    "default_to_square": False,
-    "do_center_crop": True,
-    "do_pad": False,
-    "image_mean": CLIP_MEAN,
-    "image_std": CLIP_STD,
-}
-_SIGLIP: Mapping[str, Any] = {
-    "size": {"height": 224, "width": 224},
-    "crop_size": None,
-    "default_to_square": True,
-    "do_center_crop": False,
-    "do_pad": False,
-    "image_mean": (0.5, 0.5, 0.5),
-    "image_std": (0.5, 0.5, 0.5),
-}
-# What transformers' classes take where the file says nothing.
-_DEFAULTS: dict[str, Mapping[str, Any]] = {
-    "CLIPImageProcessor": _CLIP,
-    "LlavaImageProcessor": _CLIP,
-    "BitImageProcessor": _CLIP,
-    "SiglipImageProcessor": _SIGLIP,
-    "Gemma3ImageProcessor": {**_SIGLIP, "resample": BILINEAR},
-    NAFLEX: {**_SIGLIP, "resample": BILINEAR, "patch_size": 16, "max_num_patches": 256},
-}
-_SHARED: Mapping[str, Any] = {
-    "do_resize": True,
-    "do_rescale": True,
-    "do_normalize": True,
-    "rescale_factor": 1 / 255,
-    "resample": BICUBIC,
-}
 _KNOWN_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_pad"}
 
 
@@ -102,22 +72,27 @@ def usual_preprocessing(whose: str, image_size: int) -> Preprocessing:
 
 
 def preprocessing_from_config(
-    config: dict[str, Any], image_size: int | None, unnamed: str = "CLIPImageProcessor"
+    config: dict[str, Any],
+    image_size: int | None,
+    unnamed: str = "CLIPImageProcessor",
+    pinpoints: tuple[tuple[int, int], ...] = (),
 ) -> Preprocessing:
     """Read a `preprocessor_config.json`, or the `image_processor` part of a `processor_config.json`.
 
-    Processors of CLIP, LLaVA, SigLIP, SigLIP 2 (at the grid of a square picture), Gemma 3 and BiT (DINOv2) are known,
-    old spellings included (`CLIPFeatureExtractor`, sizes as bare numbers). What the file leaves out, or sets to null,
-    is the default of transformers' class.
+    Processors of CLIP, LLaVA, LLaVA-NeXT, LLaVA-OneVision, SigLIP, SigLIP 2 (at the grid of a square picture), Gemma 3
+    and BiT (DINOv2) are known, old spellings included (`CLIPFeatureExtractor`, sizes as bare numbers). What the file
+    leaves out, or sets to null, is the default of transformers' class.
 
     Args:
         config: the parsed JSON.
         image_size: edge of the square that the tower takes, in pixels; None where it takes what the processor makes.
         unnamed: the class where the settings name none.
+        pinpoints: what `config.json` says of them, where the model takes several views of a picture.
 
     Raises:
         SpecError: another processor, a step or a size that is not supported, or a result that is not
-            image_size x image_size, or of no fixed size.
+            image_size x image_size, or of no fixed size; one view for a model that takes several, or several for one
+            that takes one; other pinpoints.
 
     Example:
         >>> preprocessing_from_config({"size": 224, "crop_size": 224}, 224).resize_shortest
@@ -126,7 +101,7 @@ def preprocessing_from_config(
     if not isinstance(config, dict):
         raise SpecError(f"the image processor settings are {shown(config)}, and a JSON object was expected")
     family = _family(config, unnamed)
-    settings = {**_SHARED, **_DEFAULTS[family]}
+    settings = {**SHARED, **DEFAULTS[family]}
     settings.update({key: value for key, value in config.items() if value is not None})
     if family == NAFLEX:
         settings["size"] = _largest_square(settings)
@@ -144,6 +119,18 @@ def preprocessing_from_config(
         std=_three("image_std", settings["image_std"], divisor=True) if normalizes else (1.0, 1.0, 1.0),
         pad_to_square=family == "LlavaImageProcessor" and bool(settings["do_pad"]),
     )
+    if (family in OF_TILES) != bool(pinpoints):
+        kinds = "several views of a picture", "one view of a picture"
+        makes, needs = kinds if family in OF_TILES else reversed(kinds)
+        raise SpecError(f"the image processor {family} makes {makes}, and this model takes {needs}")
+    if pinpoints and image_size is not None:
+        refuse_other_pinpoints(settings["image_grid_pinpoints"], pinpoints, image_size)
+        # `crop_size` is the edge of tiles, even if nothing is cropped.
+        crop = None if settings["crop_size"] is None else _crop(settings)
+        for size in (crop, exact, None if shortest is None else (shortest, shortest)):
+            views = dataclasses.replace(prep, resize_exact=size or (image_size, image_size), crop=None)
+            _check_result(views, image_size)
+        return tiled(prep, image_size, pinpoints)
     _check_result(prep, image_size)
     return prep
 
@@ -153,8 +140,8 @@ def _family(config: dict[str, Any], unnamed: str) -> str:
     written = config.get("image_processor_type") or config.get("feature_extractor_type") or unnamed
     name = str(written).replace("FeatureExtractor", "ImageProcessor")
     name = name.removesuffix("Fast").removesuffix("Pil")
-    if name not in _DEFAULTS:
-        raise SpecError(f"the image processor {shown(written)} is not supported; known are {', '.join(_DEFAULTS)}")
+    if name not in DEFAULTS:
+        raise SpecError(f"the image processor {shown(written)} is not supported; known are {', '.join(DEFAULTS)}")
     return name
 
 

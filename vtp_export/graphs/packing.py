@@ -1,0 +1,75 @@
+"""How the views of a picture are cut and joined, for a model that sees a picture in several."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vtp_export.errors import SpecError
+from vtp_export.models.base import LoadedModel
+from vtp_export.runtime.packing import Packer, PackingSettings, newline_file, newline_record
+from vtp_export.settings import from_settings
+from vtp_export.spec import Layout, Packing
+
+
+def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel, Packing | None]:
+    """Let a model cut pictures into as many tiles as are wanted, and say how they are joined.
+
+    Args:
+        model: as it was loaded.
+        settings: of `PackingSettings`, by name; values or texts.
+
+    Returns:
+        The model, and the record for the manifest; None where a picture is one view.
+
+    Raises:
+        UnknownNameError: no such setting.
+        SpecError: one out of range, fewer tiles than any canvas has, or settings of a model that needs none.
+    """
+    chosen, tiling = from_settings(PackingSettings, settings, "setting of packing"), model.tiling
+    if tiling is None:
+        if settings:
+            names = ", ".join(settings)
+            raise SpecError(f"a picture is one view to '{model.core.id}', so that nothing is packed; leave out {names}")
+        return model, None
+    record = Packing(
+        newlines="rows" if chosen.newlines == "rows" else "none",
+        unpad=chosen.unpad,
+        tiles=chosen.tiles,
+        anyres_max=tiling.anyres_max,
+        files=newline_record(tiling.newline.numpy()) if chosen.newlines == "rows" else {},
+    )
+    return model if chosen.tiles is None else _limited(model, chosen.tiles), record
+
+
+def write_newline(folder: Path, model: LoadedModel, packing: Packing | None) -> None:
+    """Write the files of a packing into an artefact."""
+    for name in () if packing is None else packing.files:
+        assert model.tiling is not None
+        (folder / name).write_bytes(newline_file(model.tiling.newline.numpy()))
+
+
+def settings_of(packing: Packing | None) -> dict[str, Any]:
+    """The settings that a record was made with."""
+    names = () if packing is None else [field.name for field in dataclasses.fields(PackingSettings)]
+    return {name: getattr(packing, name) for name in names}
+
+
+def packer_for(model: LoadedModel, layout: Layout, packing: Packing | None) -> Packer:
+    """What joins the views of a model that was `packed`, without an artefact."""
+    vector = None
+    if model.tiling is not None and packing is not None and packing.newlines == "rows":
+        vector = model.tiling.newline.numpy()
+    return Packer(layout=layout, preprocessing=model.preprocessing, packing=packing, newline=vector)
+
+
+def _limited(model: LoadedModel, tiles: int) -> LoadedModel:
+    """The model with the canvases of so many tiles and fewer."""
+    prep = model.preprocessing
+    assert prep.resize_exact is not None  # of every model in tiles
+    tile = prep.resize_exact[0] * prep.resize_exact[1]
+    left = tuple(canvas for canvas in prep.pinpoints if canvas[0] * canvas[1] <= tiles * tile)
+    if not left:
+        least = min(canvas[0] * canvas[1] for canvas in prep.pinpoints) // tile
+        raise SpecError(f"tiles is {tiles}, and '{model.core.id}' cuts a picture into {least} or more; name as many")
+    return dataclasses.replace(model, preprocessing=dataclasses.replace(prep, pinpoints=left))

@@ -1,0 +1,63 @@
+"""What transformers' image processors do where no file says otherwise. Standard library only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+BILINEAR, BICUBIC = 2, 3  # Pillow's numbers
+
+NAFLEX = "Siglip2ImageProcessor"
+
+CLIP: Mapping[str, Any] = {
+    "size": {"shortest_edge": 224},
+    "crop_size": {"height": 224, "width": 224},
+    "default_to_square": False,
+    "do_center_crop": True,
+    "do_pad": False,
+    "image_mean": CLIP_MEAN,
+    "image_std": CLIP_STD,
+}
+SIGLIP: Mapping[str, Any] = {
+    "size": {"height": 224, "width": 224},
+    "crop_size": None,
+    "default_to_square": True,
+    "do_center_crop": False,
+    "do_pad": False,
+    "image_mean": (0.5, 0.5, 0.5),
+    "image_std": (0.5, 0.5, 0.5),
+}
+DEFAULTS: dict[str, Mapping[str, Any]] = {
+    "CLIPImageProcessor": CLIP,
+    "LlavaImageProcessor": CLIP,
+    "BitImageProcessor": CLIP,
+    "SiglipImageProcessor": SIGLIP,
+    "Gemma3ImageProcessor": {**SIGLIP, "resample": BILINEAR},
+    NAFLEX: {**SIGLIP, "resample": BILINEAR, "patch_size": 16, "max_num_patches": 256},
+    "LlavaNextImageProcessor": {**CLIP, "do_pad": True, "image_grid_pinpoints": NEXT_PINPOINTS},
+    "LlavaOnevisionImageProcessor": {
+        **CLIP,
+        "size": {"height": 384, "width": 384},
+        "crop_size": None,
+        "do_center_crop": False,
+        "do_pad": True,
+        "image_grid_pinpoints": ONEVISION_PINPOINTS,
+    },
+}
+"""What each class takes where its file says nothing."""
+
+OF_TILES = frozenset({"LlavaNextImageProcessor", "LlavaOnevisionImageProcessor"})
+"""Classes that make several views of a picture."""
+
+SHARED: Mapping[str, Any] = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "rescale_factor": 1 / 255,
+    "resample": BICUBIC,
+}
+"""What all classes take."""
