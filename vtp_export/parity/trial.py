@@ -70,7 +70,7 @@ class Trial:
         self._known = dict(zip(self._few, first, strict=True))
         self._cases: dict[bytes, Case] = {}
         self._itself: dict[tuple[str, bytes], Kept] = {}
-        self._noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
+        self.noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
         self._precision, self._gates = precision, GATES[precision.name]
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         if self._judge.chaotic:  # float32 itself keeps half of what float64 does, so no share of it can be asked for
@@ -87,13 +87,13 @@ class Trial:
         return (self._twin or self._eager).graph
 
     def _against_graph(self, name: str) -> Tally:
-        return self._formats.setdefault(name, Tally(name=name + self._name, noise=self._noise, gates=self._gates))
+        return self._formats.setdefault(name, Tally(name=name + self._name, noise=self.noise, gates=self._gates))
 
     def _against_itself(self, name: str) -> Tally:
         gates = self._gates
         if self._precision.activations == "dynamic":  # by design an image's scales are those of its whole batch
             gates = dataclasses.replace(gates, jaccard=0.0)
-        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self._noise, gates=gates))
+        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self.noise, gates=gates))
 
     @property
     def sound(self) -> bool:
