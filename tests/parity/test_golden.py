@@ -14,7 +14,7 @@ from tests.sealing import reseal
 from vtp_export.errors import ArtefactError
 from vtp_export.parity.gates import GATES, Gates
 from vtp_export.parity.golden import ARRAYS, RECORD, read_golden
-from vtp_export.pipeline import check as module
+from vtp_export.parity.witness import Noise
 from vtp_export.pipeline.check import check
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import record_files, write_manifest
@@ -242,4 +242,27 @@ def test_signals_that_the_reference_lacks_are_one_sentence(copy, monkeypatch):
 
     monkeypatch.setattr(PrunedArtefact, "run_padded", turned)
     with pytest.raises(ArtefactError, match="are not what the reference of adaptive reads"):
-        module.check(copy, formats=["onnx"])
+        check(copy, formats=["onnx"])
+
+
+LIES = {
+    "limits": ({"gates": GATES["fp16"]}, "golden.gates is wider in the record than the limits of fp32 are"),
+    "a chaotic method": ({"chaotic": True}, "golden.chaotic is true in the record, and false by the method itself"),
+    "a merging method": ({"merges": True}, "golden.merges is true in the record, and false by the method itself"),
+    "noise": (
+        {"noise": {"saliency": 1.1e-6}},
+        "golden.noise.saliency is 1.1e-06 in the record, and 1e-07 by the model",
+    ),
+}
+
+
+def test_what_would_let_more_pass_is_a_lie(artefact):
+    from vtp_export.parity.claims import false_record
+    from vtp_export.pruners.base import Method
+
+    method, noise = Method(slots=8, needs=frozenset()), Noise({"saliency": 1e-7})
+    true = dataclasses.replace(read_golden(open_artefact(artefact)).record, noise={"saliency": 9e-7})
+    assert false_record(true, "fp32", method, noise) == ()
+    for changes, words in LIES.values():
+        (sentence,) = false_record(dataclasses.replace(true, **changes), "fp32", method, noise)
+        assert sentence.startswith(words)

@@ -144,7 +144,7 @@ def reference_of(pruner: PrunerRecord) -> Select:
     def asked(signals: Signals, settings: Settings) -> Outcome:
         try:
             return select(signals, settings)
-        except (TypeError, ValueError, ArithmeticError, IndexError) as error:
+        except (AssertionError, TypeError, ValueError, ArithmeticError, IndexError) as error:
             raise ArtefactError(
                 f"the signals of this artefact are not what the reference of {pruner.name} reads; export again"
             ) from error
