@@ -34,13 +34,25 @@ def in_process(code: str) -> tuple[float, float, float]:
     return seconds, processor, float(child.stdout.split()[-1]) * 1024
 
 
-def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
-    """Median milliseconds of each call, one of each in turn, so that the machine's noise falls on all alike."""
+def in_turns(
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Median milliseconds of each call, one of each in turn, so that the machine's noise falls on all alike.
+
+    Args:
+        calls: by name.
+        rounds: of one call each.
+        warm_up: rounds before them, which do not count.
+        clock: seconds; `time.process_time` counts those of the processor, which other work disturbs less.
+    """
     spent: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warm_up + rounds):
         for name, call in calls.items():
-            began = time.perf_counter()
+            began = clock()
             call()
             if turn >= warm_up:
-                spent[name].append((time.perf_counter() - began) * 1e3)
+                spent[name].append((clock() - began) * 1e3)
     return {name: statistics.median(values) for name, values in spent.items()}

@@ -1,11 +1,19 @@
 """Views and tokens of pictures of common sizes in models that see a picture in tiles, from the sizes alone.
 
-python -m bench.tiles [KEEP]        KEEP tokens a view; default 128
+python -m bench.tiles [KEEP]            KEEP tokens a view; default 128
+python -m bench.tiles picture FILE      what is kept of a photograph's tiles by the embedded tower, as a LLaVA-NeXT
 """
 
+import json
 import math
 import sys
+import tempfile
+from pathlib import Path
 
+from vtp_export import export, load
+from vtp_export.benchmarks._lookup import benchmark_of
+from vtp_export.graphs.assembly import source_of
+from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.runtime.packing import SHRUNK_ABOVE, unpadded
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS, tiled
 from vtp_export.runtime.processor_config import clip_preprocessing
@@ -30,8 +38,42 @@ def tokens(size: tuple[int, int], prep: Preprocessing, side: int) -> tuple[int, 
     return side**2 + len(rows) * (len(columns) + 1), len(rows)
 
 
+def write_trained(folder: Path) -> None:
+    """The embedded model as a LLaVA-NeXT: its own weights, canvases of four tiles and fewer, a newline of zeros."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    source = Path(source_of("tiny-llava"))
+    config = json.loads((source / "config.json").read_text())
+    edge, width = config["vision_config"]["image_size"], config["text_config"]["hidden_size"]
+    pinpoints = [[edge * high, edge * wide] for high, wide in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
+    config |= {"model_type": "llava_next", "image_grid_pinpoints": pinpoints}
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = {**load_file(source / "model.safetensors"), "image_newline": torch.zeros(width)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def picture(out: Path, keep: int = 64) -> None:
+    """Write the overlay of a photograph, `fastervlm` on each view."""
+    example = next(e for e in benchmark_of("photos").examples(None) if e.name == "astronaut")
+    with tempfile.TemporaryDirectory() as place:
+        model = Path(place, "model")
+        model.mkdir()
+        write_trained(model)
+        export(model, Path(place, "out"), pruner="fastervlm", keep=keep, golden=0)
+        with load(Path(place, "out")) as front_end:
+            photo = example.open()
+            (one,) = front_end.pictures(photo)
+            layout, preprocessing = front_end.manifest.layout, front_end.manifest.preprocessing
+            overlay_of_views(photo, one.kept_by_view, layout, preprocessing).save(out)
+    print(f"{out}: {len(one.tokens)} tokens of {len(one.views)} views, {one.newlines} of them newline vectors")
+
+
 def main() -> None:
-    """Print Markdown."""
+    """Print Markdown, or write the picture."""
+    if sys.argv[1:2] == ["picture"]:
+        picture(Path(sys.argv[2]))
+        return
     keep = int(sys.argv[1]) if len(sys.argv) > 1 else 128
     print(f"| picture | model | views | unpruned | {keep} a view, at most |\n|---|---|---|---|---|")
     for size in SIZES:

@@ -23,6 +23,7 @@ RECORDS = {
     "Kept",
     "Manifest",
     "Output",
+    "Picture",
     "Precision",
     "PrunedArtefact",
     "ValidationReport",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vtp_export.runtime.front_end import load as load
     from vtp_export.runtime.output import Kept as Kept
     from vtp_export.runtime.output import Output as Output
+    from vtp_export.runtime.packing import Picture as Picture
     from vtp_export.spec import Manifest as Manifest
 
 _HOMES = {
@@ -52,6 +53,7 @@ _HOMES = {
     "Kept": "runtime.output",
     "Manifest": "spec",
     "Output": "runtime.output",
+    "Picture": "runtime.packing",
     "Precision": "precision.policy",
     "PrunedArtefact": "runtime.front_end",
     "ValidationReport": "parity.verdict",

@@ -49,8 +49,10 @@ def model(request, tmp_path_factory):
     torch.manual_seed(11)
     folder = tmp_path_factory.mktemp("hostile") / "model"
     name = importlib.import_module(f"tests.laws.checkpoints.{request.param}").WRITERS[0](folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(SETTINGS))
-    (folder / "processor_config.json").write_text(json.dumps({"image_processor": SETTINGS}))
+    written = folder / "preprocessor_config.json"
+    settings = {**SETTINGS, **(json.loads(written.read_text()) if written.exists() else {})}
+    written.write_text(json.dumps(settings))
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
     load_model(name)
     return folder
 

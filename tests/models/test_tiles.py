@@ -148,6 +148,13 @@ def test_pictures_that_onevision_would_shrink_are_refused_and_others_are_packed_
         np.testing.assert_array_equal(packer.pack(views, size).tokens, wanted, err_msg=str(size))
 
 
+def test_a_little_more_than_the_cap_is_not_shrunk(tmp_path):
+    llava_onevision.llava_onevision(tmp_path, {**SIGLIP, "patch_size": 4}, ratio="anyres_max_1")
+    ((packer, views, wanted, size),) = joined(tmp_path, [(32, 28)])
+    assert len(wanted) == 49 + 7 * (8 + 1)  # 56 tokens of two tiles, where one has 49
+    np.testing.assert_array_equal(packer.pack(views, size).tokens, wanted)
+
+
 LARGE = [
     *((width, height) for width in (1, 97, 336, 640, 1000, 1920) for height in (1, 97, 336, 480, 1000, 1080)),
     *((2 * side + 1, 3 * side) for side in range(20, 420, 25)),

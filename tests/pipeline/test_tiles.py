@@ -2,20 +2,26 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import LlavaConfig
 
 from tests.laws.checkpoints.llava_next import llava_next
 from tests.models.test_towers import lively
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError
-from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for, settings_of
 from vtp_export.parity.claims import false_claims
+from vtp_export.pipeline import calibrate as calibrating
+from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.check import check
+from vtp_export.pipeline.compare import compare
 from vtp_export.pipeline.explain import explain
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.run import run
@@ -73,6 +79,13 @@ def test_unpruned_pictures_are_the_image_features_of_transformers(model, everyth
             given = processor(images=[Image.open(path)], return_tensors="pt")
             (wanted,) = plain.model.get_image_features(given["pixel_values"], given["image_sizes"]).pooler_output
             np.testing.assert_allclose(picture.tokens, wanted.numpy(), atol=1e-5, rtol=1e-5)
+
+
+def test_results_of_other_views_than_a_picture_has_are_refused(artefact, photos):
+    with load(artefact) as front_end:
+        (picture,) = front_end.pictures(photos / "0.png")
+        with pytest.raises(SpecError, match="90 x 40 pixels, has 4 views, and results of 3 were given"):
+            front_end.packer.pack(picture.views[:3], SIZE)
 
 
 def test_each_view_is_pruned_by_itself_and_joined_by_place(artefact, photos):
@@ -228,3 +241,35 @@ def test_a_model_of_one_view_has_nothing_to_pack(tmp_path):
         (picture,), output = front_end.pictures(photo), front_end(photo)
     np.testing.assert_array_equal(picture.tokens, output[0].tokens)
     assert picture.view.tolist() == [0] * len(picture.kept)
+
+
+def test_calibration_measures_views_and_goes_on_where_it_was_interrupted(model, photos, tmp_path, monkeypatch):
+    whole = calibrate(model, photos, tmp_path / "whole.json")
+    assert whole.images == len(pixel_values(photos, load_model(model).preprocessing)) == 16
+    measure, left = calibrating.complexities, [None, None]
+
+    def interrupted(*arguments):
+        left.pop()  # raises at the third batch, within the views of the last picture
+        return measure(*arguments)
+
+    monkeypatch.setattr(calibrating, "complexities", interrupted)
+    with pytest.raises(IndexError):
+        calibrate(model, photos, tmp_path / "again.json")
+    monkeypatch.setattr(calibrating, "complexities", measure)
+    assert calibrate(model, photos, tmp_path / "again.json", resume=True) == whole
+
+
+def test_the_language_model_answers_about_packed_tokens(tmp_path):
+    """`compare` and `validate --answers`, with the language model of the embedded model's size and its words."""
+    known = LlavaConfig.from_pretrained(source_of("tiny-llava"))
+    torch.manual_seed(5)
+    name = llava_next(tmp_path / "model", text_config=known.text_config, image_token_index=known.image_token_id)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(source_of("tiny-llava")) / file, tmp_path / "model")
+    told = compare(name, 6, pruners=["fastervlm"], limit=1)
+    none, pruned = (int(row.kept) for row in told.rows)
+    assert none > 16 + 2 * 16 > pruned > 6
+    export(name, tmp_path / "out", pruner="fastervlm", keep=6, golden=0)
+    report = validate(tmp_path / "out", benchmark="shapes", limit=1, answers=True)
+    assert report.failures == ()
+    assert report.answers[0].questions > 3

@@ -1,10 +1,11 @@
 """What was exported or built, and what an artefact holds."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.reports.table import Summary, Table, pairs
-from vtp_export.spec import Build, Manifest, PrecisionRecord, TensorSpec
+from vtp_export.spec import Build, Manifest, Packing, PrecisionRecord, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def export_summary(report: ExportReport) -> Summary:
     rows = [(b.format, f"{report.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in manifest.builds]
     return (
         Table(f"{report.folder}", ("format", "seconds", "MB"), rows),
-        f"keeps {layout.budget} of {layout.candidates.n} visual tokens with {manifest.pruner.name}",
+        f"keeps {layout.budget} of {layout.candidates.n} visual tokens{_views(manifest)} with {manifest.pruner.name}",
         f"next: vtp-export validate {report.folder}",
     )
 
@@ -67,6 +68,7 @@ def inspection_summary(result: Inspection) -> Summary:
         "pruner": f"{m.pruner.name} " + " ".join(f"{k}={v}" for k, v in m.pruner.settings.items()),
         "calibrated": "; ".join(f"{k}: {v}" for k, v in m.pruner.origins.items()) or None,
         "tokens": f"{m.layout.budget} of {m.layout.candidates.n}, grid {rows} x {columns} of {height} x {width} pixels",
+        "packing": None if m.packing is None else _packing(m.packing),
         "inputs": ", ".join(map(_tensor, m.inputs)),
         "outputs": ", ".join(map(_tensor, m.outputs)),
         "precision": _precision(m.precision),
@@ -85,6 +87,19 @@ def inspection_summary(result: Inspection) -> Summary:
 
 def _tensor(spec: TensorSpec) -> str:
     return f"{spec.name} {spec.dtype} {list(spec.shape)}"
+
+
+def _views(manifest: Manifest) -> str:
+    """How many views of a picture there are, where there are several."""
+    if manifest.packing is None:
+        return ""
+    tiles = [math.prod(canvas) // math.prod(manifest.layout.image_size) for canvas in manifest.preprocessing.pinpoints]
+    return f" of each view, {1 + min(tiles)} to {1 + max(tiles)} of a picture,"
+
+
+def _packing(packing: Packing) -> str:
+    settings = {name: getattr(packing, name) for name in ("newlines", "unpad", "tiles", "anyres_max")}
+    return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _precision(record: PrecisionRecord) -> str:

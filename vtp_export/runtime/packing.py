@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError, ImageError
+from vtp_export.errors import ArtefactError, ImageError, SpecError
 from vtp_export.runtime.artefact import Artefact, verify_file
 from vtp_export.runtime.images import ImageLike, as_image, batched
 from vtp_export.runtime.output import Kept, Run, naming
@@ -118,8 +118,14 @@ class Packer:
             name: of the picture, for messages.
 
         Raises:
+            SpecError: more or fewer views than such a picture has.
             ImageError: see `refuse_shrunk`.
         """
+        count = 1 if self.packing is None else 1 + self.plan(size).tiles
+        if len(views) != count:
+            raise SpecError(
+                f"{name}, {size[0]} x {size[1]} pixels, has {count} views, and results of {len(views)} were given"
+            )
         whole, *tiles = views
         first = np.zeros_like(whole.kept)
         if self.packing is None:
@@ -234,8 +240,9 @@ def packer_of(artefact: Artefact) -> Packer:
         verify_file(artefact.folder, name, record)
         (width,) = (spec.shape[-1] for spec in manifest.outputs if spec.name == "tokens")
         try:
-            newline = np.load(artefact.folder / name, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            with (artefact.folder / name).open("rb") as file:
+                newline = np.lib.format.read_array(file, allow_pickle=False)
+        except (OSError, ValueError, MemoryError, OverflowError) as error:
             raise ArtefactError(f"the newline vector of '{artefact.folder}' cannot be read: {error}") from error
         if newline.shape != (width,) or newline.dtype != np.float32 or not np.isfinite(newline).all():
             raise ArtefactError(
