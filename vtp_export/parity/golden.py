@@ -10,7 +10,6 @@ Read with NumPy and Pillow alone; `recording.py` writes it. In the folder `golde
   float32 the same in its precision, `near.signal.NAME` and `near.gram.NAME`, with `way.NAME`, how far apart they lie.
 """
 
-import itertools
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -118,8 +117,23 @@ def read_golden(artefact: Artefact) -> Golden:
     """Read and verify.
 
     Raises:
-        ArtefactError: the artefact has no golden record, a file of it is missing or damaged, or it contradicts the
-            manifest.
+        ArtefactError: as `read_record`, or the arrays cannot be read, or contradict record or manifest.
+    """
+    record, folder = read_record(artefact), artefact.folder
+    try:
+        golden = Golden(record, _arrays(folder / ARRAYS))
+    except (OSError, ValueError, MemoryError) as error:
+        raise ArtefactError(f"the golden record of '{folder}' cannot be read: {error}; export again") from error
+    _refuse(folder, _of_arrays(golden, artefact.manifest))
+    return golden
+
+
+def read_record(artefact: Artefact) -> GoldenRecord:
+    """Read the record alone, of files that are all verified.
+
+    Raises:
+        ArtefactError: the artefact has no golden record, a file of it is missing or damaged, or it contradicts itself
+            or the files that the manifest names.
     """
     manifest, folder = artefact.manifest, artefact.folder
     if not manifest.golden:
@@ -129,12 +143,15 @@ def read_golden(artefact: Artefact) -> Golden:
     try:
         text = read_text(folder / RECORD, f"the golden record '{folder / RECORD}'")
         record = from_json(GoldenRecord, text, "golden record", GOLDEN_SCHEMA, "export again")
-        golden = Golden(record, _arrays(folder / ARRAYS))
-    except (OSError, ValueError, SpecError, MemoryError) as error:
+    except (OSError, SpecError) as error:
         raise ArtefactError(f"the golden record of '{folder}' cannot be read: {error}; export again") from error
-    for contradiction in itertools.chain(_of_record(golden.record, manifest), _of_arrays(golden, manifest)):
+    _refuse(folder, _of_record(record, manifest))
+    return record
+
+
+def _refuse(folder: Path, contradictions: Iterator[str]) -> None:
+    for contradiction in contradictions:  # the first: those after it may be of what the first one denies
         raise ArtefactError(f"the golden record of '{folder}' contradicts its manifest: {contradiction}; export again")
-    return golden
 
 
 def reference_of(pruner: PrunerRecord) -> Select:

@@ -35,7 +35,7 @@ from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_o
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
 from vtp_export.parity.claims import false_claims, false_files, own_manifest
 from vtp_export.parity.gates import GATES
-from vtp_export.parity.golden import read_golden
+from vtp_export.parity.golden import read_record
 from vtp_export.parity.parts import Bisection
 from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
 from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
@@ -103,7 +103,7 @@ def validate(
         refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
-    record = read_golden(artefact).record if artefact.manifest.golden else None
+    record = read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
