@@ -44,9 +44,11 @@ bench: $(READY)
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.pruners
 	$(BIN)/python -m bench.towers
+	$(BIN)/python -m bench.trained
 	$(BIN)/python -m bench.exports
 	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.precision
+	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.embedded 200
 
 # dist/vtp_export-VERSION-py3-none-any.whl, to carry to a machine without this repository

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from vtp_export import rooms
 from vtp_export.backends import executorch as room
 from vtp_export.errors import ArtefactError, ExportError
 from vtp_export.pipeline.build import build
+from vtp_export.pipeline.check import check
 from vtp_export.pipeline.export import export
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
@@ -75,6 +77,18 @@ def test_a_file_with_loops_is_refused_with_the_remedy(looped):
     pytest.importorskip("executorch")
     with pytest.raises(ExportError, match=r"ExecuTorch has no loops, and model\.pt2 has; export it with --loop-free"):
         build(looped, format="executorch")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("pruner", rooms.names("pruners"))
+def test_every_method_keeps_of_photographs_what_the_graph_kept(tmp_path, pruner):
+    """The trained model, 576 patches, 64 rounds of the greedy ones: a minute each, and ten for those of most rounds."""
+    pytest.importorskip("executorch")
+    keep = None if pruner == "none" else 64
+    export("tiny-llava", tmp_path / "a", pruner=pruner, keep=keep, formats=("executorch",), batch=1)
+    report = check(tmp_path / "a")
+    assert report.passed, report.failures
+    assert report.comparisons[0].identical == 8
 
 
 def test_two_sizes_of_the_pool_at_once(lowered):

@@ -15,6 +15,7 @@ import pytest
 from tests.tensorrt_api.fake_machine import World
 from tests.tensorrt_api.fake_tensorrt import RTX
 from tests.tensorrt_api.record import record
+from vtp_export import rooms
 from vtp_export.backends import tensorrt_rtx
 from vtp_export.backends._tensorrt_build import Network, logger
 from vtp_export.backends.tensorrt_rtx import CAPABILITIES, Backend
@@ -88,16 +89,30 @@ def test_outputs_keep_their_types(artefact):
     assert {tensor.name: names[tensor.dtype.name] for tensor in outputs} == expected
 
 
+NARROW = {
+    "fp16": Precision(name="fp16", images="shapes", limit=2),
+    "bf16": Precision(name="bf16"),
+    "int8": Precision(name="int8", activations="static", images="shapes", limit=2),
+}
+
+
 @real
 @pytest.mark.parametrize(
-    "precision",
+    ("pruner", "precision"),
     [
-        Precision(name="fp16", images="shapes", limit=2),
-        Precision(name="bf16"),
-        Precision(name="int8", activations="static", images="shapes", limit=2),
+        pytest.param(pruner, precision, marks=() if pruner == "adaptive" else pytest.mark.whole)
+        for pruner in rooms.names("pruners")
+        for precision in NARROW
     ],
-    ids=lambda precision: precision.name,
 )
+def test_the_parser_takes_every_method_in_every_precision(small_llava, tmp_path, pruner, precision):
+    """In float32 it is asked where all methods are exported, `tests/laws/test_pruner_exports.py`."""
+    export(small_llava, tmp_path / "a", pruner=pruner, precision=NARROW[precision], golden=0)
+    assert tensorrt_rtx.refusals(tmp_path / "a" / "model.onnx") == ()
+
+
+@real
+@pytest.mark.parametrize("precision", NARROW.values(), ids=NARROW)
 def test_a_plan_is_built_in_every_precision(small_llava, tmp_path, precision):
     report = export(
         str(small_llava), tmp_path / "a", pruner="fastervlm", keep=8, formats=(FORMAT,), precision=precision, golden=0

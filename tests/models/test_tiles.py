@@ -10,17 +10,20 @@ from safetensors.torch import load_file, save_file
 
 from tests.laws.checkpoints import llava, llava_next, llava_onevision
 from tests.laws.checkpoints._sizes import DINOV2, SIGLIP, VISION
-from tests.models.test_towers import SIGNALS, TOLERANCE, assert_attention, lively, of_transformers, pixels_for
+from tests.models.test_towers import lively
 from vtp_export.errors import ImageError, ModelError
 from vtp_export.graphs.assembly import assemble, load_model
-from vtp_export.graphs.packing import packed, packer_for
+from vtp_export.graphs.packing import packed, packer_for, packing_notes
 from vtp_export.integrations.transformers import image_processor
 from vtp_export.models._weights import Weights
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.packing import unpadded
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.spec import BatchRange
 
+SIGNALS = ("projected", "saliency", "received")
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 WRITERS = [llava_next.llava_next, llava_next.llava_next_of_siglip, llava_onevision.llava_onevision]
 
 
@@ -38,6 +41,13 @@ def wide(folder):
     return str(folder)
 
 
+def of_transformers(folder):
+    from transformers import AutoModelForImageTextToText
+
+    loader = AutoModelForImageTextToText
+    return loader.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval().requires_grad_(False)
+
+
 @pytest.mark.parametrize(
     "writer",
     [*WRITERS, pytest.param(deep, id="deep"), pytest.param(wide, id="wide", marks=pytest.mark.whole)],
@@ -46,7 +56,8 @@ def test_a_view_is_what_transformers_makes_of_it(tmp_path, writer):
     writer(tmp_path)
     lively(tmp_path)
     frontend = load_model(tmp_path, SIGNALS).frontend
-    model, pixels = of_transformers(tmp_path, joined=True).model, pixels_for(frontend)
+    model = of_transformers(tmp_path).model
+    pixels = torch.randn(2, 3, *frontend.image_size, generator=torch.Generator().manual_seed(3))
     config, cls = model.config, frontend.saliency == "cls"
     with torch.no_grad():
         wanted = model.vision_tower(pixels, output_attentions=True, output_hidden_states=True)
@@ -55,7 +66,10 @@ def test_a_view_is_what_transformers_makes_of_it(tmp_path, writer):
         tokens = frontend.encode(pixels, SIGNALS)
     torch.testing.assert_close(tokens.hidden, hidden, **TOLERANCE)
     torch.testing.assert_close(tokens.projected, projected, **TOLERANCE)
-    assert_attention(frontend, tokens, wanted.attentions[len(frontend.blocks) - 1], int(cls), cls)
+    attention = wanted.attentions[len(frontend.blocks) - 1].mean(1)  # (b, m, m), CLS first where there is one
+    received = attention.mean(1)[:, int(cls) :]
+    torch.testing.assert_close(tokens.received, received, **TOLERANCE)
+    torch.testing.assert_close(tokens.saliency, attention[:, 0, 1:] if cls else received, **TOLERANCE)
 
 
 NAMES = [("", "vision_tower."), ("", "vision_tower.vision_model."), ("model.", "vision_tower.vision_model.")]
@@ -103,7 +117,7 @@ def joined(model, sizes, **settings):
     ours, record = packed(load_model(model), settings)
     layout = assemble(ours, "none", {}).layout
     packer, cells = packer_for(ours, layout, record), layout.candidates.n
-    theirs = of_transformers(model, joined=True).model
+    theirs = of_transformers(model).model
     theirs.config.image_grid_pinpoints = [list(canvas) for canvas in ours.preprocessing.pinpoints]
     vector = theirs.image_newline if settings.get("newlines") != "none" else None
     strategy = {"vision_feature_select_strategy": "default"} if theirs.config.model_type == "llava_next" else {}
@@ -155,6 +169,16 @@ def test_a_little_more_than_the_cap_is_not_shrunk(tmp_path):
     np.testing.assert_array_equal(packer.pack(views, size).tokens, wanted)
 
 
+@pytest.mark.parametrize(
+    ("tiles", "batch", "words"), [({}, 16, ["refused"]), ({"tiles": 2}, 2, ["up to 3 views"]), ({"tiles": 2}, 3, [])]
+)
+def test_what_will_not_fit_is_told_when_it_is_exported(tmp_path, tiles, batch, words):
+    model, record = packed(load_model(llava_onevision.llava_onevision(tmp_path)), tiles)
+    notes = packing_notes(model, record, BatchRange(1, 1, batch))
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
 LARGE = [
     *((width, height) for width in (1, 97, 336, 640, 1000, 1920) for height in (1, 97, 336, 480, 1000, 1080)),
     *((2 * side + 1, 3 * side) for side in range(20, 420, 25)),
@@ -166,7 +190,11 @@ LARGE = [
 """63 sizes, from 1 x 1000 to 4000 x 3000."""
 
 
-@pytest.mark.parametrize("size", [*SIZES[:6], *(pytest.param(size, marks=pytest.mark.whole) for size in LARGE)])
+FEW = [(1, 1000), (1000, 1), (640, 482), (482, 640), (333, 333)]
+"""Thin ones, and such whose bars differ by a pixel."""
+
+
+@pytest.mark.parametrize("size", [*FEW, *(pytest.param(size, marks=pytest.mark.whole) for size in LARGE)])
 @pytest.mark.parametrize("writer", [llava_next.llava_next, llava_onevision.llava_onevision])
 def test_views_are_those_of_transformers_bit_for_bit(tmp_path, writer, size):
     """With the canvases, and from the default settings, of the released models."""

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.laws.checkpoints import (
+    clip,
+    clip_vision_model,
     dinov2,
     dinov2_with_registers,
     gemma3,
@@ -21,24 +23,25 @@ from tests.laws.checkpoints import (
 )
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model
+from vtp_export.models._config import TowerConfig
+from vtp_export.models._tower import Tower
 from vtp_export.models._towers import TOWERS, interpolated
-from vtp_export.models._weights import Weights
+from vtp_export.models._weights import INDEX, SINGLE, Weights
 
-TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
-SIGNALS = ("projected", "saliency", "received")
+SIGNALS = ("projected", "saliency", "received", "early_saliency", "early_received")
 
-BARE = {
-    "siglip": (siglip.siglip, 0),
-    "siglip_vision_model": (siglip_vision_model.siglip_vision_model, 0),
-    "siglip2": (siglip2.siglip2, 0),
-    "siglip2 at another size": (siglip2_vision_model.siglip2_at_another_size, 0),
-    "dinov2": (dinov2.dinov2, 1),
-    "dinov2 at another size": (dinov2.dinov2_at_another_size, 1),
-    "dinov2, gated": (dinov2.dinov2_gated, 1),
-    "dinov2 with registers": (dinov2_with_registers.dinov2_with_registers, 5),
-}
-"""Writers of checkpoints, and how many tokens stand before the patches."""
-JOINED = {
+WRITERS = {
+    "clip": clip.clip,
+    "clip_vision_model": clip_vision_model.clip_vision_model,
+    "siglip": siglip.siglip,
+    "siglip_vision_model": siglip_vision_model.siglip_vision_model,
+    "siglip2": siglip2.siglip2,
+    "siglip2 at another size": siglip2_vision_model.siglip2_at_another_size,
+    "dinov2": dinov2.dinov2,
+    "dinov2 at another size": dinov2.dinov2_at_another_size,
+    "dinov2, gated": dinov2.dinov2_gated,
+    "dinov2 with registers": dinov2_with_registers.dinov2_with_registers,
+    "llava": llava.llava,
     "llava of siglip": llava.llava_of_siglip,
     "llava of dinov2": llava.llava_of_dinov2,
     "llava of two layers": llava.llava_of_two_layers,
@@ -46,6 +49,34 @@ JOINED = {
     "vipllava": vipllava.vipllava,
     "paligemma": paligemma.paligemma,
     "gemma3": gemma3.gemma3,
+}
+
+CLIP = {"model_type": "clip_vision_model", "patch_size": 14, "image_size": 112}
+SIGLIP = {**CLIP, "model_type": "siglip_vision_model"}
+SIGLIP2 = {"model_type": "siglip2_vision_model", "patch_size": 14, "num_patches": 64}
+DINOV2 = {"model_type": "dinov2", "patch_size": 14, "image_size": 112, "mlp_ratio": 4}
+L14 = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
+SO400M = {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16}
+GIANT = {"hidden_size": 1536, "num_attention_heads": 24}
+NARROW = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+
+SIZED = {
+    "clip": (clip.clip, CLIP, L14, 24),
+    "siglip": (siglip.siglip, SIGLIP, SO400M, 27),
+    "siglip2": (siglip2.siglip2, SIGLIP2, SO400M, 27),
+    "dinov2": (dinov2.dinov2, DINOV2, L14, 24),
+    "dinov2, gated": (dinov2.dinov2_gated, DINOV2, GIANT, 40),
+    "dinov2 with registers": (dinov2_with_registers.dinov2_with_registers, DINOV2, L14, 24),
+    "llava": (llava.llava, CLIP, L14, 24),
+    "vipllava": (vipllava.vipllava, CLIP, L14, 24),
+    "paligemma": (paligemma.paligemma, SIGLIP, SO400M, 27),
+    "gemma3": (gemma3.gemma3, SIGLIP, SO400M, 27),
+}
+"""A writer, what its published towers have in common, their full width, and their full depth."""
+TWINS = {
+    f"{name}, {how}": (writer, {**common, **sizes, "num_hidden_layers": depth})
+    for name, (writer, common, wide, deep) in SIZED.items()
+    for how, sizes, depth in (("full width", wide, 3), ("full depth", NARROW, deep))
 }
 
 
@@ -62,80 +93,108 @@ def lively(folder):
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def of_transformers(folder, joined):
-    from transformers import AutoModel, AutoModelForImageTextToText
+def of_transformers(folder):
+    """A model, its vision tower, and whether it has a projector."""
+    from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
+    joined = AutoConfig.from_pretrained(folder).model_type in ("llava", "vipllava", "paligemma", "gemma3")
     loader = AutoModelForImageTextToText if joined else AutoModel
-    return loader.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval().requires_grad_(False)
+    model = loader.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    return model, model.model.vision_tower if joined else getattr(model, "vision_model", model), joined
 
 
-def run_by_transformers(tower, pixels, patch):
+def seen_by(tower, pixels, patch):
     """A tower's outputs; one that takes any resolution is given the patches of its grid, and where they stand."""
+    every = {"output_attentions": True, "output_hidden_states": True}
     if "spatial_shapes" not in inspect.signature(tower.forward).parameters:
-        return tower(pixels, output_attentions=True)
+        return tower(pixels, **every)
     rows, columns = (edge // patch for edge in pixels.shape[-2:])
     cut = pixels.unflatten(3, (columns, patch)).unflatten(2, (rows, patch)).permute(0, 2, 4, 3, 5, 1)
     shapes = torch.tensor([[rows, columns]] * len(pixels))
     mask = torch.ones(len(pixels), rows * columns, dtype=torch.int64)
-    return tower(cut.flatten(3).flatten(1, 2), mask, shapes, output_attentions=True)
+    return tower(cut.flatten(3).flatten(1, 2), mask, shapes, **every)
 
 
 def pooled(signal, frontend):
     """Of patches, (b, m, .), the mean of those that are one token, (b, n, .)."""
     (rows, columns), edge = frontend.candidates.grid, frontend.pool
+    if edge == 1:
+        return signal
     square = signal.transpose(1, 2).unflatten(2, (rows * edge, columns * edge))
     return torch.nn.functional.avg_pool2d(square, edge).flatten(2).transpose(1, 2)
 
 
-def pixels_for(frontend):
-    return torch.randn(2, 3, *frontend.image_size, generator=torch.Generator().manual_seed(3))
+def assert_near(made, wanted):
+    """Within 1e-5 of the largest entry, and where that is above 1 within 1e-5 and 1e-5 of each."""
+    largest = wanted.abs().max().item()
+    torch.testing.assert_close(made, wanted, atol=1e-5 * min(1, largest), rtol=1e-5)
 
 
-def assert_attention(frontend, tokens, attention, first, cls):
-    """Of a layer's map (b, heads, m, m), of whose tokens `first` are no candidates."""
-    mean = attention.mean(1)
-    received = mean.mean(1)[:, first:]
-    if frontend.pool > 1:
-        received = pooled(received[..., None], frontend)[..., 0]
-    torch.testing.assert_close(tokens.received, received, **TOLERANCE)
-    torch.testing.assert_close(tokens.saliency, mean[:, 0, first:] if cls else received, **TOLERANCE)
+def assert_near_at_size(made, wanted):
+    """Within 1e-5 of the largest entry."""
+    torch.testing.assert_close(made, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
-@pytest.mark.parametrize("name", BARE)
-def test_a_bare_tower_gives_the_last_hidden_state_of_transformers(tmp_path, name):
-    writer, first = BARE[name]
-    writer(tmp_path)
-    lively(tmp_path)
-    frontend = load_model(tmp_path, SIGNALS).frontend
-    pixels = pixels_for(frontend)
+def assert_twin(folder, assert_near):
+    """Features, tokens of the language model, and attention, against Transformers' own modules."""
+    lively(folder)
+    frontend = load_model(folder, SIGNALS).frontend
+    config, has_cls = frontend.tower.config, frontend.saliency == "cls"
+    first = 0 if frontend.candidates.cls else config.before
+    pixels = torch.randn(2, 3, *frontend.image_size, generator=torch.Generator().manual_seed(3))
+    model, tower, joined = of_transformers(folder)
     with torch.no_grad():
-        model = of_transformers(tmp_path, joined=False)
-        wanted = run_by_transformers(getattr(model, "vision_model", model), pixels, frontend.tower.config.patch_size)
+        seen = seen_by(tower, pixels, config.patch_size)
         tokens = frontend.encode(pixels, SIGNALS)
-    torch.testing.assert_close(tokens.hidden, wanted.last_hidden_state[:, first:], **TOLERANCE)
-    torch.testing.assert_close(tokens.projected, tokens.hidden)
-    assert_attention(frontend, tokens, wanted.attentions[-1], first, cls=first > 0)
-    assert frontend.saliency == ("cls" if first else "received")
-
-
-@pytest.mark.parametrize("name", JOINED)
-def test_projected_tokens_are_the_image_features_of_transformers(tmp_path, name):
-    JOINED[name](tmp_path)
-    lively(tmp_path)
-    frontend = load_model(tmp_path, SIGNALS).frontend
-    pixels = pixels_for(frontend)
-    model = of_transformers(tmp_path, joined=True)
-    with torch.no_grad():
-        wanted = model.model.get_image_features(pixels).pooler_output
-        seen = model.model.vision_tower(pixels, output_attentions=True)
-        tokens = frontend.encode(pixels, SIGNALS)
-    wanted = torch.stack(list(wanted))
-    torch.testing.assert_close(tokens.projected, wanted, **TOLERANCE)
-    cls = frontend.saliency == "cls"
-    first = int(cls and not frontend.candidates.cls)
-    assert_attention(frontend, tokens, seen.attentions[len(frontend.blocks) - 1], first, cls)
+        projected = model.model.get_image_features(pixels).pooler_output if joined else tokens.hidden
+    states = [seen.hidden_states[state] for state in frontend.tower.states]
     if frontend.tower.post_layernorm is not None:
-        torch.testing.assert_close(tokens.hidden, pooled(seen.last_hidden_state, frontend), **TOLERANCE)
+        states = [seen.last_hidden_state]
+    last = len(frontend.blocks)
+    assert_near(tokens.hidden, pooled(torch.cat(states, -1)[:, first:], frontend))
+    assert_near(tokens.projected, torch.stack(list(projected)))
+
+    def read(number):
+        """Of the map of a layer: what candidates receive, and what CLS, where there is one, pays to them."""
+        attention = seen.attentions[number - 1].mean(1)  # (b, m, m)
+        received = pooled(attention.mean(1)[:, first:, None], frontend)[..., 0]
+        return received, attention[:, 0, first:] if has_cls else received
+
+    assert_near(tokens.received, read(last)[0])
+    assert_near(tokens.saliency, read(last)[1])
+    assert_near(tokens.early_received, read(min(last, round(config.num_hidden_layers * 3 / 8)))[0])
+    assert_near(tokens.early_saliency, read(min(last, round(config.num_hidden_layers / 4)))[1])
+
+
+@pytest.mark.parametrize(
+    ("depth", "quarter", "three_eighths"), [(24, 6, 9), (12, 3, 4), (27, 7, 10), (26, 6, 10), (40, 10, 15), (2, 1, 1)]
+)
+@pytest.mark.parametrize("cls", [True, False])
+def test_early_layers_are_those_of_the_releases_in_24_and_as_deep_in_others(depth, quarter, three_eighths, cls):
+    sizes = {"hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1, "image_size": 2, "patch_size": 1}
+    tower = Tower(TowerConfig(**sizes, num_hidden_layers=depth, cls=cls), [depth], normed=False, following=False)
+    asked = {}
+    for number, layer in enumerate(tower.encoder.layers, start=1):
+        layer.register_forward_pre_hook(lambda _, given, number=number: asked.update({number: given[1]}))
+    tower(torch.zeros(1, 3, 2, 2), ("early_saliency", "early_received"))
+    reading = "row" if cls else "received"
+    expected = {quarter: (reading,)}
+    expected[three_eighths] = (*expected.get(three_eighths, ()), "received")
+    assert {number: readings for number, readings in asked.items() if readings} == expected
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_front_end_is_the_twin_of_transformers(tmp_path, name):
+    WRITERS[name](tmp_path)
+    assert_twin(tmp_path, assert_near)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", TWINS)
+def test_a_front_end_of_full_size_is_the_twin_of_transformers(tmp_path, name):
+    writer, vision = TWINS[name]
+    writer(tmp_path, vision)
+    assert_twin(tmp_path, assert_near_at_size)
 
 
 @pytest.mark.parametrize("writer", [llava.llava_of_siglip, paligemma.paligemma, gemma3.gemma3])
@@ -156,13 +215,30 @@ def test_a_siglip_tower_is_found_under_its_old_and_its_new_names(tmp_path, prefi
     assert load_model(tmp_path).core.weights_sha256 == plain.weights_sha256
 
 
-def test_only_the_front_end_is_read(tmp_path, monkeypatch):
-    siglip.siglip(tmp_path)
+OTHER_PARTS = ("text_model", "language_model", "lm_head", ".head.", "logit", "mask_token", "visual_projection")
+"""In the names of what no front end has."""
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_only_the_front_end_is_read_and_other_shards_need_not_be_there(tmp_path, monkeypatch, name):
+    """As in a cache of the hub, which holds an index of all shards and those of them that were asked for."""
+    SIZED[name][0](tmp_path)
     asked, read = [], Weights.read
     monkeypatch.setattr(Weights, "read", lambda self, wanted: asked.extend(wanted) or read(self, wanted))
-    load_model(tmp_path)
-    assert asked
-    assert not [name for name in asked if "text_model" in name or ".head." in name]
+    whole = load_model(tmp_path).core
+    tensors = load_file(tmp_path / SINGLE)
+    assert 0 < len(asked) < len(tensors)
+    assert not [one for one in asked if any(part in one for part in OTHER_PARTS)]
+    shards = {
+        one: f"model-0000{1 + (one in asked) * (1 + place % 2)}-of-00003.safetensors"
+        for place, one in enumerate(tensors)
+    }
+    for shard in {shards[one] for one in asked}:
+        held = {one: tensor for one, tensor in tensors.items() if shards[one] == shard}
+        save_file(held, tmp_path / shard, metadata={"format": "pt"})
+    (tmp_path / SINGLE).unlink()
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": shards}))
+    assert load_model(tmp_path).core == whole
 
 
 def test_an_image_size_of_its_own_makes_other_weights(tmp_path):

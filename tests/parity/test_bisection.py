@@ -1,12 +1,15 @@
 """`validate --bisect` names the part where a runtime leaves the graph, and none where it does not."""
 
 import copy
+import re
 
 import pytest
 import torch
 
 from tests.laws.checkpoints import clip_vision_model as checkpoints
+from vtp_export import rooms
 from vtp_export.cli import main
+from vtp_export.errors import UnavailableError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.parts import Parts, part_by_part, signals_in
 from vtp_export.parity.parts import Bisection, Part
@@ -83,6 +86,34 @@ def test_a_selection_of_its_own_is_named(made, monkeypatch):
     planted(monkeypatch, backwards)
     (bisection,) = validate(made, benchmark="shapes", limit=2, bisect=True).bisections
     assert bisection.first.name == "selection"
+
+
+ELSEWHERE = [pytest.param(fmt, marks=marks) for fmt, marks in {"openvino": (), "executorch": pytest.mark.whole}.items()]
+"""Formats that are built from another's file, which is made with all parts as outputs too."""
+
+
+@pytest.mark.parametrize("fmt", ELSEWHERE)
+def test_a_format_that_is_built_from_another_is_taken_apart_too(small_llava, tmp_path, monkeypatch, fmt):
+    if reason := rooms.load("backends", fmt).Backend().missing():
+        pytest.skip(reason)
+    export(small_llava, tmp_path / "a", keep=8, formats=(fmt,), golden=0)
+    (bisection,) = validate(tmp_path / "a", benchmark="shapes", limit=2, bisect=True).bisections
+    assert bisection.first is None, bisection.sentence
+    planted(monkeypatch, a_block)
+    (bisection,) = validate(tmp_path / "a", benchmark="shapes", limit=2, bisect=True).bisections
+    assert [part.name for part in bisection.parts if part.left] == [FAULTS[a_block]]
+
+
+def test_a_plan_that_cannot_run_here_is_refused_in_one_sentence(small_llava, tmp_path):
+    backend = rooms.load("backends", "tensorrt_rtx").Backend()
+    if reason := backend.missing_to_build():
+        pytest.skip(reason)
+    if (reason := backend.missing()) is None:
+        pytest.skip("there is a GPU")
+    export(small_llava, tmp_path / "a", keep=8, formats=("tensorrt_rtx",), golden=0)
+    with pytest.raises(UnavailableError, match=f"^{re.escape(reason)}$") as caught:
+        validate(tmp_path / "a", benchmark="shapes", limit=2, bisect=True)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("changes", [{}, {"precision": "fp16"}, {"pruner": "visionzip"}, {"pruner": "vispruner"}])

@@ -16,7 +16,7 @@ from tests.sealing import reseal
 from tests.torchless import without_torch
 from vtp_export import rooms
 from vtp_export.backends import base, onnx
-from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError
+from vtp_export.errors import ArtefactError, ImageError, OutputError, SpecError, UnavailableError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.golden import ARRAYS, RECORD, read_golden
@@ -62,7 +62,7 @@ def test_every_format_that_runs_here_passes(artefact):
         "torchscript against the graph at the export",
     ]
     assert [one.identical for one in report.comparisons] == [report.pictures] * 2 == [8] * 2
-    assert [(one.images, one.identical) for one in report.batches] == [(3 + 3 + 16,) * 2] * 2
+    assert [(one.images, one.identical) for one in report.batches] == [(8 + 3 + 3,) * 2] * 2
     assert report.pixels.largest == 0 and report.notes == ()
 
 
@@ -145,7 +145,7 @@ def no_number_in_the_largest(arrays):
 OF_A_BATCH = {
     doubled_alone: "ratio of the lengths of tokens is 2",
     turned_round: "astronaut as image 1 of a batch of 3: keeps other tokens",
-    no_number_in_the_largest: "cell as image 16 of a batch of 16: 'erank' holds a NaN",
+    no_number_in_the_largest: "coffee as image 16 of a batch of 16: 'erank' holds a NaN",
 }
 
 
@@ -156,6 +156,22 @@ def test_what_is_planted_at_one_batch_size_fails_there(artefact, monkeypatch, fa
     report = check(artefact, formats=["onnx"])
     assert report.comparisons[0].passed and not report.batches[0].passed
     assert any(OF_A_BATCH[fault] in failure for failure in report.failures), report.failures
+
+
+def test_what_is_not_finite_in_the_largest_batch_alone_leaves_the_record_judged(artefact, monkeypatch):
+    """The largest batch is filled up with pictures that are in it already."""
+    true = PrunedArtefact.run
+
+    def run(self, pixels):
+        if len(pixels) == 16:
+            raise OutputError("tokens", [12])
+        return true(self, pixels)
+
+    monkeypatch.setattr(PrunedArtefact, "run", run)
+    report = check(artefact, formats=["onnx"])
+    assert (report.comparisons[0].identical, report.comparisons[0].passed) == (8, True)
+    (failure,) = report.batches[0].failures
+    assert failure == "chelsea as image 13 of a batch of 16: 'tokens' holds a NaN or an infinity"
 
 
 @pytest.fixture
@@ -257,7 +273,7 @@ def test_a_near_tie_is_explained_by_the_recorded_signals_and_noise(ranked, tmp_p
     write_manifest(folder, dataclasses.replace(artefact.manifest, golden=golden))
 
     def swapped(arrays):
-        if len(arrays["kept"]) != 2:
+        if len(arrays["kept"]) != 16:  # where it is held against the record
             return
         others = np.setdiff1d(np.append(arrays["kept"][0], first_left_out), last)
         order = np.argsort(np.where(arrays["kept"][0] == last, first_left_out, arrays["kept"][0]))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.sealing import reseal
 from vtp_export import rooms
-from vtp_export.errors import ArtefactError, ImageError, SpecError
+from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError
 from vtp_export.parity.explanation import chosen, explanation
 from vtp_export.parity.golden import read_golden
 from vtp_export.pipeline.build import build
@@ -163,8 +163,31 @@ def test_signals_cost_nothing_where_nobody_asks(telling, artefact, photo):
     assert validate(telling, benchmark="shapes", limit=2).passed
 
 
+def test_openvino_returns_them_to_whoever_asks_and_to_nobody_else(small_llava, telling, photo, tmp_path):
+    pytest.importorskip("openvino")
+    export(small_llava, tmp_path / "a", keep=8, golden=0, signals=True, formats=("openvino",))
+    names = [spec.name for spec in open_artefact(telling).manifest.outputs]
+    with load(tmp_path / "a") as front_end:
+        assert [port.get_any_name() for port in front_end._session._compiled.outputs] == names
+    ours, theirs = explain(tmp_path / "a", photo).explanation, explain(telling, photo).explanation
+    assert [(one.token, one.rank, one.neighbour, one.struck) for one in ours.reasons] == [
+        (one.token, one.rank, one.neighbour, one.struck) for one in theirs.reasons
+    ]
+    assert [one.score for one in ours.reasons] == pytest.approx([one.score for one in theirs.reasons], abs=1e-5)
+
+
+def test_a_format_that_runs_here_is_asked(small_llava, photo, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    export(small_llava, tmp_path / "a", keep=8, golden=0, signals=True, formats=("onnx", "openvino"))
+    monkeypatch.setattr(rooms.load("backends", "onnx").Backend, "missing", lambda self: "no ONNX Runtime")
+    assert len(explain(tmp_path / "a", photo).explanation.reasons) > 0
+    monkeypatch.setattr(rooms.load("backends", "openvino").Backend, "missing", lambda self: "no OpenVINO")
+    with pytest.raises(UnavailableError, match="no ONNX Runtime"):
+        explain(tmp_path / "a", photo)
+
+
 def test_what_cannot_return_signals_says_so(small_llava, telling, tmp_path, monkeypatch):
-    with pytest.raises(SpecError, match="torchscript cannot return signals; formats that can: onnx"):
+    with pytest.raises(SpecError, match="torchscript cannot return signals; formats that can: onnx, openvino"):
         export(small_llava, tmp_path / "a", signals=True, formats=("torchscript",))
     backend = rooms.load("backends", "tensorrt").Backend
     monkeypatch.setattr(backend, "missing", lambda self: None)

@@ -53,6 +53,7 @@ class Backend(base.Backend):
     main = "model.xml"
     packages = ("openvino",)
     int8 = ("static",)
+    signals = True
     Options = RunOptions
 
     def missing(self) -> str | None:
@@ -97,6 +98,7 @@ class Backend(base.Backend):
         written = model.get_rt_info([base.IDENTITY]).astype(str) if model.has_rt_info([base.IDENTITY]) else None
         base.refuse_other_identity(written, brief, build)
         base.refuse_other_tensors([_spec(port) for port in (*model.inputs, *model.outputs)], brief, build)
+        _leave_out(model, brief)
         settings = {"INFERENCE_PRECISION_HINT": HINTS[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if device == "cpu":
             # Pinned, the threads of two processes would share one CPU while others idle.
@@ -126,6 +128,14 @@ def _spec(port: Any) -> TensorSpec:
     """What OpenVINO says of an input or output."""
     shape = tuple(axis.get_length() if axis.is_static else "any" for axis in port.get_partial_shape())
     return TensorSpec(port.get_any_name(), _dtype(port.get_element_type()), shape)
+
+
+def _leave_out(model: Any, brief: Brief) -> None:
+    """Signals that nobody asked for: what is an output is computed and copied in every run."""
+    promised = {spec.name for spec in brief.outputs}
+    for port, result in zip(model.outputs, model.get_results(), strict=True):
+        if port.get_any_name() not in promised:
+            model.remove_result(result)
 
 
 def _refuse_narrower(compiled: Any, model: Any, device: str, precision: str) -> None:

@@ -78,7 +78,7 @@ def export(
         ),
     ] = None,
     signals: Annotated[
-        bool, typer.Option("--signals", help="Let the file say what the pruner sees, for explain. ONNX.")
+        bool, typer.Option("--signals", help="Let the file say what the pruner sees, for explain. ONNX, OpenVINO.")
     ] = False,
     golden: Annotated[
         int, typer.Option(metavar="N", min=0, help="Pictures of the golden record, by which check proves it anywhere.")

@@ -1,6 +1,7 @@
 """How the views of a picture are cut and joined, for a model that sees a picture in several."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from vtp_export.errors import SpecError
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.packing import Packer, PackingSettings, newline_file, newline_record
 from vtp_export.settings import from_settings
-from vtp_export.spec import Layout, Packing
+from vtp_export.spec import BatchRange, Layout, Packing
 
 
 def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel, Packing | None]:
@@ -42,6 +43,29 @@ def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel
     return model if chosen.tiles is None else _limited(model, chosen.tiles), record
 
 
+def packing_notes(model: LoadedModel, packing: Packing | None, batch: BatchRange) -> tuple[str, ...]:
+    """What the user should know of the pictures that an artefact will take.
+
+    Args:
+        model: as it was `packed`.
+        packing: the record.
+        batch: of the artefact.
+    """
+    if packing is None:
+        return ()
+    notes, (views, cap) = [], (1 + _most_tiles(model), packing.anyres_max)
+    if cap is not None and views - 1 > cap:
+        notes.append(
+            f"pictures whose tiles give more tokens than {cap} do will be refused, because '{model.core.id}' shrinks "
+            f"them, which cannot be done to pruned ones; --packing tiles={cap} cuts them into fewer"
+        )
+    if views > batch.max:
+        notes.append(
+            f"a picture has up to {views} views and the batch goes up to {batch.max}: they run one part after another"
+        )
+    return tuple(notes)
+
+
 def write_newline(folder: Path, model: LoadedModel, packing: Packing | None) -> None:
     """Write the files of a packing into an artefact."""
     for name in () if packing is None else packing.files:
@@ -67,9 +91,15 @@ def _limited(model: LoadedModel, tiles: int) -> LoadedModel:
     """The model with the canvases of so many tiles and fewer."""
     prep = model.preprocessing
     assert prep.resize_exact is not None  # of every model in tiles
-    tile = prep.resize_exact[0] * prep.resize_exact[1]
-    left = tuple(canvas for canvas in prep.pinpoints if canvas[0] * canvas[1] <= tiles * tile)
+    tile = math.prod(prep.resize_exact)
+    left = tuple(canvas for canvas in prep.pinpoints if math.prod(canvas) <= tiles * tile)
     if not left:
-        least = min(canvas[0] * canvas[1] for canvas in prep.pinpoints) // tile
+        least = min(map(math.prod, prep.pinpoints)) // tile
         raise SpecError(f"tiles is {tiles}, and '{model.core.id}' cuts a picture into {least} or more; name as many")
     return dataclasses.replace(model, preprocessing=dataclasses.replace(prep, pinpoints=left))
+
+
+def _most_tiles(model: LoadedModel) -> int:
+    prep = model.preprocessing
+    assert prep.resize_exact is not None  # of every model in tiles
+    return max(map(math.prod, prep.pinpoints)) // math.prod(prep.resize_exact)

@@ -1,7 +1,7 @@
 """PaliGemma 1 and 2 (`PaliGemmaForConditionalGeneration`): SigLIP at 224, 448 or 896, its last norm, one linear layer.
 
 Tokens are what stands beside the scaled text embeddings in the language model's input. A host that multiplies its
-whole input by sqrt(d), as Transformers 4 and JAX do, divides them by sqrt(d) first; Transformers 5 does neither.
+whole input by sqrt(d), as Transformers 4 and vLLM do, divides them by sqrt(d) first; Transformers 5 does neither.
 Selection acts on the patches, of which each is a token. There is no CLS token: a token's saliency is the attention
 that it receives in the last layer, mean over heads and queries.
 """

@@ -51,6 +51,7 @@ class Proof:
             gates = dataclasses.replace(gates, jaccard=0.0)
         self._itself = self._tally(name + AGAINST_ITSELF, gates)
         self._before: dict[int, Kept] = {}
+        self._signals = functools.cache(lambda view: golden.signals(view, manifest.layout.candidates))
 
     def _tally(self, name: str, gates: Gates) -> Tally:
         return Tally(name=name, noise=Noise(self._golden.record.noise), gates=gates)
@@ -59,36 +60,42 @@ class Proof:
         """Run everything, and judge it; what keeps other tokens than were recorded is not asked for itself."""
         count, batch = len(self._golden.views), session.manifest.batch
         usual = usual_size(batch, self._mixing)
-        for views in batched(range(count), usual):
-            self._hold(session, views, "")
+        filled = count < batch.max and not self._mixing
+        if filled:  # the largest batch has to be visited, and all have room in it
+            usual = batch.max
+            (views,) = repeated(usual, count, alone=False)
+            self._hold(session, views, new=count)
+        else:
+            for views in batched(range(count), usual):
+                self._hold(session, views, new=len(views))
         if not self.done().passed:
             return
-        for size in other_sizes(batch, usual if count >= usual else 0):
+        for size in other_sizes(batch, usual if filled or count >= usual else 0):
             for views in repeated(size, min(count, FEW), alone=size == batch.min):
-                self._hold(session, views, f" of a batch of {size}")
+                self._hold(session, views, new=0)
 
-    def _hold(self, session: PrunedArtefact, views: list[int], place: str) -> None:
-        """Judge a batch of recorded pictures: against the record, or where a place is told against itself."""
+    def _hold(self, session: PrunedArtefact, views: list[int], new: int) -> None:
+        """Judge a batch of recorded pictures: so many against the record, the others against what they were before."""
         golden, manifest = self._golden, self._manifest
-        tally = self._itself if place else self._recorded
-        names = [
-            golden.names[view] + (f" as image {i}{place}" if place else "") for i, view in enumerate(views, start=1)
-        ]
+        names = [golden.names[view] for view in views]
+        names[new:] = [f"{name} as image {i} of a batch of {len(views)}" for i, name in enumerate(names[new:], new + 1)]
+        tallies = [self._recorded if i < new else self._itself for i in range(len(views))]
         try:
             output = session.run_padded(values_of(golden.views[views], manifest.preprocessing))
         except OutputError as error:
             for i in error.images:
-                tally.breach(names[i], [f"'{error.output}' holds a NaN or an infinity"])
+                tallies[i].breach(names[i], [f"'{error.output}' holds a NaN or an infinity"])
+            if 0 < new <= min(error.images):  # none of those that are to be held against the record
+                self._hold(session, views[:new], new)
             return
         for i, (name, view) in enumerate(zip(names, views, strict=True)):
-            expected = self._before.setdefault(view, output[i]) if place else golden.output[view]
-            self._before.setdefault(view, output[i])
-            self._hold_view(tally, name, view, expected, output, i)
+            before = self._before.setdefault(view, output[i])
+            self._hold_view(tallies[i], name, view, golden.output[view] if i < new else before, output, i)
 
     def _hold_view(self, tally: Tally, name: str, view: int, expected: Kept, output: Output, i: int) -> None:
         record, manifest, candidates = self._golden.record, self._manifest, self._manifest.layout.candidates
         broken = tally.breach(name, breaches(output, i, manifest.layout, manifest.pruner.ascending, record.merges))
-        case = self._judge.case(name, self._golden.signals(view, candidates), expected)
+        case = self._judge.case(name, self._signals(view), expected)
         narrow = manifest.precision.name != "fp32"
         near = functools.partial(self._golden.start, view, candidates) if narrow else None
         self._judge.hold_format(tally, case, output[i], near, search=not broken and record.oracle)

@@ -58,7 +58,7 @@ def build(
     source = artefact.builds(backend.source)[0]
     if reason := backend.missing_to_build():
         raise UnavailableError(reason)
-    if artefact.manifest.signals and not backend.signals:
+    if artefact.manifest.signals and rooms.load("backends", source.format).Backend.signals and not backend.signals:
         raise ArtefactError(f"{format} returns no signals, and {source.main} does: export without --signals")
     main = backend.main
     if main in {build.main for build in artefact.manifest.builds} and not force:

@@ -19,6 +19,7 @@ from vtp_export.reference.base import Signals
 from vtp_export.reports.explain import ExplainReport, refuse_unknown_ending, write_picture
 from vtp_export.rooms import load as room
 from vtp_export.runtime.artefact import Artefact, open_artefact
+from vtp_export.runtime.formats import obstacle
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.preprocess import pixel_values
@@ -130,12 +131,13 @@ def _pixels(photo: Path, tile: int, artefact: Artefact) -> np.ndarray:
 def _ran(
     artefact: Artefact, photo: Path, tile: int, device: str | None, threads: int | None
 ) -> tuple[Signals, Kept, Path]:
-    """Run the photo through the first format that returns signals."""
+    """Run the photo through the first format that returns signals and runs here."""
     manifest = artefact.manifest
     formats = [fmt for fmt in manifest.formats() if room("backends", fmt).Backend.signals]
     if not formats:
-        raise ArtefactError(f"no format of '{artefact.folder}' returns signals; export it again with ONNX")
-    with load(artefact.folder, formats[0], device=device, threads=threads, signals=True) as session:
+        raise ArtefactError(f"no format of '{artefact.folder}' returns signals; export it again with ONNX or OpenVINO")
+    fmt = next((fmt for fmt in formats if obstacle(artefact, fmt, device) is None), formats[0])
+    with load(artefact.folder, fmt, device=device, threads=threads, signals=True) as session:
         pixels = _pixels(photo, tile, artefact)
         pixels = np.concatenate([pixels] * manifest.batch.min)
         output, signals = session.see(pixels)

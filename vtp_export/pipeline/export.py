@@ -15,7 +15,7 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.packing import packed, write_newline
+from vtp_export.graphs.packing import packed, packing_notes, write_newline
 from vtp_export.graphs.signals import WithSignals, signals_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.originals import originals
@@ -127,7 +127,7 @@ def export(
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
-    notes = assembly.notes + remarks + narrow.notes + told
+    notes = assembly.notes + remarks + packing_notes(loaded, joined, limits) + narrow.notes + told
     return ExportReport(
         folder=out,
         manifest=manifest,

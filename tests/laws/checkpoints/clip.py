@@ -3,10 +3,10 @@
 from tests.laws.checkpoints._sizes import TEXT, VISION
 
 
-def clip(folder):
+def clip(folder, vision=VISION):
     from transformers import CLIPConfig, CLIPModel
 
-    CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)).save_pretrained(folder)
+    CLIPModel(CLIPConfig(vision_config=vision, text_config=TEXT)).save_pretrained(folder)
     return str(folder)
 
 

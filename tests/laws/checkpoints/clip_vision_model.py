@@ -3,15 +3,15 @@
 from tests.laws.checkpoints._sizes import VISION
 
 
-def clip_vision_model(folder, **options):
+def clip_vision_model(folder, vision=VISION):
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    CLIPVisionModel(CLIPVisionConfig(**VISION | options)).save_pretrained(folder)
+    CLIPVisionModel(CLIPVisionConfig(**vision)).save_pretrained(folder)
     return str(folder)
 
 
 def clip_vision_model_with_a_rest(folder):
-    return clip_vision_model(folder, image_size=27)
+    return clip_vision_model(folder, {**VISION, "image_size": 27})
 
 
 WRITERS = [clip_vision_model, clip_vision_model_with_a_rest]

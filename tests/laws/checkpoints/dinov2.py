@@ -3,10 +3,10 @@
 from tests.laws.checkpoints._sizes import DINOV2, preprocessor
 
 
-def dinov2(folder, **options):
+def dinov2(folder, vision=DINOV2, **options):
     from transformers import Dinov2Config, Dinov2Model
 
-    Dinov2Model(Dinov2Config(**DINOV2, **options)).save_pretrained(folder)
+    Dinov2Model(Dinov2Config(**vision, **options)).save_pretrained(folder)
     return str(folder)
 
 
@@ -15,8 +15,8 @@ def dinov2_at_another_size(folder):
     return dinov2(folder)
 
 
-def dinov2_gated(folder):
-    return dinov2(folder, use_swiglu_ffn=True, qkv_bias=False)
+def dinov2_gated(folder, vision=DINOV2):
+    return dinov2(folder, vision, use_swiglu_ffn=True, qkv_bias=False)
 
 
 WRITERS = [dinov2, dinov2_at_another_size, dinov2_gated]

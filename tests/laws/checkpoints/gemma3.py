@@ -2,14 +2,16 @@
 
 from tests.laws.checkpoints._sizes import SIGLIP, TEXT
 
+EIGHT_BY_EIGHT = {**SIGLIP, "image_size": 56}
 
-def gemma3(folder, vision=None, tokens=16):
+
+def gemma3(folder, vision=EIGHT_BY_EIGHT, tokens=16):
     import torch
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
     text = {"num_key_value_heads": 1, "head_dim": 24, **TEXT}
     config = Gemma3Config(
-        vision_config=vision or {**SIGLIP, "image_size": 56},
+        vision_config=vision,
         text_config=text,
         mm_tokens_per_image=tokens,
         image_token_index=63,

@@ -3,10 +3,10 @@
 from tests.laws.checkpoints._sizes import SIGLIP, TEXT
 
 
-def siglip(folder):
+def siglip(folder, vision=SIGLIP):
     from transformers import SiglipConfig, SiglipModel
 
-    SiglipModel(SiglipConfig(vision_config=SIGLIP, text_config=TEXT)).save_pretrained(folder)
+    SiglipModel(SiglipConfig(vision_config=vision, text_config=TEXT)).save_pretrained(folder)
     return str(folder)
 
 

@@ -3,10 +3,10 @@
 from tests.laws.checkpoints._sizes import SIGLIP
 
 
-def siglip_vision_model(folder):
+def siglip_vision_model(folder, vision=SIGLIP):
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
-    SiglipVisionModel(SiglipVisionConfig(**SIGLIP)).save_pretrained(folder)
+    SiglipVisionModel(SiglipVisionConfig(**vision)).save_pretrained(folder)
     return str(folder)
 
 

@@ -3,11 +3,11 @@
 from tests.laws.checkpoints._sizes import TEXT, VISION
 
 
-def vipllava(folder):
+def vipllava(folder, vision=VISION):
     from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
     config = VipLlavaConfig(
-        vision_config=VISION,
+        vision_config=vision,
         text_config={"model_type": "llama", **TEXT},
         image_token_index=63,
         vision_feature_layer=[-2, -3, 1],

@@ -1,0 +1,107 @@
+"""The exported file of every family, in every precision: runtimes take it, and it does what the eager graph does."""
+
+import functools
+import importlib
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.formats import open_built
+from vtp_export import rooms
+from vtp_export.graphs.assembly import assemble, load_model, needs_of
+from vtp_export.graphs.eager import EagerSession
+from vtp_export.models.toy import draw_weights
+from vtp_export.parity.gates import GATES, jaccard
+from vtp_export.pipeline.lint import lint
+from vtp_export.precision.lowering import lowered
+from vtp_export.precision.ranges import measured
+from vtp_export.runtime.brief import Brief
+from vtp_export.spec import BatchRange, PrecisionRecord
+
+KEEP, IMAGES = 5, 6
+PRUNER, SETTINGS = "hiprune", {"keep": KEEP}
+"""It reads what takes most of a tower: the whole attention of two layers."""
+PRECISIONS = {
+    "fp32": PrecisionRecord(),
+    "fp16": PrecisionRecord(name="fp16"),
+    "bf16": PrecisionRecord(name="bf16"),
+    "int8": PrecisionRecord(name="int8", activations="static"),
+}
+FORMATS = ("onnx", "openvino", "pt2")
+CANNOT = {("onnx", "bf16"), ("openvino", "bf16")}
+"""Formats that run no such products on a CPU."""
+LINTED = ("tensorrt-10.3", "tensorrt-11.4", "tensorrt-rtx-1.7")
+"""The oldest and the newest TensorRT that are promised, and the one whose own parser is asked where it is installed."""
+
+
+def sampled(product, step):
+    """One in `step`, which shares no factor with how many values there are, so that all are met; others are `whole`."""
+    return [
+        pytest.param(*values, id="-".join(values), marks=pytest.mark.whole if i % step else ())
+        for i, values in enumerate(product)
+    ]
+
+
+FAMILIES = rooms.names("models")
+TAKEN = sampled(itertools.product(FAMILIES, PRECISIONS), 13)
+AGREE = sampled((case for case in itertools.product(FAMILIES, FORMATS, PRECISIONS) if case[1:] not in CANNOT), 19)
+
+
+@pytest.fixture(scope="module")
+def graph_of(tmp_path_factory):
+    """The graph of a family in a precision, made once."""
+
+    @functools.cache
+    def wide(family):
+        writer = importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS[0]
+        model = load_model(writer(tmp_path_factory.mktemp(family)), needs_of(PRUNER, SETTINGS))
+        draw_weights(model.module, 5)
+        return assemble(model, PRUNER, SETTINGS).graph
+
+    @functools.cache
+    def made(family, precision):
+        graph = wide(family)
+        return lowered(graph, PRECISIONS[precision], measured(graph, [pixels_of(graph)]))
+
+    return made
+
+
+def pixels_of(graph):
+    return np.random.default_rng(8).standard_normal((IMAGES, 3, *graph.frontend.image_size), dtype=np.float32)
+
+
+def brief_of(graph):
+    return Brief(inputs=graph.inputs, outputs=graph.outputs, batch=BatchRange(1, 1, IMAGES), identity="families")
+
+
+@pytest.mark.parametrize(("family", "precision"), TAKEN)
+def test_tensorrt_takes_the_file(tmp_path, graph_of, family, precision):
+    graph = graph_of(family, precision)
+    backend = rooms.load("backends", "onnx").Backend()
+    build = backend.build(graph, brief_of(graph), tmp_path, lambda *_: None)
+    reports = lint(tmp_path / build.main, LINTED)
+    assert [finding for report in reports for finding in report.findings if finding.severity == "error"] == []
+
+
+@pytest.mark.parametrize(("family", "fmt", "precision"), AGREE)
+def test_the_file_does_what_the_eager_graph_does(tmp_path, graph_of, family, fmt, precision):
+    graph = graph_of(family, precision)
+    pixels, gates = pixels_of(graph), GATES[precision]
+    expected = EagerSession(graph)(pixels)
+    with open_built(tmp_path, fmt, graph, brief_of(graph)) as session:
+        found = session.run({"pixel_values": pixels})
+    overlaps = [jaccard(one.kept, kept) for one, kept in zip(expected, found["kept"], strict=True)]
+    assert np.mean(overlaps) >= max(gates.jaccard, 0.98)
+    for one, overlap, tokens in zip(expected, overlaps, found["tokens"], strict=True):
+        if overlap == 1:
+            bound = gates.relative_error * np.abs(one.tokens).max()
+            np.testing.assert_allclose(tokens, one.tokens, atol=bound, rtol=0)
+
+
+def test_the_sample_meets_every_format_and_precision():
+    for cases in (TAKEN, AGREE):
+        taken = [case.values for case in cases if not case.marks]
+        assert 0 < len(taken) < len(cases) / 8
+        for place in range(1, len(cases[0].values)):
+            assert {values[place] for values in taken} == {case.values[place] for case in cases}
