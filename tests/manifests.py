@@ -17,7 +17,7 @@ SMALLEST = Manifest(
         id="tiny", revision=None, family="llava", weights_sha256="0" * 64, weights_bytes=8, saliency="cls"
     ),
     pruner=PrunerRecord("none", {"keep": 4}, {}, ascending=True),
-    layout=Layout(Candidates((2, 2)), (28, 28), 4, 4),
+    layout=Layout(candidates=Candidates((2, 2)), image_size=(28, 28), patch=(14, 14), keep=4, slots=4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 28, 28)),),
     outputs=(
         TensorSpec("tokens", "float32", ("b", 4, 2)),

@@ -119,7 +119,7 @@ class Block(nn.Module):
 class Wide(nn.Module):
     """28 x 42 pixels, 4 x 6 tokens."""
 
-    image_size, candidates, width = (28, 42), Candidates((4, 6)), 20
+    image_size, candidates, patch, width = (28, 42), Candidates((4, 6)), (7, 7), 20
     blocks, groups = ("block",), (AttentionGroup(("block.qkv",), 2),)
     gives, saliency, positions, planes = frozenset({"projected", "saliency"}), "received", None, 0
 
@@ -298,6 +298,7 @@ def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
         "candidates": {"cls": False, "grid": [4, 6]},
         "image_size": [28, 42],
         "keep": 4,
+        "patch": [7, 7],
         "slots": 4,
     }
     assert manifest["model"]["saliency"] == "received"

@@ -34,7 +34,7 @@ MANIFEST = dataclasses.replace(
         origins={"tau": "paper"},
         ascending=True,
     ),
-    layout=Layout(Candidates((2, 2), cls=True), (28, 28), 4, 4),
+    layout=Layout(candidates=Candidates((2, 2), cls=True), image_size=(28, 28), patch=(14, 14), keep=4, slots=4),
     inputs=(TensorSpec("pixel_values", "float32", ("b", 3, 28, 28)),),
     outputs=(
         TensorSpec("tokens", "float32", ("b", 4, 2)),

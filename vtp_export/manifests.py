@@ -63,13 +63,14 @@ def _of_sizes(manifest: Manifest) -> Iterator[str]:
     batch, layout = manifest.batch, manifest.layout
     if not 1 <= batch.min <= batch.opt <= batch.max:
         yield f"the batch is {batch.min} to {batch.max}, usually {batch.opt}; it must be 1 <= min <= opt <= max"
-    if min(*layout.candidates.grid, *layout.image_size, layout.slots) < 1:
-        sizes = f"grid {layout.candidates.grid}, image_size {layout.image_size}, slots {layout.slots}"
+    grid, patch, size = layout.candidates.grid, layout.patch, layout.image_size
+    if min(*grid, *patch, *size, layout.slots) < 1:
+        sizes = f"grid {grid}, patch {patch}, image_size {size}, slots {layout.slots}"
         yield f"the layout has a size below 1: {sizes}"
-    if any(patches > edge for patches, edge in zip(layout.candidates.grid, layout.image_size, strict=True)):
-        yield f"the grid {layout.candidates.grid} is finer than the pixels of {layout.image_size}"
-    if max(layout.image_size) > LARGEST_EDGE or layout.slots > layout.candidates.n:
-        sizes = f"image_size {layout.image_size} and {layout.slots} slots for {layout.candidates.n} candidates"
+    if any(cells * edge > pixels for cells, edge, pixels in zip(grid, patch, size, strict=True)):
+        yield f"a grid of {grid} with a patch of {patch} needs more pixels than there are, {size}"
+    if max(size) > LARGEST_EDGE or layout.slots > layout.candidates.n:
+        sizes = f"image_size {size} and {layout.slots} slots for {layout.candidates.n} candidates"
         yield f"the layout has {sizes}; edges go up to {LARGEST_EDGE}, and slots to the candidates"
 
 

@@ -106,16 +106,18 @@ class Candidates:
         return rows * columns + self.cls
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """How positions map to the picture, and how many are kept.
 
-    image_size: (height, width) of the pixels that the graph takes. slots: width k of the outputs. keep: the budget
-    asked for; less than `slots` where the method keeps more of some images, None where it knows no budget.
+    image_size: (height, width) of the pixels that the graph takes. patch: (height, width) of those that one cell of the
+    grid covers, the first cell at the top left; pixels beyond the grid are not read. slots: width k of the outputs.
+    keep: the budget asked for; less than `slots` where the method keeps more of some images, None where it knows none.
     """
 
     candidates: Candidates
     image_size: tuple[int, int]
+    patch: tuple[int, int]
     keep: int | None
     slots: int
 
@@ -124,8 +126,8 @@ class Layout:
         """How many are kept, in words.
 
         Example:
-            >>> Layout(Candidates((24, 24)), (336, 336), keep=64, slots=102).budget
-            'about 64 and at most 102'
+            >>> Layout(candidates=Candidates((9, 9)), image_size=(63, 63), patch=(7, 7), keep=16, slots=25).budget
+            'about 16 and at most 25'
         """
         if self.keep is None:
             return "all" if self.slots == self.candidates.n else f"at most {self.slots}"

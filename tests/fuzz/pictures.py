@@ -20,7 +20,7 @@ from vtp_export.runtime.preprocess import clip_preprocessing, pixel_values
 from vtp_export.spec import Candidates, Layout
 
 PREP = clip_preprocessing(28)
-LAYOUT = Layout(Candidates((4, 4)), (28, 28), keep=2, slots=2)
+LAYOUT = Layout(candidates=Candidates((4, 4)), image_size=(28, 28), patch=(7, 7), keep=2, slots=2)
 MODES = (
     "RGB",
     "RGBA",

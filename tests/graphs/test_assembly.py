@@ -14,25 +14,29 @@ from vtp_export.spec import Candidates, Layout
 GRID = Candidates((6, 6))
 
 
+def layout(keep, slots):
+    return Layout(candidates=GRID, image_size=(42, 42), patch=(7, 7), keep=keep, slots=slots)
+
+
 def assembled(small_llava, pruner, **settings):
     return assemble(load_model(str(small_llava), needs_of(pruner, settings)), pruner, settings)
 
 
 @pytest.mark.parametrize(
-    ("pruner", "settings", "layout", "words"),
+    ("pruner", "settings", "expected", "words"),
     [
-        ("fastervlm", {"keep": 8}, Layout(GRID, (42, 42), 8, 8), "8"),
-        ("adaptive", {"keep": 10, "count": "adaptive"}, Layout(GRID, (42, 42), 10, 16), "about 10 and at most 16"),
-        ("prumerge", {"keep": 8}, Layout(GRID, (42, 42), 8, 8), "8"),
-        ("prumerge", {"count": "adaptive"}, Layout(GRID, (42, 42), None, 10), "at most 10"),
-        ("none", {}, Layout(GRID, (42, 42), None, 36), "all"),
+        ("fastervlm", {"keep": 8}, layout(8, 8), "8"),
+        ("adaptive", {"keep": 10, "count": "adaptive"}, layout(10, 16), "about 10 and at most 16"),
+        ("prumerge", {"keep": 8}, layout(8, 8), "8"),
+        ("prumerge", {"count": "adaptive"}, layout(None, 10), "at most 10"),
+        ("none", {}, layout(None, 36), "all"),
     ],
 )
-def test_the_layout_tells_the_budget_from_the_slots(small_llava, pruner, settings, layout, words):
+def test_the_layout_tells_the_budget_from_the_slots(small_llava, pruner, settings, expected, words):
     assembly = assembled(small_llava, pruner, **settings)
-    assert assembly.layout == layout
+    assert assembly.layout == expected
     assert assembly.layout.budget == words
-    assert assembly.graph.outputs[1].shape == ("b", layout.slots)
+    assert assembly.graph.outputs[1].shape == ("b", expected.slots)
 
 
 def test_a_budget_of_all_is_no_pruning_and_a_note_says_so(small_llava):

@@ -183,6 +183,18 @@ def test_a_batch_is_its_images(frontend, pixels, tokens, asked):
             torch.testing.assert_close(one[0], all_of_them[number], **TOLERANCE)
 
 
+def test_the_grid_ends_where_it_is_said_to_end(frontend, pixels, tokens):
+    """The last pixels that it covers, down and across, move tokens; those beyond move none."""
+    (rows, columns), (high, wide) = frontend.candidates.grid, frontend.patch
+    for last in (1, 0):
+        down, across = pixels.clone(), pixels.clone()
+        down[:, :, rows * high - last :] += 3
+        across[:, :, :, columns * wide - last :] += 3
+        for painted in (down, across):
+            with torch.no_grad():
+                assert torch.equal(frontend.encode(painted, ()).hidden, tokens.hidden) == (not last)
+
+
 def test_projecting_and_gathering_commute(frontend, tokens):
     generator = torch.Generator().manual_seed(9)
     n, k = tokens.hidden.shape[1], 5

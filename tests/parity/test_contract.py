@@ -7,7 +7,7 @@ from vtp_export.parity.contract import breaches, not_finite
 from vtp_export.runtime.output import Output
 from vtp_export.spec import Candidates, Layout
 
-LAYOUT = Layout(Candidates((3, 4)), (42, 42), keep=3, slots=4)
+LAYOUT = Layout(candidates=Candidates((3, 4)), image_size=(42, 42), patch=(14, 10), keep=3, slots=4)
 
 
 def output(**changes):

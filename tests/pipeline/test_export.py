@@ -35,7 +35,7 @@ def test_the_manifest_tells_all(artefact, small_llava):
     assert [spec.name for spec in manifest.outputs] == ["tokens", "kept", "num_kept", "erank"]
     assert manifest.outputs[0].shape == ("b", 8, 48)
     assert manifest.formats() == ["onnx", "torchscript"]
-    assert manifest.layout == Layout(Candidates((6, 6)), (42, 42), keep=8, slots=8)
+    assert manifest.layout == Layout(candidates=Candidates((6, 6)), image_size=(42, 42), patch=(7, 7), keep=8, slots=8)
     assert {path.relative_to(artefact).as_posix() for path in artefact.rglob("*") if path.is_file()} == {
         "manifest.json",
         *manifest.golden,

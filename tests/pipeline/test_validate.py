@@ -17,6 +17,7 @@ from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
 from vtp_export.runtime.session import Session
+from vtp_export.spec import Candidates
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,11 @@ LIES = {
     "preprocessing.mean": (lambda mean: (mean[1], mean[0], mean[2]), "get other pixels than the model takes"),
     "preprocessing.pad_to_square": (lambda _: True, "preprocessing.pad_to_square is true"),
     "preprocessing.resize_shortest": (lambda _: 43, "preprocessing.resize_shortest is 43"),
-    "layout.candidates.grid": (lambda _: (4, 9), "layout.candidates.grid is [4, 9] in the manifest, and [6, 6]"),
+    "layout": (
+        lambda layout: dataclasses.replace(layout, candidates=Candidates((4, 9)), patch=(7, 4)),
+        "layout.candidates.grid is [4, 9] in the manifest, and [6, 6]",
+    ),
+    "layout.patch": (lambda _: (6, 7), "layout.patch is [6, 7] in the manifest, and [7, 7]"),
     "layout.candidates.cls": (lambda _: True, "layout.candidates.cls is true in the manifest, and false"),
     "layout.keep": (lambda _: 9, "layout.keep is 9 in the manifest, and 8"),
     "model.family": (lambda _: "clip", 'model.family is "clip" in the manifest, and "llava"'),
@@ -56,8 +61,9 @@ LIES = {
 }
 
 CONTRADICTIONS = {
+    "layout.candidates.grid": (lambda _: (7, 6), "needs more pixels than there are"),
     "layout.slots": (lambda _: 9, "the layout has 9 slots"),
-    "layout.image_size": (lambda _: (21, 84), "the graph takes images of"),
+    "layout.image_size": (lambda _: (84, 42), "the graph takes images of"),
     "inputs": (lambda inputs: (dataclasses.replace(inputs[0], name="pixels"),), "the inputs are pixels"),
     "outputs": (lambda outputs: outputs[:2], "the outputs are named"),
     "precision.tokens_dtype": (lambda _: "float16", "tokens are float32 among the outputs and 'float16' in precision"),

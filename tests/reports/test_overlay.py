@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from vtp_export.errors import SpecError
-from vtp_export.reports.overlay import EDGE, contact_sheet, overlay
+from vtp_export.reports.overlay import EDGE, cells, contact_sheet, overlay
 from vtp_export.runtime.preprocess import clip_preprocessing
 from vtp_export.spec import Candidates, Layout
 
-GRID = Layout(Candidates((4, 4)), (28, 28), keep=2, slots=2)
+GRID = Layout(candidates=Candidates((4, 4)), image_size=(28, 28), patch=(7, 7), keep=2, slots=2)
 PREP = clip_preprocessing(56)
 RED = (220, 60, 40)
 
@@ -56,14 +56,18 @@ def test_patches_lie_where_the_model_saw_them(
         assert lit_cells(picture, box) == ([position] if inside else [])
 
 
-def test_what_is_no_whole_patch_was_not_seen() -> None:
-    """A tower of 31 pixels and patches of 7 reads 28 of them, from the left and the top."""
-    layout = dataclasses.replace(GRID, image_size=(31, 31))
-    photo, covered = Image.new("RGB", (620, 620), RED), 28 / 31
+@pytest.mark.parametrize("size", [31, 34])
+def test_what_is_no_whole_patch_was_not_seen(size: int) -> None:
+    """A tower of 31 pixels and patches of 7 reads 28 of them, from the left and the top; of 34 as many."""
+    layout, prep = dataclasses.replace(GRID, image_size=(size, size)), clip_preprocessing(size)
+    photo, covered = Image.new("RGB", (size * 20, size * 20), RED), 28 / size
     for position in range(16):
-        picture = overlay(photo, np.array([position]), layout, clip_preprocessing(31))
+        picture = overlay(photo, np.array([position]), layout, prep)
         assert lit_cells(picture, (0, 0, covered, covered)) == [position]
-        assert max(picture.getpixel((615, 300))) < min(200, max(picture.getpixel((2, 2 if position else 559))))
+        beyond = picture.getpixel((size * 20 - 5, 300))
+        assert max(beyond) < min(200, max(picture.getpixel((2, 2 if position else 559))))
+        boxes = cells(photo, layout, prep, picture.size)
+        assert boxes[position] == pytest.approx((x := position % 4 * 140, y := position // 4 * 140, x + 140, y + 140))
 
 
 def test_what_was_kept_is_untouched_and_the_rest_grows_darker() -> None:

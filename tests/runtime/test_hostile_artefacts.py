@@ -174,7 +174,12 @@ def test_the_closed_list_is_that_of_the_results():
         (lambda k: k["inputs"].clear(), "the inputs are none; there must be one"),
         (lambda k: k["batch"].update(max=0), "it must be 1 <= min <= opt <= max"),
         (lambda k: k["layout"].update(slots=0), "the layout has a size below 1"),
-        (lambda k: k["layout"]["candidates"].update(grid=[99, 6]), "the grid (99, 6) is finer than the pixels of (42,"),
+        (
+            lambda k: k["layout"]["candidates"].update(grid=[99, 6]),
+            "a grid of (99, 6) with a patch of (7, 7) needs more",
+        ),
+        (lambda k: k["layout"].update(patch=[7, 8]), "a grid of (6, 6) with a patch of (7, 8) needs more pixels than"),
+        (lambda k: k["layout"].update(patch=[0, 7]), "the layout has a size below 1"),
         (
             lambda k: k["preprocessing"].update(std=[]),
             "the std of preprocessing is (); three numbers are needed, 1e-06",

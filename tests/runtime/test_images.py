@@ -47,7 +47,7 @@ def test_every_way_to_name_a_photo_gives_the_same_pixels(turned):
 
 
 def test_an_overlay_is_as_upright_as_the_pixels(turned):
-    layout = Layout(Candidates((4, 4)), (28, 28), keep=2, slots=2)
+    layout = Layout(candidates=Candidates((4, 4)), image_size=(28, 28), patch=(7, 7), keep=2, slots=2)
     pictures = [
         overlay(photo, np.array([0, 1]), layout, PREP)
         for photo in (load_image(str(turned)), Image.open(turned), turned)

@@ -265,6 +265,12 @@ def assemble(
         graph=graph,
         model=model.record(method.needs),
         pruner=PrunerRecord(pruner, dataclasses.asdict(config), origins, method.ascending),
-        layout=Layout(candidates, model.frontend.image_size, config.budget, method.slots),
+        layout=Layout(
+            candidates=candidates,
+            image_size=model.frontend.image_size,
+            patch=model.frontend.patch,
+            keep=config.budget,
+            slots=method.slots,
+        ),
         notes=tuple(notes),
     )

@@ -61,6 +61,7 @@ class VisionFrontend(nn.Module):
         self.pool = 1 if projector is None else projector.pool
         side = config.side // self.pool
         self.candidates = Candidates((side, side), keep_cls)
+        self.patch = (config.patch_size * self.pool, config.patch_size * self.pool)
         self.tower = Tower(config, states, normed, following)
         width = config.hidden_size * len(self.tower.states)
         self.projector = None if projector is None else projector.build(width)

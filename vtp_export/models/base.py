@@ -6,8 +6,9 @@ embedded model, which needs no checkpoint, sets `EMBEDDED = True` and takes None
 
 Laws, checked for every family: `encode` gives what `gives` says, finite and of the declared shapes; `project` acts on
 each token alone, so that projecting and gathering commute (what makes pruning before the projector legitimate); the
-same pixels give the same tokens; the digest changes with every tensor that is read; a signal that the model cannot
-give is refused (`ModelError`, "... choose another pruner") before a tensor is read.
+same pixels give the same tokens, and pixels beyond the grid change none; the digest changes with every tensor that is
+read; a signal that the model cannot give is refused (`ModelError`, "... choose another pruner") before a tensor is
+read.
 """
 
 from collections.abc import Collection
@@ -41,6 +42,9 @@ class Frontend(Protocol):
 
     candidates: Candidates
     """The tokens that a pruner chooses from."""
+
+    patch: tuple[int, int]
+    """Height and width of the pixels that one cell of their grid covers, the first at the top left."""
 
     width: int
     """Channels d of a projected token."""

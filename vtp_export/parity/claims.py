@@ -20,11 +20,19 @@ from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.graphs.signals import signals_of
 from vtp_export.json_records import SEAL, to_json
 from vtp_export.models.base import LoadedModel
+from vtp_export.parity.gates import GATES
+from vtp_export.parity.golden import GoldenRecord
+from vtp_export.parity.witness import Noise
+from vtp_export.pruners.base import Method
+from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.settings import from_settings
 from vtp_export.spec import Manifest, Packing, PrecisionRecord, PrunerRecord, Scalar
 
 UNPROVEN = ("model.id", "model.revision", "pruner.origins", "batch", "versions", "golden", "builds", "validation")
 """Where the model was, what it was built with and how: true or not, they change nothing that the artefact returns."""
+
+WIDER = 10.0
+"""How many times larger noise may be that was measured on other pictures of the same model."""
 
 
 def false_claims(manifest: Manifest, own: Manifest) -> tuple[str, ...]:
@@ -40,6 +48,26 @@ def false_claims(manifest: Manifest, own: Manifest) -> tuple[str, ...]:
         for key in sorted(said.keys() | true.keys())
         if said.get(key) != true.get(key)
     )
+
+
+def false_files(
+    own: Manifest,
+    graph: PrunedFrontend,
+    sessions: Mapping[str, PrunedArtefact],
+    record: GoldenRecord | None,
+    noise: Noise,
+) -> tuple[str, ...]:
+    """A sentence for everything that the files beside the manifest say and the model does not.
+
+    Args:
+        own: what the model makes of the manifest.
+        graph: in the artefact's precision.
+        sessions: every format, opened.
+        record: the golden one; None where there is none.
+        noise: measured on this model.
+    """
+    told = false_precision(graph, {fmt: session.narrow_weights() for fmt, session in sessions.items()})
+    return told if record is None else (*told, *false_record(record, own.precision.name, graph.pruner.method, noise))
 
 
 def own_manifest(
@@ -85,6 +113,33 @@ def false_precision(graph: nn.Module, held: Mapping[str, dict[str, int] | None])
         for fmt, counts in held.items()
         if counts is not None and counts != expected
     )
+
+
+def false_record(record: GoldenRecord, precision: str, method: Method, noise: Noise) -> tuple[str, ...]:
+    """A sentence for everything by which a golden record would let more pass than it may.
+
+    What its arrays say is held against the artefact's files by `check`, and these are held against the model.
+
+    Args:
+        record: the artefact's.
+        precision: name of the artefact's.
+        method: the pruner's.
+        noise: measured on this model, on other pictures.
+    """
+    said = {"chaotic": record.chaotic, "merges": record.merges}
+    sentences = [
+        f"golden.{key} is {_text(value)} in the record, and {_text(getattr(method, key))} by the method itself"
+        for key, value in said.items()
+        if value != getattr(method, key)
+    ]
+    if record.gates.stricter(GATES[precision]) != record.gates:
+        sentences.append(f"golden.gates is wider in the record than the limits of {precision} are")
+    sentences += [
+        f"golden.noise.{name} is {size:.2g} in the record, and {noise.sizes[name]:.2g} by the model itself"
+        for name, size in record.noise.items()
+        if size > WIDER * noise.sizes.get(name, size)
+    ]
+    return tuple(sentences)
 
 
 def own_settings(said: PrunerRecord, settings: dict[str, Scalar], model: LoadedModel) -> dict[str, Scalar]:

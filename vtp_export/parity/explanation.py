@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtp_export import rooms
+from vtp_export.parity.golden import reference_of
 from vtp_export.reference._similarity import cosine_distances
 from vtp_export.reference.base import Choice, Outcome, Signals, descending
 from vtp_export.runtime.output import Kept
@@ -69,7 +69,7 @@ def explanation(pruner: PrunerRecord, signals: Signals, kept: Kept) -> Explanati
         signals: of the run, with the complexity that it told.
         kept: what the run returned.
     """
-    outcome: Outcome = rooms.load("reference", pruner.name).select(signals, pruner.settings)
+    outcome = reference_of(pruner)(signals, pruner.settings)
     ours, theirs = set(map(int, kept.kept)), set(map(int, outcome.kept))
     describe = _Describing(signals, outcome)
     taken = [describe.taken(turn, choice) for turn, choice in enumerate(outcome.choices, start=1)]

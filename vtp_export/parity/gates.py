@@ -1,5 +1,7 @@
 """What an artefact must meet to pass validation, by its precision."""
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +35,20 @@ class Gates:
     entropy: float
     answers: float
 
+    def stricter(self, other: "Gates") -> "Gates":
+        """Of each limit the one that lets less pass."""
+        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        return Gates(**{name: (max if name in AT_LEAST else min)(mine[name], others[name]) for name in mine})
+
+    def impossible(self) -> Iterator[str]:
+        """A sentence for each limit that is none: a share beyond 0 to 1, or an error below 0."""
+        for name, limit in dataclasses.asdict(self).items():
+            if limit < 0 or (name in AT_LEAST and limit > 1):
+                yield f"the limit '{name}' is {limit:g}; it must be 0 {'to 1' if name in AT_LEAST else 'or more'}"
+
+
+AT_LEAST = ("explained", "worth", "worth_worst", "jaccard", "cosine", "answers")
+"""Limits from below; the others are from above."""
 
 GATES = {
     "fp32": Gates(

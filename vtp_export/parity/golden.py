@@ -12,24 +12,27 @@ Read with NumPy and Pillow alone; `recording.py` writes it. In the folder `golde
 
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vtp_export.errors import ArtefactError, SpecError, shown
+from vtp_export import rooms
+from vtp_export.errors import ArtefactError, SpecError, first_line, shown
 from vtp_export.functional.tokens import KINDS
 from vtp_export.json_records import from_json, read_text
-from vtp_export.parity.gates import Gates
+from vtp_export.manifests import DTYPES
+from vtp_export.parity.contract import breaches
+from vtp_export.parity.gates import GATES, Gates
 from vtp_export.parity.gram import unpacked
 from vtp_export.parity.judge import Start
-from vtp_export.parity.witness import Noise
-from vtp_export.reference.base import Signals
+from vtp_export.parity.witness import Noise, Select
+from vtp_export.reference.base import Outcome, Settings, Signals
 from vtp_export.runtime.artefact import Artefact, verify_file
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.tiles import view_names
-from vtp_export.spec import Candidates, Layout, Manifest
+from vtp_export.spec import Candidates, Layout, Manifest, PrunerRecord
 
 GOLDEN_SCHEMA = 1
 FOLDER = "golden"
@@ -51,7 +54,7 @@ class GoldenRecord:
     """What is recorded, and how it is to be judged.
 
     noise: measured, by signal; one that is not finite is left out, and explains nothing.
-    gates: of the precision.
+    gates: of the precision; a wider one counts for nothing, see `Golden.gates`.
     chaotic, merges: of the method, see `pruners/base.py`.
     oracle: whether what the reference sees is recorded; else nothing can explain a difference.
     """
@@ -90,6 +93,10 @@ class Golden:
         outputs = {name.removeprefix(start): a for name, a in self.arrays.items() if name.startswith(start)}
         return Output.of({**outputs, "tokens": outputs["tokens"].astype(np.float32)})
 
+    def gates(self, precision: str) -> Gates:
+        """What is judged by: no limit is wider than that of the precision here, whatever is recorded."""
+        return self.record.gates.stricter(GATES[precision])
+
     def signals(self, view: int, candidates: Candidates, prefix: str = "") -> Signals:
         """What the reference sees of a picture; what it does not look at is empty."""
         arrays: dict[str, np.ndarray] = {"hidden": np.empty((candidates.n, 0))}
@@ -110,8 +117,23 @@ def read_golden(artefact: Artefact) -> Golden:
     """Read and verify.
 
     Raises:
-        ArtefactError: the artefact has no golden record, a file of it is missing or damaged, or it contradicts the
-            manifest.
+        ArtefactError: as `read_record`, or the arrays cannot be read, or contradict record or manifest.
+    """
+    record, folder = read_record(artefact), artefact.folder
+    try:
+        golden = Golden(record, _arrays(folder / ARRAYS))
+    except (OSError, ValueError, MemoryError) as error:
+        raise ArtefactError(f"the golden record of '{folder}' cannot be read: {error}; export again") from error
+    _refuse(folder, _of_arrays(golden, artefact.manifest))
+    return golden
+
+
+def read_record(artefact: Artefact) -> GoldenRecord:
+    """Read the record alone, of files that are all verified.
+
+    Raises:
+        ArtefactError: the artefact has no golden record, a file of it is missing or damaged, or it contradicts itself
+            or the files that the manifest names.
     """
     manifest, folder = artefact.manifest, artefact.folder
     if not manifest.golden:
@@ -121,27 +143,97 @@ def read_golden(artefact: Artefact) -> Golden:
     try:
         text = read_text(folder / RECORD, f"the golden record '{folder / RECORD}'")
         record = from_json(GoldenRecord, text, "golden record", GOLDEN_SCHEMA, "export again")
-        golden = Golden(record, _arrays(folder / ARRAYS))
-    except (OSError, ValueError, SpecError, MemoryError, zipfile.BadZipFile) as error:
+    except (OSError, SpecError) as error:
         raise ArtefactError(f"the golden record of '{folder}' cannot be read: {error}; export again") from error
-    for contradiction in _contradictions(golden, manifest):
+    _refuse(folder, _of_record(record, manifest))
+    return record
+
+
+def _refuse(folder: Path, contradictions: Iterator[str]) -> None:
+    for contradiction in contradictions:  # the first: those after it may be of what the first one denies
         raise ArtefactError(f"the golden record of '{folder}' contradicts its manifest: {contradiction}; export again")
-    return golden
+
+
+def reference_of(pruner: PrunerRecord) -> Select:
+    """The reference, for signals that somebody recorded: where they are not what it reads, that is one sentence."""
+    select: Select = rooms.load("reference", pruner.name).select
+
+    def asked(signals: Signals, settings: Settings) -> Outcome:
+        try:
+            return select(signals, settings)
+        except (AssertionError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+            raise ArtefactError(
+                f"the signals of this artefact are not what the reference of {pruner.name} reads; export again"
+            ) from error
+
+    return asked
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError(f"'{path}' is compressed")  # as large as its file, or it is not ours
-        arrays = {}
-        for entry in archive.infolist():
-            with archive.open(entry) as file:
-                arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-        return arrays
+    """Of an archive that anybody may have written.
+
+    Raises:
+        ValueError: it cannot be read, or is larger than its file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("it is compressed, or says that it is larger than its file")
+            arrays = {}
+            for entry in entries:
+                with archive.open(entry) as file:
+                    arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+            return arrays
+    except Exception as error:  # of zipfile, of NumPy's header and of Python's parser, which it asks: of a dozen kinds
+        raise ValueError(f"'{path}': {first_line(error)}") from error
 
 
-def _contradictions(golden: Golden, manifest: Manifest) -> list[str]:
-    """What is missing, or has another shape than the manifest makes it have."""
+def _of_record(record: GoldenRecord, manifest: Manifest) -> Iterator[str]:
+    """What cannot be true of it."""
+    yield from record.gates.impossible()
+    for name, size in record.noise.items():
+        if KINDS.get(name, "beside") == "beside" or size < 0:
+            yield f"the noise of {shown(name)} is {size:g}; it must be 0 or more, and of a signal that decides"
+    counts = Counter(picture.file for picture in record.pictures)
+    if any(not 0 <= picture.view < counts[picture.file] for picture in record.pictures):
+        yield "a picture has more views than are recorded"
+    for what in ("name", "file"):
+        views = Counter((getattr(picture, what), picture.view) for picture in record.pictures)
+        if twice := [value for (value, _), count in views.items() if count > 1]:
+            yield f"two pictures have the {what} {shown(twice[0])}"
+    files = {picture.file for picture in record.pictures} | {RECORD, ARRAYS}
+    for file in sorted(files ^ manifest.golden.keys()):
+        yield f"{shown(file)} is not in both"
+
+
+def _of_arrays(golden: Golden, manifest: Manifest) -> Iterator[str]:
+    """What is missing, or is not what the manifest makes it be."""
+    yield from _of_shapes(golden, manifest)
+    for name, array in golden.arrays.items():
+        if array.dtype not in _dtypes(name):
+            yield f"{name} is {array.dtype}, and must be {' or '.join(_dtypes(name))}"
+        elif not np.isfinite(array).all():
+            yield f"{name} holds a NaN or an infinity"
+        elif name.startswith("way.") and (array < 0).any():
+            yield f"{name} is below 0"
+    pruner, merges, output = manifest.pruner, golden.record.merges, golden.output
+    for view, name in enumerate(golden.names):
+        for sentence in breaches(output, view, manifest.layout, pruner.ascending, merges):
+            yield f"of {shown(name)}, {sentence}"
+
+
+def _dtypes(name: str) -> tuple[str, ...]:
+    if name == "views":
+        return ("uint8",)
+    kind, _, rest = name.partition(".")
+    if kind == "output":  # tokens of a narrow artefact are recorded in float16, see `recording.py`
+        return DTYPES[rest]
+    return ("float64",) if kind == "way" else ("float32",)
+
+
+def _of_shapes(golden: Golden, manifest: Manifest) -> list[str]:
     count = len(golden.record.pictures)
     shapes = {name: array.shape for name, array in golden.arrays.items()}
     wanted: dict[str, tuple[int, ...]] = {"views": (count, *manifest.layout.image_size, 3)}
@@ -157,14 +249,7 @@ def _contradictions(golden: Golden, manifest: Manifest) -> list[str]:
         for name, shape in shapes.items()
         if name not in wanted and not _fits(name, shape, count, manifest.layout)
     ]
-    if not wrong and (not count or golden.arrays["views"].dtype != np.uint8):
-        wrong.append(f"its {count} pictures are {golden.arrays['views'].dtype}, and must be some, of bytes")
-    counts = Counter(picture.file for picture in golden.record.pictures)
-    if any(not 0 <= picture.view < counts[picture.file] for picture in golden.record.pictures):
-        wrong.append("a picture has more views than are recorded")
-    files = {picture.file for picture in golden.record.pictures} | {RECORD, ARRAYS}
-    wrong += [f"{shown(file)} is not in both" for file in sorted(files ^ manifest.golden.keys())]
-    return wrong
+    return wrong if count else ["it has no pictures"]
 
 
 def _fits(name: str, shape: tuple[int, ...], count: int, layout: Layout) -> bool:

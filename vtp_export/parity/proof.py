@@ -3,6 +3,7 @@
 Judged from the recorded pixels on, as `Trial` judges with the model at hand: without torch.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -11,7 +12,7 @@ from vtp_export.errors import OutputError
 from vtp_export.parity.batches import AGAINST_ITSELF, FEW, other_sizes, repeated, usual_size
 from vtp_export.parity.contract import breaches
 from vtp_export.parity.gates import Gates
-from vtp_export.parity.golden import Golden
+from vtp_export.parity.golden import Golden, reference_of
 from vtp_export.parity.judge import judge_of
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
@@ -38,9 +39,10 @@ class Proof:
     """
 
     def __init__(self, golden: Golden, manifest: Manifest, name: str) -> None:
-        record, gates = golden.record, golden.record.gates
+        record, gates = golden.record, golden.gates(manifest.precision.name)
         self._golden, self._manifest = golden, manifest
-        self._judge = judge_of(manifest.pruner, chaotic=record.chaotic, merges=record.merges)
+        judge = judge_of(manifest.pruner, chaotic=record.chaotic, merges=record.merges)
+        self._judge = dataclasses.replace(judge, select=reference_of(manifest.pruner))
         if record.oracle:  # else there is no other way to find a set as good
             gates = self._judge.gates(gates)
         self._recorded = self._tally(name + AGAINST_RECORD, gates)

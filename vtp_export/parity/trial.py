@@ -70,7 +70,7 @@ class Trial:
         self._known = dict(zip(self._few, first, strict=True))
         self._cases: dict[bytes, Case] = {}
         self._itself: dict[tuple[str, bytes], Kept] = {}
-        self._noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
+        self.noise = tower_noise(eager, pixels, [seen.tokens for seen in first], twin)
         self._gates = self._judge.gates(GATES[precision.name])
         names = CHAOTIC_NAMES if self._judge.chaotic else NAMES
         self._name = names[1] if twin is None else f"{names[1]} in fp32, as {precision.name}"
@@ -85,10 +85,10 @@ class Trial:
         return (self._twin or self._eager).graph
 
     def _against_graph(self, name: str) -> Tally:
-        return self._formats.setdefault(name, Tally(name=name + self._name, noise=self._noise, gates=self._gates))
+        return self._formats.setdefault(name, Tally(name=name + self._name, noise=self.noise, gates=self._gates))
 
     def _against_itself(self, name: str) -> Tally:
-        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self._noise, gates=self._gates))
+        return self._batches.setdefault(name, Tally(name=name + AGAINST_ITSELF, noise=self.noise, gates=self._gates))
 
     @property
     def sound(self) -> bool:

@@ -156,6 +156,8 @@ def _pixels(artefact: Artefact, golden: Golden) -> PixelComparison:
 
 def _limits(golden: Golden, manifest: Manifest, pixels: PixelComparison, file: JudgedFile | None) -> Iterator[str]:
     """What the check cannot know, and what it did instead."""
+    if golden.gates(manifest.precision.name) != golden.record.gates:
+        yield f"the golden record has wider limits than {manifest.precision.name} has here; it is judged by these"
     if file is not None:
         yield f"'{file.path}' is judged by the limits of {manifest.precision.name}, as the artefact's own files are"
     if not pixels.passed:

@@ -1,11 +1,11 @@
 """`vtp-export validate`: does the artefact do what the graph does, and the graph what the paper says?
 
-Judged in this order: the pixels, against those of the model's own files and of Transformers; what the manifest says of
-the model; which tokens were kept, every difference to be explained by the measured rounding noise; values on the tokens
-that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against `reference/`, and each
-format of the artefact against the eager graph (what it measures against `reference/`, too), and against itself in
-batches of other sizes. From the pixels on everything is computed from the model's own preprocessing, settings excepted
-nothing is taken from the manifest. Where a picture is several views to the model, each view is an image here.
+Judged in this order: the pixels, against those of the model's own files and of Transformers; what manifest and golden
+record say of the model; which tokens were kept, every difference to be explained by the measured rounding noise; values
+on the tokens that both kept; erank and attention entropy. Two questions, kept apart: the eager graph against
+`reference/`, and each format against the eager graph (what it measures against `reference/`, too) and against itself in
+other batches. From the pixels on all is computed from the model's own preprocessing; but for settings nothing is taken
+from the manifest. Where a picture is several views, each view is an image here.
 """
 
 import contextlib
@@ -33,8 +33,9 @@ from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
-from vtp_export.parity.claims import false_claims, false_precision, own_manifest
+from vtp_export.parity.claims import false_claims, false_files, own_manifest
 from vtp_export.parity.gates import GATES
+from vtp_export.parity.golden import read_record
 from vtp_export.parity.parts import Bisection
 from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
 from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
@@ -57,8 +58,7 @@ from vtp_export.runtime.preprocess import named_views, pixel_values, values_of
 from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import Manifest, Packing, PrunerRecord, Scalar
 
-NOISE_IMAGES = 4
-"""Images run again in float64 to measure the noise."""
+NOISE_IMAGES = 4  # run again in float64
 
 
 def validate(
@@ -103,6 +103,7 @@ def validate(
         refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
+    record = read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
@@ -128,12 +129,12 @@ def validate(
             replies = _answers(answerer, benchmark_of(benchmark), examples, runs, packer, asked, progress)
         elif answerer is not None:
             notes.append("the language model was not asked: a result breaks the contract")
-        held = {fmt: session.narrow_weights() for fmt, session in sessions.items()}
+        lies = false_files(own, trial.graph, sessions, record, trial.noise)
         result = ValidationReport(
             artefact=str(folder),
             benchmark=as_unicode(str(benchmark)),
             pixels=pixels,
-            false_claims=(*false_claims(artefact.manifest, own), *false_precision(trial.graph, held)),
+            false_claims=(*false_claims(artefact.manifest, own), *lies),
             comparisons=tuple(trial.done()),
             batches=tuple(trial.batches()),
             answers=replies,

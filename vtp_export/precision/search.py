@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.parity.gates import Gates
+from vtp_export.parity.gates import AT_LEAST, Gates
 from vtp_export.parity.judge import Case, judge_of
 from vtp_export.parity.noise import signals_of
 from vtp_export.parity.tally import Tally
@@ -87,9 +87,8 @@ class Trials:
 
 def within(gates: Gates, share: float) -> Gates:
     """Gates of which only a share may be used up."""
-    near_one = ("worth", "worth_worst", "jaccard", "cosine", "answers")
     limits = {name: limit for name, limit in vars(gates).items() if limit and name != "explained"}
-    narrower = {name: 1 - (1 - v) * share if name in near_one else v * share for name, v in limits.items()}
+    narrower = {name: 1 - (1 - v) * share if name in AT_LEAST else v * share for name, v in limits.items()}
     return dataclasses.replace(gates, **narrower)
 
 

@@ -62,12 +62,12 @@ def build_summary(report: BuildReport) -> Summary:
 def inspection_summary(result: Inspection) -> Summary:
     """The manifest, the files, and where each format can run."""
     m = result.manifest
-    rows, columns = m.layout.candidates.grid
+    (rows, columns), (height, width) = m.layout.candidates.grid, m.layout.patch
     contents = {
         "model": f"{m.model.id} ({m.model.family}), weights {m.model.weights_sha256[:16]}...",
         "pruner": f"{m.pruner.name} " + " ".join(f"{k}={v}" for k, v in m.pruner.settings.items()),
         "calibrated": "; ".join(f"{k}: {v}" for k, v in m.pruner.origins.items()) or None,
-        "tokens": f"{m.layout.budget} of {m.layout.candidates.n}, grid {rows} x {columns}",
+        "tokens": f"{m.layout.budget} of {m.layout.candidates.n}, grid {rows} x {columns} of {height} x {width} pixels",
         "packing": None if m.packing is None else _packing(m.packing),
         "inputs": ", ".join(map(_tensor, m.inputs)),
         "outputs": ", ".join(map(_tensor, m.outputs)),

@@ -44,7 +44,7 @@ def overlay(
     Example:
         >>> from vtp_export.runtime.preprocess import clip_preprocessing
         >>> from vtp_export.spec import Candidates
-        >>> layout = Layout(Candidates((2, 2)), (28, 28), keep=1, slots=1)
+        >>> layout = Layout(candidates=Candidates((2, 2)), image_size=(28, 28), patch=(14, 14), keep=1, slots=1)
         >>> overlay(Image.new("RGB", (64, 48)), np.array([3]), layout, clip_preprocessing(28)).size
         (512, 384)
     """
@@ -182,10 +182,12 @@ def _patch_mask(kept: npt.NDArray[np.integer], layout: Layout) -> npt.NDArray[np
 
 
 def _covered(box: Box, layout: Layout) -> Box:
-    """The part of the view that patches cover: what is no whole patch, at the right and at the bottom, is not read."""
+    """The part of the view that the grid covers: pixels beyond it, at the right and at the bottom, are not read."""
     left, top, right, bottom = box
-    (rows, columns), (height, width) = layout.candidates.grid, layout.image_size
-    across, down = width // columns * columns / width, height // rows * rows / height
+    down, across = (
+        cells * edge / pixels
+        for cells, edge, pixels in zip(layout.candidates.grid, layout.patch, layout.image_size, strict=True)
+    )
     return left, top, left + (right - left) * across, top + (bottom - top) * down
 
 

@@ -1,4 +1,4 @@
-"""A tower alone."""
+"""A tower alone, and one of so few patches that more pixels are left over than there are patches along an edge."""
 
 from tests.laws.checkpoints._sizes import VISION
 
@@ -10,4 +10,8 @@ def clip_vision_model(folder, vision=VISION):
     return str(folder)
 
 
-WRITERS = [clip_vision_model]
+def clip_vision_model_with_a_rest(folder):
+    return clip_vision_model(folder, {**VISION, "image_size": 27})
+
+
+WRITERS = [clip_vision_model, clip_vision_model_with_a_rest]
