@@ -275,6 +275,14 @@ def test_onnx_runtime_has_operators_of_its_own_and_none_that_nobody_has(tmp_path
     assert [finding.rule for finding in lint(nobody, ["onnxruntime-1.32"])[0].findings] == ["operator"]
 
 
+@pytest.mark.parametrize(("target", "refused"), [("onnxruntime-1.20", True), ("onnxruntime-1.23", False)])
+def test_products_in_blocks_of_8_bits_take_a_runtime_that_has_them(tmp_path, target, refused):
+    planted = node("MatMulNBits", ["x", "b", "s"], domain="com.microsoft", bits=8, K=3, N=3, block_size=16)
+    inputs = [tensor("b", T.UINT8, (3, 1, 16)), tensor("s", T.FLOAT, (3, 1))]
+    findings = found(saved(tmp_path, planted, inputs, [], False), target, "attribute-values")
+    assert ["bits=8; supported: 4" in one.problem for one in findings] == [True] * refused
+
+
 def test_functions_of_the_file_are_looked_into_by_their_own_names(tmp_path):
     """The body's `a` is no int64 of the graph; its attribute comes with the call; what it does wrong is found."""
     clean = h.make_node("CumSum", ["a", "axis"], ["y"], name="inside")

@@ -3,9 +3,8 @@
 import numpy as np
 
 from vtp_export.reference._determinant import greedy
-from vtp_export.reference._objectives import volume
 from vtp_export.reference._similarity import snapped
-from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.reference.base import Objective, Outcome, Settings, Signals
 
 BY_CHANNEL = True
 """It takes the length of each channel over all tokens."""
@@ -23,7 +22,12 @@ def _kernel(signals: Signals, settings: Settings) -> np.ndarray:
     return kernel
 
 
-MAXIMISES = (volume(_kernel),)
+def _information(signals: Signals, settings: Settings, kept: np.ndarray) -> float:
+    values = np.linalg.eigvalsh(_kernel(signals, settings)[np.ix_(kept, kept)])
+    return float(np.log(np.maximum(values, 1 + 1e-12)).mean())
+
+
+MAXIMISES = (Objective("volume", "log-determinant of the kept tokens' kernel, by token", _information),)
 WALK = True
 
 

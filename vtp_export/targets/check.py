@@ -82,15 +82,14 @@ def _of_file(model: Model, target: Target) -> Iterator[Finding]:
 def _of_node(node: Node, target: Target) -> Iterator[tuple[str, Told]]:
     if node.local:
         return  # its body is looked at by itself
-    if node.domain in target.domains:
-        return
-    if node.domain:
+    if node.domain and node.domain not in target.domains:
         where = f"operator of the domain {node.domain}, which {target.name} does not know"
-        yield "domain", ("error", where, "export without an optimiser that fuses, or write it in standard operators")
+        remedy = REMEDIES.get(node.op, "export without an optimiser that fuses, or write it in standard operators")
+        yield "domain", ("error", where, remedy)
         return
-    if target.operators is None and not node.standard:
+    if target.operators is None and not node.standard and not node.domain:
         yield "operator", ("error", f"ONNX has no operator {node.op}", "write it in standard operators")
-    if target.operators is not None:
+    if target.operators is not None and not node.domain:
         if node.op not in target.operators:
             remedy = REMEDIES.get(node.op, "write it with operators that are in the table")
             yield "operator", ("error", f"{node.op} is not supported by {target.name}", remedy)

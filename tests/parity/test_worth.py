@@ -1,0 +1,111 @@
+"""What a kept set is worth by what its method maximises: reference's sets are good ones, and planted harm is found."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vtp_export import rooms
+from vtp_export.parity.gates import GATES
+from vtp_export.parity.judge import judge_of
+from vtp_export.parity.tally import Tally, worth_of
+from vtp_export.parity.verdict import Worth
+from vtp_export.parity.witness import Noise
+from vtp_export.reference.base import Signals
+from vtp_export.runtime.output import Kept
+from vtp_export.settings import from_settings
+from vtp_export.spec import Candidates, PrunerRecord
+
+SIDE, WIDTH, KEEP = 12, 24, 18
+METHODS = [name for name in rooms.names("pruners") if rooms.load("reference", name).MAXIMISES]
+
+
+def signals(seed):
+    """Tokens of a few kinds, as of a picture, and attention that leans to one corner."""
+    draw = np.random.default_rng(seed)
+    n = SIDE * SIDE
+    kinds = draw.standard_normal((9, WIDTH))
+    features = kinds[draw.integers(0, 9, n)] + 0.3 * draw.standard_normal((n, WIDTH))
+    attention = np.exp(2 * draw.standard_normal(n) + np.linspace(0, 2, n))
+    attention /= attention.sum()
+    like = dict.fromkeys(("saliency", "received", "early_saliency", "early_received"), attention)
+    following = {"following_keys": features, "following_saliency": attention}
+    return Signals(
+        candidates=Candidates((SIDE, SIDE)), hidden=features, projected=features, cls=features[:1], keys=features,
+        **like, **following,
+    )  # fmt: skip
+
+
+def judge(method):
+    config, _ = from_settings(rooms.load("pruners", method).Config, {"keep": KEEP}).resolved()
+    return judge_of(PrunerRecord(method, dataclasses.asdict(config), {}, ascending=True), chaotic=False, merges=False)
+
+
+def result(kept):
+    return Kept(kept=np.asarray(kept), tokens=np.zeros((len(kept), 1), np.float32))
+
+
+def compared(method, change):
+    """A comparison in which `change` made another set of what the reference keeps."""
+    one = judge(method)
+    tally = Tally(name="narrow", noise=Noise({}), gates=one.gates(GATES["int8"]))
+    for seed in range(6):
+        case = one.case(f"image {seed}", signals(seed), result([0]))
+        expected = one.select(case.signals, one.settings).kept
+        tally.add_worth(case.image, one.worth(case, change(np.random.default_rng(seed), expected, case.signals)))
+        tally.images += 1
+    return tally.done()
+
+
+def same(draw, kept, seen):
+    return kept
+
+
+def random(draw, kept, seen):
+    return np.sort(draw.choice(seen.n, int((kept >= 0).sum()), replace=False))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_set_of_the_reference_is_worth_itself_and_a_random_one_is_found(method):
+    assert all((by.mean, by.worst) == (1.0, 1.0) for by in compared(method, same).worth)
+    comparison = compared(method, random)
+    assert min(by.mean for by in comparison.worth) < GATES["int8"].worth
+    assert any("over the reference's, mean, is" in failure for failure in comparison.failures)
+
+
+def stopped_early(draw, kept, seen):
+    """Half of the set is the reference's, the rest the first positions."""
+    half = kept[: len(kept) // 2].tolist()
+    return np.array(half + [i for i in range(seen.n) if i not in half][: len(kept) - len(half)])
+
+
+def by_half_the_signal(draw, kept, seen):
+    """By attention that was rounded to a few steps, ties to the lowest position."""
+    steps = np.round(seen.saliency / seen.saliency.max() * 3)
+    return np.sort(np.argsort(-steps, kind="stable")[: len(kept)])
+
+
+@pytest.mark.parametrize("harm", [stopped_early, by_half_the_signal])
+@pytest.mark.parametrize("method", ["adaptive", "fastervlm", "scope"])
+def test_a_walk_that_stops_early_and_coarse_signals_are_found(method, harm):
+    assert compared(method, harm).failures
+
+
+def test_the_mean_and_the_worst_image_are_told():
+    assert worth_of("mass", [(1.0, "a"), (0.5, "b")]) == Worth("mass", 0.75, 0.5, "b")
+    assert np.isnan(worth_of("mass", [(1.0, "a"), (float("nan"), "b")]).worst)
+
+
+def test_an_unknown_worth_passes_no_gate():
+    tally = Tally(name="narrow", noise=Noise({}), gates=GATES["int8"])
+    tally.add_worth("b", {"mass": float("nan")})
+    assert len(tally.done().shortfalls) == 2
+
+
+@pytest.mark.parametrize(("precision", "fails"), [("fp16", True), ("int8", False)])
+def test_where_numbers_are_coarse_a_set_as_good_needs_no_explanation(precision, fails):
+    tally = Tally(name="narrow", noise=Noise({}), gates=dataclasses.replace(GATES[precision], jaccard=0.0))
+    tally.add("b", result([1, 2]), result([1, 3]))
+    assert any("no rounding" in failure for failure in tally.done().failures), "nothing is known of what it is worth"
+    tally.add_worth("b", {"mass": 1.0})
+    assert any("no rounding" in failure for failure in tally.done().failures) is fails
