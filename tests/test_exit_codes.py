@@ -67,7 +67,7 @@ def test_a_mistake_is_a_sentence_and_json(vtp, failing):
         (("inspect", "a", "b"), "unexpected"),
         (("inspect", "a", "--jsn"), "no such option"),
         (("export", "toy", "--out", "a", "--precision", "fp8"), "'fp32', 'fp16', 'bf16', 'int8'"),
-        (("export", "toy", "--out", "a", "--activations", "dynamc"), "did you mean 'dynamic'"),
+        (("export", "toy", "--out", "a", "--activations", "statc"), "did you mean 'static'"),
         (("run", "a", "b", "--format", "onx"), "did you mean 'onnx'"),
         (
             ("export", "toy", "--out", "a", "--keep", "six"),

@@ -209,7 +209,8 @@ def test_a_picture_that_was_swapped_fails_by_name(copy, what):
 
 def test_wider_limits_count_for_nothing(copy, monkeypatch):
     """An artefact's own limits may be stricter than those of its precision, and never wider."""
-    wide = dict.fromkeys(("jaccard", "cosine", "answers"), 0.0)
+    wide = dict.fromkeys(("explained",), False)
+    wide |= dict.fromkeys(("worth", "worth_worst", "jaccard", "cosine", "answers"), 0.0)
     wide |= dict.fromkeys(("norm_ratio", "relative_error", "erank", "entropy"), 1e9)
     with_record(copy, lambda keys: keys.update(gates=wide))
     run = PrunedArtefact.run_padded
@@ -227,8 +228,11 @@ def test_wider_limits_count_for_nothing(copy, monkeypatch):
 
 def test_of_two_limits_the_stricter_one_counts():
     fp32, loose = GATES["fp32"], GATES["int8"]
-    assert fp32.stricter(loose) == dataclasses.replace(fp32, jaccard=loose.jaccard)
-    strict = Gates(jaccard=1, cosine=1, norm_ratio=0, relative_error=0, erank=0, entropy=0, answers=1)
+    assert fp32.stricter(loose) == dataclasses.replace(
+        fp32, jaccard=loose.jaccard, worth=loose.worth, worth_worst=loose.worth_worst
+    )
+    ones = dict.fromkeys(("worth", "worth_worst", "jaccard", "cosine", "answers"), 1)
+    strict = Gates(explained=True, norm_ratio=0, relative_error=0, erank=0, entropy=0, **ones)
     assert fp32.stricter(strict) == strict.stricter(fp32) == strict
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from vtp_export.errors import ArtefactError, OutputError, UnavailableError
 from vtp_export.spec import TensorSpec
 
-NARROW = ("float16", "bfloat16", "int8")
+NARROW = ("float16", "bfloat16", "int8", "uint8")
 """What weights are in, where they are narrower than float32."""
 
 Arrays = Mapping[str, np.ndarray]
