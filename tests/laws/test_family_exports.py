@@ -98,7 +98,8 @@ def test_the_file_does_what_the_eager_graph_does(tmp_path, graph_of, family, fmt
     with open_built(tmp_path, fmt, graph, brief_of(graph)) as session:
         found = session.run({"pixel_values": pixels})
     overlaps = [jaccard(one.kept, kept) for one, kept in zip(expected, found["kept"], strict=True)]
-    assert np.mean(overlaps) >= max(gates.jaccard, 0.98)
+    # A number half-way between two steps of int8 may be rounded either way, and the one image that meets one differs.
+    assert sum(overlap < 1 for overlap in overlaps) <= (precision == "int8")
     for one, overlap, tokens in zip(expected, overlaps, found["tokens"], strict=True):
         if overlap == 1:
             bound = gates.relative_error * np.abs(one.tokens).max()
