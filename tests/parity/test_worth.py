@@ -11,7 +11,7 @@ from vtp_export.parity.judge import judge_of
 from vtp_export.parity.tally import Tally, worth_of
 from vtp_export.parity.verdict import Worth
 from vtp_export.parity.witness import Noise
-from vtp_export.reference.base import Signals
+from vtp_export.reference.base import Outcome, Signals
 from vtp_export.runtime.output import Kept
 from vtp_export.settings import from_settings
 from vtp_export.spec import Candidates, PrunerRecord
@@ -89,6 +89,19 @@ def by_half_the_signal(draw, kept, seen):
 @pytest.mark.parametrize("method", ["adaptive", "fastervlm", "scope"])
 def test_a_walk_that_stops_early_and_coarse_signals_are_found(method, harm):
     assert compared(method, harm).failures
+
+
+def test_sets_without_a_place_and_pictures_without_a_difference_have_a_worth():
+    """CLS alone was kept; a blank picture, whose tokens are all the same."""
+    one = judge("prunesid")
+    alone = dataclasses.replace(one, select=lambda *_: Outcome(np.array([-1])))
+    case = alone.case("a", signals(0), result([0]))
+    assert alone.worth(case, np.array([-1])) == {"mass": 1.0, "coverage": 1.0}
+    assert alone.worth(case, np.array([3]))["mass"] > 1
+    assert one.worth(one.case("a", signals(0), result([0])), np.array([-1]))["mass"] < 1e-9
+    dart = judge("dart")
+    blank = dataclasses.replace(signals(0), projected=np.ones((SIDE * SIDE, WIDTH)))
+    assert dart.worth(dart.case("a", blank, result([0])), np.arange(5, 5 + KEEP)) == {"unlikeness": 1.0}
 
 
 def test_the_mean_and_the_worst_image_are_told():

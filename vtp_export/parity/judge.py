@@ -21,6 +21,9 @@ from vtp_export.reference.base import Objective, Outcome, Settings, Signals, wal
 from vtp_export.runtime.output import Kept
 from vtp_export.spec import PrunerRecord
 
+NOTHING = 1e-12
+"""A worth of so little, or of no token: two such sets are as good as each other."""
+
 Explain = Callable[[], Witness | None]
 """A search for a witness, to be called if it is needed."""
 
@@ -81,11 +84,12 @@ class Judge:
         expected = case.outcome().kept
         if np.array_equal(expected, kept):
             return {one.name: 1.0 for one in self.objectives}
-        return {
-            one.name: one.worth(case.signals, self.settings, kept[kept >= 0])
-            / one.worth(case.signals, self.settings, expected[expected >= 0])
-            for one in self.objectives
-        }
+
+        def worth(one: Objective, positions: np.ndarray) -> float:
+            placed = positions[positions >= 0]
+            return max(one.worth(case.signals, self.settings, placed), NOTHING) if len(placed) else NOTHING
+
+        return {one.name: worth(one, kept) / worth(one, expected) for one in self.objectives}
 
     def case(self, image: str, signals: Signals, result: Kept, rows: Rows | None = None) -> Case:
         """An image, see `Case`; the reference is not asked yet."""

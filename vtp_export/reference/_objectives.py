@@ -11,20 +11,19 @@ import numpy as np
 from vtp_export.reference._similarity import cosines
 from vtp_export.reference.base import Objective, Settings, Signals
 
-TINY = 1e-12
-"""Of a distance or a volume: what is less is nothing, so that a ratio of two of them stays a number."""
+LEAST = 1e-12
+"""Of a direction's share in a volume: what is less is rounding."""
 
 
 def mass(signal: str = "saliency") -> Objective:
-    """The share of the attention that the kept tokens hold.
+    """The attention that the kept tokens hold.
 
     Args:
         signal: which attention, a field of `Signals`.
     """
 
     def worth(signals: Signals, settings: Settings, kept: np.ndarray) -> float:
-        attention = _array(signals, signal)
-        return float(attention[kept].sum() / max(attention.sum(), TINY))
+        return float(_array(signals, signal)[kept].sum())
 
     return Objective("mass", "attention that the kept tokens hold", worth)
 
@@ -43,23 +42,23 @@ def coverage(features: str = "projected") -> Objective:
     return Objective("coverage", "likeness of a token to its nearest kept one, mean", worth)
 
 
-def spread(features: str = "projected", metric: str = "cosine") -> Objective:
-    """How far a kept token lies from the nearest other kept one, mean.
+def spread() -> Objective:
+    """How far a kept token lies from the nearest other kept one, in the method's metric, mean.
 
     The mean, and not the least, which one near-tie decides.
     """
 
     def worth(signals: Signals, settings: Settings, kept: np.ndarray) -> float:
-        tokens = _array(signals, features)[kept]
+        tokens = _array(signals, "projected")[kept]
         if len(tokens) < 2:
             return 1.0
-        if settings.get("metric", metric) == "cosine":
+        if settings.get("metric", "cosine") == "cosine":
             distance = 1 - cosines(tokens)
         else:
             square = (tokens**2).sum(1)
             distance = np.sqrt(np.maximum(square[:, None] + square - 2 * tokens @ tokens.T, 0))
         np.fill_diagonal(distance, np.inf)
-        return max(float(distance.min(1).mean()), TINY)
+        return float(distance.min(1).mean())
 
     return Objective("spread", "distance of a kept token to the nearest other, mean", worth)
 
@@ -73,7 +72,7 @@ def volume(kernel: Callable[[Signals, Settings], np.ndarray]) -> Objective:
 
     def worth(signals: Signals, settings: Settings, kept: np.ndarray) -> float:
         whole = kernel(signals, settings)[np.ix_(kept, kept)]
-        values = np.maximum(np.linalg.eigvalsh(whole), TINY)
+        values = np.maximum(np.linalg.eigvalsh(whole), LEAST)
         return float(np.exp(np.log(values).mean()))
 
     return Objective("volume", "determinant of the kept tokens' kernel, geometric mean", worth)

@@ -4,7 +4,7 @@ A file `reference/NAME.py`, named after the pruner it is the oracle of, defines
 `select(signals, settings) -> Outcome`, where `settings` are those of the pruner's manifest record.
 
 It also says what the method strives for, `MAXIMISES: tuple[Objective, ...]`, empty where nothing of an image decides;
-and `WALK = True` where every choice depends on those before it, so that one near-tie can change many: see `judged_by`.
+and `WALK = True` where every choice depends on those before it, so that one near-tie can change many.
 
 A method sees features only through the inner products of tokens, so that any rotation of the channels leads to the same
 decision, or its file says `BY_CHANNEL = True`; see `by_channel`.
@@ -118,20 +118,6 @@ class Objective:
 def descending(scores: np.ndarray) -> list[int]:
     """Positions by descending score, ties to the lowest position."""
     return sorted(range(len(scores)), key=lambda i: (-scores[i], i))
-
-
-def worth_of(method: str, signals: Signals, settings: Settings, kept: np.ndarray) -> dict[str, float]:
-    """What a kept set is worth, by each of the method's objectives.
-
-    Args:
-        method: name of the file.
-        signals: of the image.
-        settings: of the method.
-        kept: (m,) positions; -1, a token that belongs to no candidate, counts nothing.
-    """
-    positions = kept[kept >= 0]
-    objectives: tuple[Objective, ...] = rooms.load("reference", method).MAXIMISES
-    return {one.name: one.worth(signals, settings, positions) for one in objectives}
 
 
 def walks(method: str) -> bool:
