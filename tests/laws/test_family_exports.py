@@ -13,7 +13,7 @@ from vtp_export import rooms
 from vtp_export.graphs.assembly import assemble, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.models.toy import draw_weights
-from vtp_export.parity.gates import GATES, jaccard
+from vtp_export.parity.gates import GATES
 from vtp_export.pipeline.lint import lint
 from vtp_export.precision.lowering import lowered
 from vtp_export.precision.ranges import measured
@@ -90,20 +90,30 @@ def test_tensorrt_takes_the_file(tmp_path, graph_of, family, precision):
     assert [finding for report in reports for finding in report.findings if finding.severity == "error"] == []
 
 
+def kept_when_moved(eager, view, kept):
+    """Whether the eager graph itself keeps these of pixels moved by a millionth.
+
+    Numbers half-way between two steps of int8 are rounded either way, and a near-tie follows.
+    """
+    draw = np.random.default_rng(0)
+    moved = [view * (1 + 1e-6 * draw.standard_normal(view.shape)).astype(np.float32) for _ in range(32)]
+    return any(np.array_equal(result.kept, kept) for result in eager(np.stack(moved)))
+
+
 @pytest.mark.parametrize(("family", "fmt", "precision"), AGREE)
 def test_the_file_does_what_the_eager_graph_does(tmp_path, graph_of, family, fmt, precision):
     graph = graph_of(family, precision)
     pixels, gates = pixels_of(graph), GATES[precision]
-    expected = EagerSession(graph)(pixels)
+    eager = EagerSession(graph)
+    expected = eager(pixels)
     with open_built(tmp_path, fmt, graph, brief_of(graph)) as session:
         found = session.run({"pixel_values": pixels})
-    overlaps = [jaccard(one.kept, kept) for one, kept in zip(expected, found["kept"], strict=True)]
-    # A number half-way between two steps of int8 may be rounded either way, and the one image that meets one differs.
-    assert sum(overlap < 1 for overlap in overlaps) <= (precision == "int8")
-    for one, overlap, tokens in zip(expected, overlaps, found["tokens"], strict=True):
-        if overlap == 1:
+    for one, view, kept, tokens in zip(expected, pixels, found["kept"], found["tokens"], strict=True):
+        if np.array_equal(one.kept, kept):
             bound = gates.relative_error * np.abs(one.tokens).max()
             np.testing.assert_allclose(tokens, one.tokens, atol=bound, rtol=0)
+        else:
+            assert precision == "int8" and kept_when_moved(eager, view, kept), (one.kept, kept)
 
 
 def test_the_sample_meets_every_format_and_precision():

@@ -1,6 +1,6 @@
 """The numbers of a `vision_config` that shape a tower, held to bounds before anything is built of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,17 +141,22 @@ def activation(name: str) -> Any:
     return ACTIVATIONS[name]
 
 
-def read_layers(feature_layers: Sequence[int], total: int) -> list[int]:
+def read_layers(named: Any, total: int) -> list[int]:
     """Which hidden states `vision_feature_layer` means: 0 is the embedding, i the output of layer i - 1.
+
+    Args:
+        named: one, or a list of them.
+        total: layers of the tower.
 
     Raises:
         ModelError: a layer that the tower does not have.
     """
+    feature_layers = named if isinstance(named, list) else [named]
     whole = all(type(layer) is int for layer in feature_layers)
     states = [layer + total + 1 if layer < 0 else layer for layer in feature_layers] if whole else []
     if not states or not all(0 < state <= total for state in states):
         raise ModelError(
-            f"vision_feature_layer {shown(list(feature_layers))} does not name outputs of a tower of {total} layers; "
+            f"vision_feature_layer {shown(feature_layers)} does not name outputs of a tower of {total} layers; "
             f"use -1 to -{total}, or 1 to {total}"
         )
     return states

@@ -43,7 +43,7 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
         family="llava",
         tower=tower,
         config=config,
-        states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
+        states=read_layers(layers, config.num_hidden_layers),
         keep_cls=cls_kept(checkpoint, config),
         projector=TwoLayers(
             width=language_width(checkpoint, weights),

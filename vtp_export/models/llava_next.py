@@ -73,7 +73,7 @@ def tiled_parts(  # noqa: PLR0913 (what Transformers takes where a file is silen
         family=family,
         tower=tower,
         config=config,
-        states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
+        states=read_layers(layers, config.num_hidden_layers),
         projector=TwoLayers(
             width=language_width(checkpoint, weights), act=projector_act(checkpoint), bias=projector_bias(checkpoint)
         ),

@@ -39,7 +39,7 @@ def load(checkpoint: Checkpoint, needs: Collection[str]) -> LoadedModel:
         family="vipllava",
         tower=tower,
         config=config,
-        states=read_layers(layers if isinstance(layers, list) else [layers], config.num_hidden_layers),
+        states=read_layers(layers, config.num_hidden_layers),
         projector=TwoLayers(
             width=language_width(checkpoint, weights), act=projector_act(checkpoint), norm_eps=float(eps)
         ),
