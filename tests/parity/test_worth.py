@@ -8,7 +8,7 @@ import pytest
 from vtp_export import rooms
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.judge import judge_of
-from vtp_export.parity.tally import Tally, worth_of
+from vtp_export.parity.tally import Pair, Tally, worth_of
 from vtp_export.parity.verdict import Worth
 from vtp_export.parity.witness import Noise
 from vtp_export.reference.base import Outcome, Signals
@@ -122,3 +122,22 @@ def test_where_numbers_are_coarse_a_set_as_good_needs_no_explanation(precision, 
     assert any("no rounding" in failure for failure in tally.done().failures), "nothing is known of what it is worth"
     tally.add_worth("b", {"mass": 1.0})
     assert any("no rounding" in failure for failure in tally.done().failures) is fails
+
+
+@pytest.mark.parametrize(("method", "merges", "asked"), [
+    ("fastervlm", False, (False, 0.85)), ("adaptive", False, (False, 0.0)), ("visionzip", True, (True, 0.85)),
+])  # fmt: skip
+def test_what_is_asked_of_a_method_in_int8(method, merges, asked):
+    gates = dataclasses.replace(judge(method), merges=merges).gates(GATES["int8"])
+    assert (gates.explained, gates.jaccard) == asked
+
+
+def test_another_mixture_of_the_same_anchors_fails_in_int8_too():
+    one = dataclasses.replace(judge("visionzip"), merges=True)
+    tally = Tally(name="narrow", noise=Noise({}), gates=one.gates(GATES["int8"]))
+    expected = result([1, 2])
+    other = dataclasses.replace(expected, tokens=expected.tokens + 1)
+    case = one.case("a", signals(0), expected)
+    tally.add("a", expected, other, pair=Pair(expected.tokens, other.tokens, mixed=True))
+    tally.add_worth("a", one.worth(case, case.outcome().kept))
+    assert any("no rounding" in failure for failure in tally.done().failures)

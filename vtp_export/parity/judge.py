@@ -76,8 +76,16 @@ class Judge:
     merges: bool
 
     def gates(self, gates: Gates) -> Gates:
-        """Those of a precision, for this method: of a walk no share of the kept tokens is asked for."""
-        return dataclasses.replace(gates, jaccard=0.0) if self.walks or self.chaotic else gates
+        """Those of a precision, for this method.
+
+        Of a walk no share of the kept tokens is asked for. What a set is worth says nothing of mixtures: where tokens
+        are merged, every difference must be explained whatever the precision.
+        """
+        return dataclasses.replace(
+            gates,
+            jaccard=0.0 if self.walks or self.chaotic else gates.jaccard,
+            explained=gates.explained or self.merges,
+        )
 
     def worth(self, case: Case, kept: np.ndarray) -> dict[str, float]:
         """What a kept set is worth over what the reference's is, under the signals of the reference, by objective."""
