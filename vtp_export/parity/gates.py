@@ -13,7 +13,8 @@ class Gates:
 
     explained: whether a selection that differs must be one that the reference makes within the noise. Where numbers are
         as coarse as in bf16 and int8, a runtime's own rounding goes elsewhere than the twin's, and no search through so
-        much noise is sure to find the way: there a set is asked to be as good, and explanations are told; see `Judge.gates` for methods that merge.
+        much noise is sure to find the way: there a set is asked to be as good, and explanations are told; for methods
+        that merge see `Judge.gates`.
     worth: of a kept set by what its method maximises, over the worth of the reference's set under the same signals:
         mean over the images, at least; worth_worst: of any image.
     jaccard: mean over the images of the Jaccard index of the kept sets, at least; asked only where a method is no walk
