@@ -107,7 +107,8 @@ NARROW = {
 )
 def test_the_parser_takes_every_method_in_every_precision(small_llava, tmp_path, pruner, precision):
     """In float32 it is asked where all methods are exported, `tests/laws/test_pruner_exports.py`."""
-    export(small_llava, tmp_path / "a", pruner=pruner, precision=NARROW[precision], golden=0)
+    report = export(small_llava, tmp_path / "a", pruner=pruner, keep=8, precision=NARROW[precision], golden=0)
+    assert report.manifest.pruner.name == pruner
     assert tensorrt_rtx.refusals(tmp_path / "a" / "model.onnx") == ()
 
 

@@ -257,6 +257,10 @@ def test_positions_stay_what_they_are_at_their_own_size():
     assert interpolated(positions, 5, "bicubic", antialias=False).shape == (25, 6)
     with pytest.raises(ModelError, match="positions for 15 patches, which are no square"):
         interpolated(positions[:15], 4, "bicubic", antialias=False)
+    with pytest.raises(ModelError, match="positions for 0 patches, which are no square"):
+        interpolated(positions[:0], 4, "bicubic", antialias=False)
+    with pytest.raises(ModelError, match=r"positions have shape \[\]; one row for each patch is needed"):
+        interpolated(positions.sum(), 4, "bicubic", antialias=False)
 
 
 BAD = {

@@ -238,6 +238,15 @@ def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
     assert 1e-3 < compared.values.relative_error < 0.2
 
 
+def test_a_layer_that_nothing_passes_through_is_no_trouble(small_llava, tmp_path):
+    """PruMerge's layer after the last one, where a budget of all tokens leaves it unread."""
+    precision = Precision(name="int8", activations="static", images="shapes", limit=2)
+    report = export(small_llava, tmp_path / "a", pruner="prumerge", keep=36, precision=precision, golden=0)
+    assert report.manifest.pruner.name == "none"
+    initializers = onnx.load(tmp_path / "a" / "model.onnx").graph.initializer
+    assert initializers and not any("following" in tensor.name for tensor in initializers)
+
+
 def test_images_are_run_where_it_was_asked_for(graph, model, monkeypatch):
     """The device goes to every session; ranges come back to the CPU, where the graph is narrowed."""
     devices, trials = [], []

@@ -191,10 +191,12 @@ def interpolated(positions: Tensor, side: int, mode: str, antialias: bool) -> Te
         (side * side, dv).
 
     Raises:
-        ModelError: the patches are no square.
+        ModelError: the patches are no square, or the positions no table.
     """
+    if positions.dim() != 2:
+        raise ModelError(f"the tower's positions have shape {list(positions.shape)}; one row for each patch is needed")
     trained = math.isqrt(len(positions))
-    if trained**2 != len(positions):
+    if trained == 0 or trained**2 != len(positions):
         raise ModelError(f"the tower has positions for {len(positions)} patches, which are no square")
     if trained == side:
         return positions

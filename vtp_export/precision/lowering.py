@@ -64,7 +64,7 @@ def lowered(
         if name not in precision.float32_layers:
             parent, _, own = name.rpartition(".")
             holder = graph.get_submodule(parent)
-            holder._modules[own] = _narrowed(layer, precision, (ranges or {}).get(name))
+            holder._modules[own] = _narrowed(layer, precision, ranges, name)
     dtype = getattr(torch, precision.tokens_dtype)
     return PrunedFrontend(graph.frontend, graph.pruner, dtype).requires_grad_(False).eval()
 
@@ -86,7 +86,9 @@ def loaded_in(model: LoadedModel, dtype: str) -> LoadedModel:
     return dataclasses.replace(model, module=graph.get_submodule("frontend"))
 
 
-def _narrowed(layer: nn.Linear | nn.Conv2d, precision: PrecisionRecord, reads: LayerRange | None) -> nn.Module:
+def _narrowed(
+    layer: nn.Linear | nn.Conv2d, precision: PrecisionRecord, ranges: Mapping[str, LayerRange] | None, name: str
+) -> nn.Module:
     if isinstance(layer, nn.Conv2d) and precision.name != "fp16":
         return layer  # one small layer that all others depend on; and ONNX has no bfloat16 convolution before opset 22
     if precision.name in HALVES:
@@ -94,5 +96,7 @@ def _narrowed(layer: nn.Linear | nn.Conv2d, precision: PrecisionRecord, reads: L
     assert isinstance(layer, nn.Linear)
     if precision.block is not None:
         return BlockInt8Layer(layer, precision.block)
-    assert reads is not None
-    return StaticInt8Layer(layer, reads.channels)
+    assert ranges is not None
+    if name not in ranges:
+        return layer  # nothing passes through it: a budget of all tokens leaves unread what the pruner would have read
+    return StaticInt8Layer(layer, ranges[name].channels)
