@@ -47,12 +47,12 @@ def in_turn(cases):
     ]
 
 
-def first_of_each(cases):
-    """The cases, of which all but the first of each file, which is the first value, are `whole`."""
+def first_of_each(cases, files):
+    """The cases, of which all but the first of each of these files, which are the first values, are `whole`."""
     seen: set[str] = set()
     chosen = []
     for case in cases:
-        marks = pytest.mark.whole if case.values[0] in seen else ()
+        marks = pytest.mark.whole if case.values[0] in seen or case.values[0] not in files else ()
         seen.add(case.values[0])
         chosen.append(pytest.param(*case.values, id=case.id, marks=marks))
     return chosen

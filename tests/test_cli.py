@@ -174,7 +174,9 @@ def test_calibrate_then_export(vtp, tmp_path):
     assert code == 0
     told = json.loads(printed)["record"]
     assert told == {key: value for key, value in json.loads(record.read_text()).items() if key != "seal"}
-    code, _, _ = vtp("export", "tiny-llava", "--keep", 32, "--calibration", record, "--out", tmp_path / "a")
+    code, _, _ = vtp(
+        "export", "tiny-llava", "--keep", 32, "--calibration", record, "-f", "torchscript", "--out", tmp_path / "a"
+    )
     assert code == 0
     pruner = json.loads(vtp("inspect", tmp_path / "a", "--json")[1])["manifest"]["pruner"]
     assert pruner["settings"]["average"] == told["erank"]["mean"]
@@ -305,7 +307,7 @@ def test_export_refuses_an_existing_folder(vtp, artefact, tmp_path, small_llava)
     before = (copy / "manifest.json").read_bytes()
     refused(vtp("export", small_llava, "--keep", 4, "--out", copy), "--force")
     assert (copy / "manifest.json").read_bytes() == before
-    assert vtp("export", small_llava, "--keep", 4, "--out", copy, "--force")[0] == 0
+    assert vtp("export", small_llava, "--keep", 4, "-f", "torchscript", "--out", copy, "--force")[0] == 0
     assert json.loads((copy / "manifest.json").read_text())["layout"]["keep"] == 4
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 

@@ -248,7 +248,7 @@ class Backend(base.Backend):
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A copy of the package and of the laws, with a method, a family and a format more; runs Python there."""
-    home, ignored = tmp_path_factory.mktemp("extended"), shutil.ignore_patterns("tiny-llava", "__pycache__")
+    home, ignored = tmp_path_factory.mktemp("extended"), shutil.ignore_patterns("tiny-llava", "__pycache__", "out")
     for folder in ("vtp_export", "tests/laws", "tests/tensorrt_api", "bench", "docs"):
         shutil.copytree(ROOT / folder, home / folder, ignore=ignored)
     for file in ("pyproject.toml", "tests/conftest.py", "tests/formats.py", "tests/test_pages.py"):
@@ -278,6 +278,7 @@ def wide(copy, tmp_path_factory):
     return folder
 
 
+@pytest.mark.whole
 def test_a_pruner_is_under_the_laws_the_moment_it_exists(copy):
     laws = [f"tests/laws/test_pruner_{part}.py" for part in ("laws", "exports")]
     assert "passed" in copy(*PYTEST, *laws, "-m", "not whole", "-k", "corners")
@@ -308,10 +309,12 @@ def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
     assert "gives no following_keys, following_saliency; choose another pruner" in refused
 
 
+@pytest.mark.whole
 def test_a_format_is_under_the_laws_the_moment_it_exists(copy):
     assert " passed" in copy(*PYTEST, "tests/laws/test_backend_laws.py", "-k", "zipped")
 
 
+@pytest.mark.whole
 def test_a_format_is_one_file(copy, artefact, small_llava, tmp_path):
 
     def vtp(*arguments, code=0):

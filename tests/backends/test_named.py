@@ -28,7 +28,11 @@ def nodes(graph):
     ("changes", "steps"),
     [
         ({}, {"pruner/step/ArgMax"}),
-        ({"loop_free": True, "signals": True}, {f"pruner/step/{i}/ArgMax" for i in range(8)}),
+        pytest.param(
+            {"loop_free": True, "signals": True},
+            {f"pruner/step/{i}/ArgMax" for i in range(8)},
+            marks=pytest.mark.whole,
+        ),
     ],
 )
 def test_names_say_where_in_the_model_a_node_stands(small_llava, tmp_path, changes, steps):
@@ -39,6 +43,7 @@ def test_names_say_where_in_the_model_a_node_stands(small_llava, tmp_path, chang
     assert {name.partition("/")[0] for name in names} == {"tower", "projector", "pruner", "graph"}
 
 
+@pytest.mark.whole
 def test_nothing_but_names_is_changed(small_llava, tmp_path, monkeypatch):
     export(small_llava, tmp_path / "named", keep=8, golden=0)
     monkeypatch.setattr(_simplified, "name_nodes", lambda model: None)

@@ -97,13 +97,10 @@ NARROW = {
 
 
 @real
+@pytest.mark.whole  # sampled by the plans that are built below
 @pytest.mark.parametrize(
     ("pruner", "precision"),
-    [
-        pytest.param(pruner, precision, marks=() if pruner == "adaptive" else pytest.mark.whole)
-        for pruner in rooms.names("pruners")
-        for precision in NARROW
-    ],
+    [(pruner, precision) for pruner in rooms.names("pruners") for precision in NARROW],
 )
 def test_the_parser_takes_every_method_in_every_precision(small_llava, tmp_path, pruner, precision):
     """In float32 it is asked where all methods are exported, `tests/laws/test_pruner_exports.py`."""

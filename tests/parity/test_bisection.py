@@ -88,12 +88,10 @@ def test_a_selection_of_its_own_is_named(made, monkeypatch):
     assert bisection.first.name == "selection"
 
 
-ELSEWHERE = [pytest.param(fmt, marks=marks) for fmt, marks in {"openvino": (), "executorch": pytest.mark.whole}.items()]
-"""Formats that are built from another's file, which is made with all parts as outputs too."""
-
-
-@pytest.mark.parametrize("fmt", ELSEWHERE)
+@pytest.mark.whole
+@pytest.mark.parametrize("fmt", ["openvino", "executorch"])
 def test_a_format_that_is_built_from_another_is_taken_apart_too(small_llava, tmp_path, monkeypatch, fmt):
+    """Its file is made with all parts as outputs too."""
     if reason := rooms.load("backends", fmt).Backend().missing():
         pytest.skip(reason)
     export(small_llava, tmp_path / "a", keep=8, formats=(fmt,), golden=0)
@@ -104,6 +102,7 @@ def test_a_format_that_is_built_from_another_is_taken_apart_too(small_llava, tmp
     assert [part.name for part in bisection.parts if part.left] == [FAULTS[a_block]]
 
 
+@pytest.mark.whole
 def test_a_plan_that_cannot_run_here_is_refused_in_one_sentence(small_llava, tmp_path):
     backend = rooms.load("backends", "tensorrt_rtx").Backend()
     if reason := backend.missing_to_build():
@@ -116,7 +115,15 @@ def test_a_plan_that_cannot_run_here_is_refused_in_one_sentence(small_llava, tmp
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("changes", [{}, {"precision": "fp16"}, {"pruner": "visionzip"}, {"pruner": "vispruner"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, marks=pytest.mark.whole),  # sampled by the bare tower below
+        pytest.param({"precision": "fp16"}, marks=pytest.mark.whole),
+        {"pruner": "visionzip"},
+        pytest.param({"pruner": "vispruner"}, marks=pytest.mark.whole),
+    ],
+)
 def test_nothing_is_named_where_nothing_is_wrong(small_llava, tmp_path, changes):
     export(small_llava, tmp_path / "a", keep=8, formats=("onnx",), golden=0, **changes)
     (bisection,) = validate(tmp_path / "a", benchmark="shapes", limit=2, bisect=True).bisections
@@ -128,7 +135,7 @@ def test_a_bare_tower_projects_nothing_and_has_its_parts_all_the_same(tmp_path):
     """Where nothing projects, two signals are one tensor, and an output has one name."""
     (tmp_path / "model").mkdir()
     model = checkpoints.WRITERS[0](tmp_path / "model")
-    export(model, tmp_path / "a", keep=4, settings={"average": 5.0}, golden=0)
+    export(model, tmp_path / "a", keep=4, settings={"average": 5.0}, formats="torchscript", golden=0)
     (bisection,) = validate(tmp_path / "a", benchmark="shapes", limit=1, bisect=True).bisections
     assert bisection.first is None, bisection.sentence
     assert {"signal hidden", "signal projected"} <= {part.name for part in bisection.parts}

@@ -7,6 +7,7 @@ from vtp_export.errors import ArtefactError
 from vtp_export.pipeline import demo
 
 
+@pytest.mark.whole
 def test_demo_makes_everything_and_may_be_repeated(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "IMAGES", 6)
     out = tmp_path / "out"

@@ -176,6 +176,7 @@ def test_openvino_returns_them_to_whoever_asks_and_to_nobody_else(small_llava, t
     assert [one.score for one in ours.reasons] == pytest.approx([one.score for one in theirs.reasons], abs=1e-5)
 
 
+@pytest.mark.whole
 def test_a_format_that_runs_here_is_asked(small_llava, photo, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     export(small_llava, tmp_path / "a", keep=8, golden=0, signals=True, formats=("onnx", "openvino"))

@@ -133,7 +133,7 @@ def test_what_is_chosen_of_packing_is_done(model, photos, packing, tokens):
 def test_what_is_chosen_of_packing_is_in_the_manifest_and_is_proved(model, photos, tmp_path):
     """Canvases that are left out are left out of what Transformers cuts, too."""
     packing = {"newlines": "none", "unpad": "false", "tiles": 2}
-    export(model, tmp_path / "out", settings=SETTINGS, golden=0, packing=packing)
+    export(model, tmp_path / "out", settings=SETTINGS, formats="torchscript", golden=0, packing=packing)
     record = open_artefact(tmp_path / "out").manifest.packing
     assert (record.newlines, record.unpad, record.tiles, record.files) == ("none", False, 2, {})
     assert not (tmp_path / "out" / NEWLINE).exists()
@@ -235,7 +235,7 @@ def test_packing_that_cannot_be_is_one_sentence(model, tmp_path, packing, error,
 def test_a_model_of_one_view_has_nothing_to_pack(tmp_path):
     with pytest.raises(SpecError, match="a picture is one view to 'toy', so that nothing is packed; leave out unpad"):
         export("toy", tmp_path / "out", packing={"unpad": False})
-    export("toy", tmp_path / "toy", keep=8, golden=0)
+    export("toy", tmp_path / "toy", keep=8, formats="torchscript", golden=0)
     with load(tmp_path / "toy") as front_end:
         photo = Image.new("RGB", (50, 40), (200, 30, 30))
         (picture,), output = front_end.pictures(photo), front_end(photo)

@@ -68,8 +68,8 @@ def planted(source, folder, factors):
     return str(folder)
 
 
-def exported(model, out, **precision):
-    return export(model, out, keep=8, precision=Precision(**precision))
+def exported(model, out, formats="onnx", **precision):
+    return export(model, out, keep=8, formats=formats, precision=Precision(**precision))
 
 
 # --- half precision -------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_every_format_keeps_what_the_twin_keeps(small_llava, tmp_path, name):
 
 def test_layers_near_overflow_are_named_and_stay_in_float32(small_llava, tmp_path):
     model = planted(small_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
-    report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
+    report = exported(model, tmp_path / "out", "torchscript", name="fp16", **SHAPES)
     wide = report.manifest.precision.float32_layers
     assert "frontend.tower.encoder.layers.1.mlp.fc2" in wide
     assert "frontend.projector.linear_1" in wide, "it reads what that layer returns"
@@ -129,12 +129,12 @@ def test_a_layer_whose_output_alone_is_too_large_is_found(small_llava, tmp_path)
 def test_a_planted_overflow_fails_validation(small_llava, tmp_path, monkeypatch):
     model = planted(small_llava, tmp_path / "model", {f"{TOWER}.1.mlp.fc2.weight": 1e5})
     monkeypatch.setattr(module, "SAFETY_FACTOR", 1e-9)  # a scan that lets everything pass
-    report = exported(model, tmp_path / "out", name="fp16", **SHAPES)
+    report = exported(model, tmp_path / "out", "torchscript", name="fp16", **SHAPES)
     assert report.manifest.precision.float32_layers == ()
     result = validate(tmp_path / "out", benchmark="shapes", limit=4)
     assert not result.passed
     assert "scene-0000: 'tokens' holds a NaN or an infinity" in result.comparisons[1].failures
-    assert open_artefact(tmp_path / "out").manifest.validation["onnx"]["passed"] is False
+    assert open_artefact(tmp_path / "out").manifest.validation["torchscript"]["passed"] is False
 
 
 def test_logits_that_overflow_take_all_of_attention_to_float32(small_llava, tmp_path):
@@ -349,7 +349,7 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", ["fp32", *(pytest.param(name, marks=pytest.mark.whole) for name in ("fp16", "int8"))])
 def test_a_precision_that_is_not_that_of_the_file_fails(small_llava, tmp_path, monkeypatch, name):
     precision, lie, words = LIES[name]
     folder = tmp_path / "out"
@@ -391,6 +391,7 @@ def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
     assert beside(still, both(math.nan, 0.0), both(1.0, 1.0)) is None
 
 
+@pytest.mark.whole
 def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path, monkeypatch):
     """Int8 is so coarse here that nearly any choice is within its noise; what a choice is worth still tells."""
     folder = tmp_path / "out"
