@@ -26,6 +26,7 @@ from vtp_export import export
 from vtp_export.pipeline.build import build
 from vtp_export.pipeline.check import check
 from vtp_export.precision.policy import Precision
+from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load
 
@@ -36,7 +37,7 @@ FORMATS = ("onnx", "openvino")
 PRUNERS = ("none", "adaptive")
 PRECISIONS = {
     "fp32": Precision(),
-    "int8": Precision(name="int8", activations="static", limit=PICTURES, float32_blocks=0),
+    "int8": Precision(name="int8", activations="static", limit=PICTURES, plan=PrecisionPlan()),
 }
 
 Place = tuple[str, str]

@@ -108,6 +108,8 @@ def export(
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = dataclasses.replace(_manifest(loaded, assembly, narrow, limits), packing=joined)
         write_newline(folder, loaded, joined)
+        if narrow.plan is not None:
+            narrow.plan.write(folder)
         if signals:
             manifest = dataclasses.replace(manifest, signals=signals_of(narrow.graph))
         twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
@@ -131,6 +133,7 @@ def export(
     return ExportReport(
         folder=out,
         manifest=manifest,
+        plan=narrow.plan,
         build_seconds=seconds,
         total_seconds=time.perf_counter() - started,
         notes=notes,
