@@ -52,10 +52,6 @@ class PrecisionPlan:
         """For a file."""
         return canonical(dataclasses.asdict(self))
 
-    def write(self, folder: Path) -> None:
-        """Into an artefact."""
-        (folder / PLAN).write_bytes(self.to_json().encode())
-
 
 def read_plan(path: Path) -> PrecisionPlan:
     """Read a plan, of an earlier export or written by hand.
@@ -68,6 +64,12 @@ def read_plan(path: Path) -> PrecisionPlan:
     if len(set(plan.float32)) < len(plan.float32):
         raise SpecError(f"{what} names a path twice in 'float32'; say it once")
     return plan
+
+
+def write_plan(folder: Path, plan: PrecisionPlan | None) -> None:
+    """Write a plan, if there is one, into an artefact."""
+    if plan is not None:
+        (folder / PLAN).write_bytes(plan.to_json().encode())
 
 
 def plan_record(plan: PrecisionPlan) -> dict[str, FileRecord]:

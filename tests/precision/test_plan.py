@@ -22,7 +22,7 @@ from vtp_export.precision.planning import found_plan
 from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.sensitivity import Mixture, groups_of
-from vtp_export.precision_plans import PLAN, PrecisionPlan, Sensitivity, plan_record, read_plan
+from vtp_export.precision_plans import PLAN, PrecisionPlan, Sensitivity, plan_record, read_plan, write_plan
 from vtp_export.reports.plan import PICTURE
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
@@ -181,7 +181,7 @@ def test_the_page_shows_it_and_a_plan_that_is_not_the_files_fails(made, tmp_path
         (PrecisionPlan(), f"{PLAN} leaves 0 layers in float32, and by the manifest there are 2: not the same"),
         (PrecisionPlan(float32=("nowhere",)), f"{PLAN}: the precision plan leaves 'nowhere' in float32, and nothing"),
     ):
-        plan.write(folder)
+        write_plan(folder, plan)
         manifest = open_artefact(folder).manifest
         precision = dataclasses.replace(manifest.precision, files=plan_record(plan))
         write_manifest(folder, dataclasses.replace(manifest, precision=precision))
