@@ -8,16 +8,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from tests.formats import open_built
 from vtp_export.backends import openvino as room
 from vtp_export.errors import ArtefactError, ExportError, SpecError, UnavailableError
 from vtp_export.pipeline.build import build
 from vtp_export.pipeline.check import check
 from vtp_export.pipeline.export import export
+from vtp_export.precision.int8 import BlockInt8Layer
+from vtp_export.precision.policy import Precision
 from vtp_export.progress import silent
 from vtp_export.runtime.artefact import open_artefact
-from vtp_export.runtime.brief import brief_of
+from vtp_export.runtime.brief import Brief, brief_of
 from vtp_export.runtime.front_end import load
+from vtp_export.spec import BatchRange, TensorSpec
 
 openvino = pytest.importorskip("openvino")
 NARROW = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -148,12 +153,59 @@ def test_a_narrow_export_has_narrow_weights(small_llava, tmp_path, precision):
         assert front_end.run(PIXELS).kept.shape == (2, 8)
 
 
-def test_int8_is_computed_in_int8(small_llava, tmp_path):
-    narrow(small_llava, tmp_path / "a", "int8")
+@pytest.mark.parametrize(("activations", "dtype", "computed"), [("static", "int8", "i8"), ("blocks", "uint8", "u8")])
+def test_int8_is_computed_in_int8(small_llava, tmp_path, activations, dtype, computed):
+    narrow(small_llava, tmp_path / "a", Precision(name="int8", activations=activations, images="shapes", limit=2))
     with load(tmp_path / "a", "openvino") as front_end:
-        assert open_artefact(tmp_path / "a").manifest.precision.activations == "static"
-        assert front_end.narrow_weights()["int8"] > 0
-        assert "i8" in computed_in(front_end) or not NARROW
+        assert front_end.narrow_weights()[dtype] > 0
+        assert computed in computed_in(front_end) or not NARROW
+
+
+@pytest.mark.parametrize(("block", "width"), [(32, 160), (128, 256), (128, 160)])
+def test_int8_in_blocks_rounds_inputs_in_the_blocks_of_the_weights(tmp_path, block, width):
+    """As ONNX Runtime does it with the same file; if blocks do not divide the width, OpenVINO rounds weights alone."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(width, 8).requires_grad_(False)
+    layer.weight.data[:, :40] *= 30  # so that groups matter
+    pixels = torch.randn(4, width) * torch.linspace(0.05, 5, width)
+    narrow_layer = BlockInt8Layer(layer, block).requires_grad_(False).eval()
+    brief = Brief(
+        inputs=(TensorSpec("x", "float32", ("b", width)),),
+        outputs=(TensorSpec("y", "float32", ("b", 8)),),
+        batch=BatchRange(1, 2, 4),
+        identity="blocks",
+    )
+    found = {}
+    for fmt in ("onnx", "openvino"):
+        (place := tmp_path / fmt).mkdir()
+        with open_built(place, fmt, narrow_layer, brief) as session:
+            found[fmt] = session.run({"x": pixels.numpy()})["y"]
+    exact, expected = layer(pixels).numpy(), narrow_layer(pixels).numpy()
+    rounding = np.abs(expected - exact).max()
+    assert np.abs(found["onnx"] - expected).max() < rounding / 20
+    if width % block:
+        assert np.abs(found["openvino"] - exact).max() < rounding
+    else:
+        assert np.abs(found["openvino"] - expected).max() < rounding / 20
+
+
+def test_groups_of_another_size_are_refused(small_llava, tmp_path, monkeypatch):
+    narrow(small_llava, tmp_path / "a", Precision(name="int8", activations="blocks", images="shapes", limit=1))
+    blocks = iter((64, 32, 32))  # what is asked for, and twice what the file says
+    monkeypatch.setattr(room, "_block", lambda model: next(blocks))
+    with pytest.raises(UnavailableError, match=r"OpenVINO rounds inputs in groups of 64 channels, .* made for 32"):
+        load(tmp_path / "a", "openvino")
+
+
+def test_a_release_that_does_not_know_blocks_is_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("While validating ONNX node '<Node(MatMulNBits): fc1>': Argument shapes are inconsistent.")
+
+    monkeypatch.setattr(openvino.Core, "read_model", refuse)
+    with pytest.raises(
+        ExportError, match=r"^OpenVINO \d+\.\d+\.\d+ does not know int8 in blocks; 2025\.4 and newer do$"
+    ):
+        room.Backend().build(tmp_path / "model.onnx", None, tmp_path, silent)
 
 
 def test_threads_are_those_that_were_asked_for(artefact):

@@ -29,8 +29,19 @@ OLDEST = "2024.6"
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """What a device may be told to compute with, as the command line and as OpenVINO call it."""
 
-DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i64": "int64", "i32": "int32", "i8": "int8"}
+DTYPES = {
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "i64": "int64",
+    "i32": "int32",
+    "i8": "int8",
+    "u8": "uint8",
+}
 """NumPy's names of OpenVINO's types; `Type.to_dtype` takes bfloat16 for float16."""
+
+GROUP = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
+"""OpenVINO's setting: how many channels of an input share a scale where the weights are int8."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Backend(base.Backend):
     source = "onnx"
     main = "model.xml"
     packages = ("openvino",)
-    int8 = ("static",)
+    int8 = ("blocks", "static")
     signals = True
     Options = RunOptions
 
@@ -79,6 +90,9 @@ class Backend(base.Backend):
             # What it does by default, weights in float16, is `--precision fp16` here, and goes by another name.
             openvino.save_model(model, main, compress_to_fp16=False)
         except RuntimeError as error:
+            if "MatMulNBits" in str(error):
+                present = openvino.__version__.partition("-")[0]
+                raise ExportError(f"OpenVINO {present} does not know int8 in blocks; 2025.4 and newer do") from error
             raise ExportError(f"OpenVINO cannot convert {source.name}: {_reason(error)}") from error
         return self.built(folder, main.with_suffix(".bin").name)
 
@@ -103,11 +117,18 @@ class Backend(base.Backend):
         if device == "cpu":
             # Pinned, the threads of two processes would share one CPU while others idle.
             settings |= {"INFERENCE_NUM_THREADS": str(threads or cores()), "ENABLE_CPU_PINNING": "NO"}
+            # Inputs of int8 products are rounded in the blocks of their weights, as the graph does it.
+            settings[GROUP] = str(_block(model))
         try:
             compiled = core.compile_model(model, device.upper(), settings)
         except RuntimeError as error:
             raise UnavailableError(f"OpenVINO cannot run {build.main} on {device}: {_reason(error)}") from error
         _refuse_narrower(compiled, model, device, options.precision)
+        if device == "cpu" and compiled.get_property(GROUP) != _block(model):
+            raise UnavailableError(
+                f"OpenVINO rounds inputs in groups of {compiled.get_property(GROUP)} channels, and the file is made "
+                f"for {_block(model)}"
+            )
         return OpenvinoSession(compiled, path, brief.outputs, device, _notes(device, options.precision))
 
 
@@ -128,6 +149,15 @@ def _spec(port: Any) -> TensorSpec:
     """What OpenVINO says of an input or output."""
     shape = tuple(axis.get_length() if axis.is_static else "any" for axis in port.get_partial_shape())
     return TensorSpec(port.get_any_name(), _dtype(port.get_element_type()), shape)
+
+
+def _block(model: Any) -> int:
+    """How many channels of int8 weights share a scale in the file: blocks are its (out, blocks, block) bytes; or 0."""
+    for node in model.get_ops():
+        shape = list(node.get_output_shape(0)) if node.get_type_name() == "Constant" else []
+        if len(shape) == 3 and node.get_output_element_type(0).get_type_name() == "u8":
+            return int(shape[2])
+    return 0
 
 
 def _leave_out(model: Any, brief: Brief) -> None:
