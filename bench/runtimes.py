@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ ROUNDS = 5
 PICTURES = 4
 PRUNERS = ("none", "adaptive")
 BOTH = ("onnx", "openvino")
-INT8 = {"name": "int8", "limit": PICTURES, "float32_blocks": 0}
+INT8: dict[str, Any] = {"name": "int8", "limit": PICTURES, "float32_blocks": 0}
 PRECISIONS: dict[str, tuple[Precision, tuple[str, ...]]] = {
     "fp32": (Precision(), BOTH),
     "fp16": (Precision(name="fp16", limit=PICTURES), BOTH),
