@@ -65,7 +65,7 @@ def picture(out: Path, keep: int = 64) -> None:
             photo = example.open()
             (one,) = front_end.pictures(photo)
             layout, preprocessing = front_end.manifest.layout, front_end.manifest.preprocessing
-            overlay_of_views(photo, one.kept_by_view, layout, preprocessing).save(out)
+            overlay_of_views(photo, one.kept_by_view, layout, preprocessing).save(out, quality=85)
     print(f"{out}: {len(one.tokens)} tokens of {len(one.views)} views, {one.newlines} of them newline vectors")
 
 

@@ -1,6 +1,7 @@
-"""Bare towers and LLaVA-NeXT at full size, random weights: export, memory and latency, pruned and not.
+"""Every family at full size, random weights: export, memory and latency, pruned and not.
 
-python -m bench.towers [FOLDER [NAME ...]]        FOLDER keeps what is made; default bench/out, all towers; 10 minutes
+python -m bench.towers [FOLDER [NAME ...]]        FOLDER keeps what is made; default bench/out, the first three of
+                                                  `TOWERS`, which are in RESULTS.md; 10 minutes
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from bench.checkpoint import drawn, write_checkpoint
+from bench.checkpoint import VISION, drawn, write_checkpoint
 from bench.frontend import EXPORT, table
 from bench.measure import in_process, in_turns
 from vtp_export.runtime.front_end import load
@@ -24,26 +25,50 @@ SETTINGS = {"keep": 128, "average": 90.0}
 LLAVA_NEXT = "llava-next-5-views"
 VIEWS = {LLAVA_NEXT: 5}
 """Batches that are timed where that is not 1: the views of one picture."""
+SO400M = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+}
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
+
+
+def joined(model_type: str, vision: dict[str, Any], text: str, width: int, **options: Any) -> dict[str, Any]:
+    """A tower, what joins it to a language model, and of that one layer, which nothing reads."""
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 1, "num_hidden_layers": 1}
+    language = {"model_type": text, "hidden_size": width, "intermediate_size": 8, "vocab_size": 64, **heads}
+    return {"model_type": model_type, "vision_config": vision, "text_config": language, **options}
+
+
 TOWERS: dict[str, dict[str, Any]] = {
     LLAVA_NEXT: {},
-    "siglip-so400m-384": {
-        "model_type": "siglip_vision_model",
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_hidden_layers": 27,
-        "num_attention_heads": 16,
-        "image_size": 384,
-        "patch_size": 14,
-    },
-    "dinov2-large-518": {
-        "model_type": "dinov2",
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "image_size": 518,
-        "patch_size": 14,
-    },
+    "siglip-so400m-384": {"model_type": "siglip_vision_model", "image_size": 384, **SO400M},
+    "dinov2-large-518": {"model_type": "dinov2", "image_size": 518, **LARGE},
+    "dinov2-with-registers-large-518": {"model_type": "dinov2_with_registers", "image_size": 518, **LARGE},
+    "siglip2-so400m-naflex": {"model_type": "siglip2_vision_model", **SO400M, "patch_size": 16, "num_patches": 256},
+    "clip-large-336": {"model_type": "clip_vision_model", "image_size": 336, "intermediate_size": 4096, **LARGE},
+    "vip-llava-7b": joined("vipllava", VISION, "llama", 4096),
+    "llava-onevision-7b": joined(
+        "llava_onevision",
+        {"model_type": "siglip_vision_model", "image_size": 384, **SO400M, "num_hidden_layers": 26},
+        "qwen2",
+        3584,
+    ),
+    "paligemma-448": joined(
+        "paligemma",
+        {"model_type": "siglip_vision_model", "image_size": 448, **SO400M},
+        "gemma",
+        2048,
+        projection_dim=2048,
+    ),
+    "gemma3-4b": joined(
+        "gemma3", {"model_type": "siglip_vision_model", "image_size": 896, **SO400M}, "gemma3_text", 2560
+    ),
 }
+"""Of every family but LLaVA-1.5, which `bench.frontend` measures. The first three are in RESULTS.md."""
+IN_RESULTS = tuple(TOWERS)[:3]
 
 
 def write_tower(folder: Path, config: dict[str, Any]) -> None:
@@ -92,10 +117,10 @@ def latency(out: Path, name: str) -> None:
 
 
 def main() -> None:
-    """Every tower, or those that are named."""
+    """What is in RESULTS.md, or what is named."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench/out")
     print(f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}")
-    for name in sys.argv[2:] or TOWERS:
+    for name in sys.argv[2:] or IN_RESULTS:
         measured(out, name)
 
 

@@ -173,6 +173,25 @@ def test_every_command_has_the_common_options(vtp):
             assert option in out, (name, option)
 
 
+def test_the_help_of_every_command_has_an_example(vtp):
+    names = [function.__name__.removesuffix("_") for functions in cli.COMMANDS.values() for function in functions]
+    for name in names:
+        text = vtp(name, "--help")[1].partition("─ ")[0]
+        assert f"vtp-export {name} " in text.partition("Example")[2], name
+
+
+def test_paragraphs_of_the_help_are_broken_by_the_terminal_alone(vtp):
+    text = vtp("check", "--help")[1].partition("Examples:")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("The pictures of"))
+    paragraph = lines[start : lines.index("", start)]
+    assert len(paragraph) > 2 and min(map(len, paragraph[:-1])) > 60, paragraph
+
+
+def test_a_misspelt_command_is_one_clean_sentence(vtp):
+    assert vtp("exprot")[2].startswith("error: No such command 'exprot' (did you mean 'export'?); see: ")
+
+
 def test_help_stands_in_the_order_of_the_list(vtp):
     out = vtp("--help")[1]
     names = [function.__name__.removesuffix("_") for functions in cli.COMMANDS.values() for function in functions]

@@ -2,18 +2,20 @@
 
 import contextlib
 import importlib
+import shutil
 import typing
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vtp_export import rooms
 from vtp_export.errors import ModelError
 from vtp_export.functional.tokens import KINDS, Tokens
 from vtp_export.graphs.assembly import load_model
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.models._weights import Weights
+from vtp_export.models._weights import SINGLE, Weights
 from vtp_export.models.base import LoadedModel
 from vtp_export.pruners.base import Method
 from vtp_export.spec import Saliency
@@ -153,6 +155,42 @@ def test_the_digest_is_of_what_the_needs_take(name, loaded, asked):
         assert alone.core == least.core
         assert alone.record({signal}) == loaded.record({signal})
         assert (alone.record({signal}) == least.core) == (signal in least.frontend.gives)
+
+
+def nested(tensor):
+    """What stood before the layers of a tower until Transformers 5, in models and where the tower is all there is."""
+    own = ("embeddings.", "encoder.", "pre_layrnorm.", "post_layernorm.", "layernorm.", "head.")
+    tensor = tensor.replace("vision_tower.", "vision_tower.vision_model.")
+    return f"vision_model.{tensor}" if tensor.startswith(own) else tensor
+
+
+OTHER_NAMES = {
+    "nested": nested,
+    "of a model": lambda tensor: f"model.{tensor}",
+    "nested, of a model": lambda tensor: f"model.{nested(tensor)}",
+}
+"""Of the tensors of a checkpoint, from what Transformers 5 writes."""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param("nested", marks=pytest.mark.whole),
+        pytest.param("of a model", marks=pytest.mark.whole),
+        "nested, of a model",
+    ],
+)
+def test_other_names_of_the_tensors_are_the_same_model(name, loaded, asked, tmp_path, names):
+    if not Path(name).is_dir():
+        return  # no checkpoint
+    shutil.copytree(name, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / SINGLE)
+    renamed = {OTHER_NAMES[names](tensor): value for tensor, value in tensors.items()}
+    assert "vision_model" in "".join(renamed) or names == "of a model"
+    save_file(renamed, tmp_path / SINGLE)
+    other = load_model(tmp_path, asked)
+    assert other.core.weights_sha256 == loaded.core.weights_sha256
+    assert other.record(asked).weights_sha256 == loaded.record(asked).weights_sha256
 
 
 def test_attention_groups_are_layers_of_their_own(loaded, frontend):

@@ -1,5 +1,6 @@
 """From the hub only what is needed is fetched, at one commit, and its errors become one sentence."""
 
+import logging
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -209,3 +210,14 @@ def test_what_is_not_in_the_cache_is_named(offline_cache, tmp_path):
         ModelError, match=r"cannot reach the hub for 'owner/name', and config\.json is not in the local"
     ):
         load_model("owner/name")
+
+
+def test_attempts_of_the_client_are_not_told(monkeypatch, caplog):
+    def download(*_, **__):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        raise errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(ModelError, match="cannot reach the hub for 'owner/name'"):
+        load_model("owner/name")
+    assert not caplog.records

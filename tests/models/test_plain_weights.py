@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.laws.checkpoints.gemma3 import gemma3
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model, needs_of
 from vtp_export.models._weights import SINGLE
@@ -121,6 +122,18 @@ def test_quantised_weights_are_called_so(folder, case):
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "some"}}))
     with pytest.raises(ModelError, match=r"quantised weights are not supported \(its config\.json says 'some'\); name"):
         load_model(str(folder))
+
+
+def test_a_norm_of_gemma3_is_no_adapter(tmp_path):
+    """In whose name stand the letters of one: "oft_"."""
+    gemma3(tmp_path)
+    plain, norm = load_file(tmp_path / SINGLE), "multi_modal_projector.mm_soft_emb_norm"
+    save_file({name: tensor for name, tensor in plain.items() if "vision" not in name}, tmp_path / SINGLE)
+    with pytest.raises(ModelError, match="has no SigLIP vision tower"):
+        load_model(str(tmp_path))
+    save_file({**plain, f"{norm}.weight_scale": torch.ones(1)}, tmp_path / SINGLE)
+    with pytest.raises(ModelError, match=rf"has '{norm}\.weight_scale': quantised weights are not supported"):
+        load_model(str(tmp_path))
 
 
 def test_a_quantised_language_model_does_no_harm(folder):

@@ -41,6 +41,17 @@ def wide(folder):
     return str(folder)
 
 
+def deep_onevision(folder):
+    """As deep as the real tower of LLaVA-OneVision."""
+    return llava_onevision.llava_onevision(folder, {**SIGLIP, "num_hidden_layers": 26})
+
+
+def wide_onevision(folder):
+    """As wide as it, with few layers."""
+    vision = {**SIGLIP, "hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16}
+    return llava_onevision.llava_onevision(folder, {**vision, "num_hidden_layers": 3})
+
+
 def of_transformers(folder):
     from transformers import AutoModelForImageTextToText
 
@@ -50,7 +61,10 @@ def of_transformers(folder):
 
 @pytest.mark.parametrize(
     "writer",
-    [*WRITERS, pytest.param(deep, id="deep"), pytest.param(wide, id="wide", marks=pytest.mark.whole)],
+    [
+        *(pytest.param(writer, id=writer.__name__) for writer in (*WRITERS, deep, deep_onevision)),
+        *(pytest.param(writer, id=writer.__name__, marks=pytest.mark.whole) for writer in (wide, wide_onevision)),
+    ],
 )
 def test_a_view_is_what_transformers_makes_of_it(tmp_path, writer):
     writer(tmp_path)
@@ -70,24 +84,6 @@ def test_a_view_is_what_transformers_makes_of_it(tmp_path, writer):
     received = attention.mean(1)[:, int(cls) :]
     torch.testing.assert_close(tokens.received, received, **TOLERANCE)
     torch.testing.assert_close(tokens.saliency, attention[:, 0, 1:] if cls else received, **TOLERANCE)
-
-
-NAMES = [("", "vision_tower."), ("", "vision_tower.vision_model."), ("model.", "vision_tower.vision_model.")]
-
-
-@pytest.mark.parametrize(("prefix", "tower"), NAMES)
-def test_old_and_new_names_are_found(tmp_path, prefix, tower):
-    name = llava_next.llava_next(tmp_path)
-    plain = load_model(name)
-    file = tmp_path / "model.safetensors"
-    tensors = {
-        prefix + key.replace("vision_tower.", tower): tensor
-        for key, tensor in load_file(file).items()
-        if "language" not in key and "lm_head" not in key
-    }
-    save_file(tensors, file, metadata={"format": "pt"})
-    assert load_model(name).core == plain.core
-    assert torch.equal(load_model(name).tiling.newline, tensors[f"{prefix}image_newline"])
 
 
 def test_only_the_front_end_is_read_and_the_newline_is_part_of_the_digest(tmp_path, monkeypatch):

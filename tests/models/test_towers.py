@@ -197,24 +197,6 @@ def test_a_front_end_of_full_size_is_the_twin_of_transformers(tmp_path, name):
     assert_twin(tmp_path, assert_near_at_size)
 
 
-@pytest.mark.parametrize("writer", [llava.llava_of_siglip, paligemma.paligemma, gemma3.gemma3])
-@pytest.mark.parametrize("prefix", ["", "vision_tower.", "model.vision_tower.", "vision_tower.vision_model."])
-def test_a_siglip_tower_is_found_under_its_old_and_its_new_names(tmp_path, prefix, writer):
-    writer(tmp_path)
-    plain = load_model(tmp_path).core
-    file = tmp_path / "model.safetensors"
-    tensors = {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
-    tensors = {name.replace("vision_tower.", prefix): tensor for name, tensor in tensors.items()}
-    if prefix.startswith("model."):
-        tensors = {
-            name.replace("multi_modal", "model.multi_modal"): tensor
-            for name, tensor in tensors.items()
-            if "language" not in name
-        }
-    save_file(tensors, file, metadata={"format": "pt"})
-    assert load_model(tmp_path).core.weights_sha256 == plain.weights_sha256
-
-
 OTHER_PARTS = ("text_model", "language_model", "lm_head", ".head.", "logit", "mask_token", "visual_projection")
 """In the names of what no front end has."""
 
@@ -366,6 +348,7 @@ def test_an_image_processor_that_contradicts_the_tower_is_refused(tmp_path, name
 
 
 ORIGINALS = {
+    "OpenAI's CLIP": (clip.clip, "visual.conv1.weight", "CLIP vision tower"),
     "OpenCLIP's SigLIP": (siglip.siglip, "visual.trunk.patch_embed.proj.weight", "SigLIP vision tower"),
     "Meta's DINOv2": (dinov2.dinov2, "patch_embed.proj.weight", "DINOv2 tower"),
     "Google's Gemma 3": (gemma3.gemma3, "siglip_vision_model.encoder_blocks.0.norm.weight", "SigLIP vision tower"),

@@ -1,6 +1,7 @@
 """Calibration: the numbers are right, an interrupted run goes on, a record serves only the model it was made for."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -208,3 +209,14 @@ def test_distribution_by_hand():
     assert len(found.edges) == len(found.histogram) + 1
     assert correlation([1, 2, 3], [3, 2, 1]) == -1.0
     assert correlation([1, 1], [1, 2]) is None
+
+
+def test_neither_the_model_nor_an_image_is_written_over(small_llava, photo, tmp_path):
+    model = shutil.copytree(small_llava, tmp_path / "model")
+    for out in (model / "config.json", photo):
+        before = out.read_bytes()
+        with pytest.raises(SpecError, match="is read here, and would be written over"):
+            calibrate(str(model), photo.parent, out)
+        assert out.read_bytes() == before
+    for _ in range(2):  # an earlier record may be
+        calibrate(str(model), photo.parent, model / "calibration.json")

@@ -219,7 +219,7 @@ def test_the_table_the_sentences_and_the_picture(artefact, tmp_path):
     assert first.startswith("token 35 (row 5, column 5) was ")
     with pytest.raises(SpecError, match=r"must end in .png or .html"):
         explain(artefact, "astronaut", out=tmp_path / "a.jpg")
-    with pytest.raises(SpecError, match="there is no token 36; it must be 0 to 35"):
+    with pytest.raises(SpecError, match="token is 36; it must be 0 to 35"):
         explain(artefact, "astronaut", token=36)
 
 
@@ -243,3 +243,19 @@ def test_neither_torch_nor_a_model_is_needed(telling, photo):
     result = subprocess.run([sys.executable, "-c", code, telling, photo], capture_output=True, text=True, check=True)
     assert len(json.loads(result.stdout)["tokens"]) == 36
     assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_photo_and_the_artefact_are_not_drawn_over(telling, photo, tmp_path):
+    there = shutil.copytree(telling, tmp_path / "telling")
+    (picture,) = there.rglob("00.png")
+    for out in (photo, picture):
+        before = out.read_bytes()
+        with pytest.raises(SpecError, match="is read here, and would be written over"):
+            explain(there, photo, out=out)
+        assert out.read_bytes() == before
+
+
+def test_a_folder_is_no_photo(telling, artefact, photo):
+    for folder in (telling, artefact):
+        with pytest.raises(SpecError, match="is a folder; name one photo"):
+            explain(folder, photo.parent)

@@ -1,12 +1,13 @@
 """`run`: photos and folders of them in, one batch in memory; what cannot be used is refused, or skipped and listed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vtp_export.errors import ArtefactError, ImageError, OutputError
+from vtp_export.errors import ArtefactError, ImageError, OutputError, SpecError
 from vtp_export.pipeline.run import run
 from vtp_export.reports.results import run_summary
 from vtp_export.runtime.front_end import PrunedArtefact, load
@@ -88,3 +89,24 @@ def test_places_that_cannot_be_written_are_one_sentence(artefact, photos, tmp_pa
         with pytest.raises(ArtefactError, match="cannot write"):
             run(artefact, [photos / "a.png"], **places)
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_what_is_read_is_not_written_over(artefact, photos, tmp_path):
+    there = shutil.copytree(artefact, tmp_path / "there")
+    (photos / "c.png").rename(photos / "001-b.png")
+    for places in ({"out": photos / "a.png"}, {"out": there / "model.onnx"}, {"out": there / "golden" / "arrays.npz"}):
+        before = places["out"].read_bytes()
+        with pytest.raises(SpecError, match="is read here, and would be written over"):
+            run(there, [photos / "a.png"], **places)
+        assert places["out"].read_bytes() == before
+    with pytest.raises(SpecError, match=r"001-b\.png' is read here"):
+        run(there, [photos / "001-b.png", photos / "b.jfif"], out=tmp_path / "r.npz", overlays=photos)
+    assert not (tmp_path / "r.npz").exists() and len(list(photos.iterdir())) == 5
+
+
+def test_a_photo_of_the_longest_name_is_drawn(artefact, photos, tmp_path):
+    for name in ("x" * 251, "é" * 125):
+        (photo,) = [(photos / "a.png").rename(photos / f"{name}.png")]
+        (drawn,) = run(artefact, [photo], overlays=tmp_path / "o").images
+        assert drawn.overlay.name.startswith(f"000-{name[:100]}") and drawn.overlay.is_file()
+        photo.rename(photos / "a.png")

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession
@@ -264,3 +265,16 @@ def test_answers_without_a_language_model_are_refused_before_anything_is_measure
     monkeypatch.setattr(module, "Trial", trial)
     with pytest.raises(ModelError, match="has no language model that answers can come from"):
         validate(made, benchmark="shapes", limit=1, answers=True)
+
+
+def test_a_report_is_not_written_over_the_images(made, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (40, 30), "red").save(photos / "000.png")
+    Image.new("RGB", (40, 30), "blue").save(photos / "other.png")
+    (tmp_path / "questions.jsonl").write_text('{"image": "photos/000.png", "prompt": "Red?", "answer": "yes"}')
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    for benchmark in (photos, tmp_path / "questions.jsonl"):
+        with pytest.raises(SpecError, match=r"000.png' is read here, and would be written over"):
+            validate(made, benchmark=benchmark, report=photos)
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from vtp_export.errors import ArtefactError
+from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.runtime import locks
-from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, sentence, write_atomically
+from vtp_export.runtime.writing import (
+    atomically,
+    refuse_overwriting,
+    refuse_unwritable,
+    refuse_unwritable_file,
+    sentence,
+    write_atomically,
+)
 
 
 def test_the_new_bytes_take_the_place_of_the_old(tmp_path):
@@ -119,3 +126,21 @@ def test_free_space_is_spoken_of_only_where_it_lacks(tmp_path, monkeypatch):
 def test_room_is_spoken_of_where_it_lacks(tmp_path, number, room):
     told = sentence(OSError(number, os.strerror(number)), Path(tmp_path / "a"))
     assert ("are free there" in told) == ("free some space" in told) == room, told
+
+
+def test_the_longest_name_is_written(tmp_path):
+    for name in ("x" * 255, "é" * 127):
+        write_atomically(tmp_path / name, "text")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
+
+
+def test_what_is_read_is_not_written_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo = tmp_path / "photo.png"
+    photo.touch()
+    (tmp_path / "link.png").symlink_to(photo)
+    for target in (photo, Path("photo.png"), tmp_path / "link.png", tmp_path / "absent" / ".." / "photo.png"):
+        with pytest.raises(SpecError, match=r"photo.png|link.png"):
+            refuse_overwriting([tmp_path / "other.png", target], iter([photo]))
+    refuse_overwriting([tmp_path / "other.png"], [photo, tmp_path / "absent.png"])

@@ -103,8 +103,8 @@ Calibration = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A record of calibrate; default: the one beside the model's weights, if any."),
 ]
-Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag on the hub.")]
-Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
+Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Commit, branch or tag on the hub.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", help="At most so many images.")]
 Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write an HTML report with pictures here.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already, at once or not at all.")]
 Device = Annotated[

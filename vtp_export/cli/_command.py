@@ -113,6 +113,13 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
         raise typer.Exit(0 if result.passed else FAILED)
 
     parameters = [*own, *common]
+    run.__doc__ = _flowing(inspect.getdoc(function) or "")
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _flowing(text: str) -> str:
+    """Text whose paragraphs are a line each, which a terminal breaks where it ends; examples stay as they are."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(part if "\n    " in f"\n{part}" else part.replace("\n", " ") for part in paragraphs)

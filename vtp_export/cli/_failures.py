@@ -96,6 +96,7 @@ def _usage(error: Any) -> str:
     where = context.command_path if context is not None else "vtp-export"
     if not message:
         return ""
+    message = re.sub(r"\. Did you mean (.+)\?$", r" (did you mean \1?)", message)
     choice = re.search(r"'([^']*)' is not one of (.+)", message)
     near = difflib.get_close_matches(choice[1], re.findall(r"'([^']+)'", choice[2]), n=1) if choice else []
     hint = f" (did you mean '{near[0]}'?)" if near else ""

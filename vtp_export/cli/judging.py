@@ -34,7 +34,7 @@ def validate(
     folder: Folder,
     formats: Formats = None,
     benchmark: Annotated[
-        str, typer.Option(help="A name (vtp-export list benchmarks) or a folder of images.")
+        str, typer.Option(metavar="PATH|NAME", help="A folder of images, or a benchmark (vtp-export list benchmarks).")
     ] = "photos",
     limit: Limit = None,
     model: Annotated[
@@ -63,6 +63,11 @@ def validate(
     model. Then the PyTorch graph against the method as its paper writes it (float64), every format against the PyTorch
     graph, and against itself in batches of other sizes. With --answers: whether the language model says the same. Exit
     code 1 if anything fails.
+
+    Examples:
+        vtp-export validate llava64 --report report
+
+        vtp-export validate tiny64 --benchmark shapes --answers
     """
     from vtp_export.pipeline.validate import validate as run_validate
     from vtp_export.reports.page import page_in
@@ -134,7 +139,10 @@ def compare(
         typer.Option(metavar="N|N%", parser=budget, help="A budget of visual tokens, or a share. Repeatable."),
     ],
     benchmark: Annotated[
-        str, typer.Option(help="A name with questions (vtp-export list benchmarks), or a file of them.")
+        str,
+        typer.Option(
+            metavar="PATH|NAME", help="A file of questions, or a benchmark that has them (vtp-export list benchmarks)."
+        ),
     ] = "shapes",
     pruner: Annotated[
         list[str] | None,

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def inspect(progress: "Listener", folder: Folder) -> Result:
-    """Show what an artefact holds, after checking every digest."""
+    """Show what an artefact holds, after checking every digest.
+
+    Example:
+        vtp-export inspect llava64
+    """
     from vtp_export.pipeline.inspect import inspect as run_inspect
     from vtp_export.reports.artefact import inspection_summary
 
@@ -27,7 +31,7 @@ def lint(
     path: Annotated[Path, typer.Argument(metavar="DIR|FILE.onnx", help="An artefact, or any ONNX file.")],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="Repeatable; default: all. See: vtp-export list targets."),
+        typer.Option("--target", "-t", metavar="NAME", help="Repeatable; default: all. See: vtp-export list targets."),
     ] = None,
 ) -> Result:
     """Say in a second whether a runtime will take the graph: TensorRT 8.5 to 11, ONNX Runtime 1.17 to 1.32.

@@ -21,7 +21,11 @@ def demo(
     dtype: Dtype = "float32",
     threads: Threads = None,
 ) -> Result:
-    """The main job on the embedded model, end to end: export, validate, draw."""
+    """The main job on the embedded model, end to end: export, validate, draw.
+
+    Example:
+        vtp-export demo --out demo-out
+    """
     from vtp_export.pipeline.demo import demo as run_demo
     from vtp_export.reports.demo import demo_summary
 
@@ -46,7 +50,13 @@ def run(
     threads: Threads = None,
     options: Options = None,
 ) -> Result:
-    """Run images through an artefact. Needs no torch for ONNX."""
+    """Run images through an artefact. Needs no torch for ONNX and OpenVINO, nor for TensorRT plans.
+
+    Examples:
+        vtp-export run llava64 photo.jpg photos/ --out tokens.npz --overlay pictures
+
+        vtp-export run llava64 photo.jpg --json
+    """
     from vtp_export.pipeline.run import run as run_images
     from vtp_export.reports.results import run_summary
 
@@ -69,8 +79,8 @@ def bench(
     progress: "Listener",
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Artefacts.")],
     formats: Formats = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Batch size. Repeatable; default: 1.")] = None,
-    rounds: Annotated[int, typer.Option(help="Timed runs of each.")] = 10,
+    batch: Annotated[list[int] | None, typer.Option(metavar="N", help="Batch size. Repeatable; default: 1.")] = None,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Timed runs of each.")] = 10,
     check: Annotated[
         bool, typer.Option("--check", help="Check every format first, and tell of those too that cannot run here.")
     ] = False,

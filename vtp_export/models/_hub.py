@@ -1,5 +1,8 @@
 """A checkpoint on the Hugging Face hub: only what is asked for is fetched, all of it at one commit."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from vtp_export.errors import ModelError, UnavailableError, first_line
@@ -25,8 +28,10 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     def fetch(name: str, revision: str | None) -> Path | None:
         try:
             if name in PICKLES:  # asked for only to be refused: no reason to fetch gigabytes
-                return Path(name) if huggingface_hub.file_exists(model_id, name, revision=revision) else None
-            return Path(huggingface_hub.hf_hub_download(model_id, name, revision=revision))
+                with _quiet():
+                    return Path(name) if huggingface_hub.file_exists(model_id, name, revision=revision) else None
+            with _quiet():
+                return Path(huggingface_hub.hf_hub_download(model_id, name, revision=revision))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             look = huggingface_hub.try_to_load_from_cache
             if isinstance(look(model_id, CONFIG, revision=revision), str):  # the model is there
@@ -48,3 +53,15 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     # move between two requests, and the commit is what makes the export reproducible.
     commit = config.parent.name if config is not None and config.parent.parent.name == "snapshots" else revision
     return Checkpoint(id=model_id, revision=commit, fetch=lambda name: fetch(name, commit), unasked=unasked)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the client logs of every attempt away: the last one's failure is a sentence of its own."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -5,6 +5,7 @@ and from the hub only the shards that hold a wanted tensor are fetched.
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +33,10 @@ PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 ROOTS = {"model", "base_model", "vision_tower", "vision_model"}
 """Words before the name of a layer that differ between versions of Transformers, which reads all of them alike."""
 
-ADAPTED = (
-    *("lora_", "base_layer", "original_module", "modules_to_save", "hada_", "lokr_", "ia3_", "oft_"),
-    *("vera_", "fourierft_", "hra_", "bone_", "shira_", "c3a_"),
+ADAPTED = re.compile(
+    r"(^|\.)((lora|hada|lokr|ia3|oft|vera|fourierft|hra|bone|shira|c3a)_|base_layer|original_module|modules_to_save)"
 )
-"""In the names that adapters give to what stands beside, or in place of, a weight."""
+"""In the names that adapters give to what stands beside, or in place of, a weight; not Gemma 3's `mm_soft_emb_norm`."""
 
 
 class Weights:
@@ -139,7 +139,7 @@ class Weights:
     def _lacks(self, what: str, ending: str) -> str:
         if any("mm_projector." in name for name in self.files):
             return original_layout(self.checkpoint.id)
-        if adapted := next((name for name in self.files if any(word in name for word in ADAPTED)), None):
+        if adapted := next((name for name in self.files if ADAPTED.search(name)), None):
             return f"'{self.checkpoint.id}' has an adapter (LoRA) that was not merged ({shown(adapted)}); {MERGE}"
         return f"'{self.checkpoint.id}' has no {what}: no tensor is named '...{ending}', as Transformers names it"
 
@@ -196,7 +196,7 @@ class Weights:
             beside = ([ADAPTER] if path is None else _beside(_names(path, ADAPTER_WEIGHTS), layers)) or beside
         if not beside:
             return
-        name = next((name for name in beside if any(word in name for word in (*ADAPTED, ADAPTER))), None)
+        name = next((name for name in beside if name == ADAPTER or ADAPTED.search(name)), None)
         if name is not None:
             raise ModelError(
                 f"'{self.checkpoint.id}' has an adapter (LoRA) that was not merged ({shown(name)}); {MERGE}"

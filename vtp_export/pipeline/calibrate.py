@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from vtp_export.arguments import path_of
+from vtp_export.arguments import kind_of, path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Benchmark
 from vtp_export.calibration.distribution import correlation, distribution
 from vtp_export.calibration.journal import Journal, Measured
-from vtp_export.calibrations import CalibrationRecord
+from vtp_export.calibrations import CalibrationRecord, calibration_from_json
 from vtp_export.errors import SpecError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.complexity import SIGNALS, complexities
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.json_records import as_unicode, to_json
+from vtp_export.json_records import as_unicode, read_text, to_json
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
@@ -26,7 +26,7 @@ from vtp_export.runtime.images import batched, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import named_views, values_of
 from vtp_export.runtime.versions import built_by
-from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
+from vtp_export.runtime.writing import refuse_overwriting, refuse_unwritable_file, write_atomically
 from vtp_export.spec import Preprocessing
 
 BATCH = 4
@@ -66,6 +66,7 @@ def calibrate(
     out, data = path_of("the record", out), as_unicode(str(images))
     refuse_unwritable_file(out)
     benchmark = benchmark_of(images).calibration()
+    refuse_overwriting([out], _read(model, images, benchmark, out))
     progress(f"loading the front end of {model}")
     loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
     for sentence in loaded.notes:
@@ -85,6 +86,21 @@ def calibrate(
         # Nothing measured: nothing worth resuming.
         journal.close(finished or not journal.done)
     return record
+
+
+def _read(model: str | Path, images: str | Path, benchmark: Benchmark, out: Path) -> Iterator[Path]:
+    """The images, and the model's files; a record that lies among these may be written anew."""
+    yield from (Path(images) / example.name for example in benchmark.examples(None))
+    if kind_of("the model", model) == "folder" and not _is_record(out):
+        yield from Path(model).iterdir()
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        calibration_from_json(read_text(path, "the record"))
+    except SpecError:
+        return False
+    return True
 
 
 def _measure(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vtp_export.arguments import whole
+from vtp_export.arguments import kind_of, whole
 from vtp_export.errors import ArtefactError, SpecError, VtpError
 from vtp_export.parity.explanation import explanation
 from vtp_export.parity.golden import Golden, read_golden
@@ -23,7 +23,7 @@ from vtp_export.runtime.formats import obstacle
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.preprocess import pixel_values
-from vtp_export.runtime.writing import refuse_unwritable_file
+from vtp_export.runtime.writing import refuse_overwriting, refuse_unwritable_file
 
 
 def explain(
@@ -60,9 +60,13 @@ def explain(
         refuse_unknown_ending(Path(out))
         refuse_unwritable_file(Path(out))
     artefact = open_artefact(folder)
+    if out is not None:
+        refuse_overwriting([Path(out)], [Path(photo), *artefact.paths()])
     manifest = artefact.manifest
-    if token is not None and not 0 <= token < manifest.layout.candidates.n:
-        raise SpecError(f"there is no token {token}; it must be 0 to {manifest.layout.candidates.n - 1}")
+    if token is not None:
+        token = whole("token", token, 0, manifest.layout.candidates.n - 1)
+    if kind_of("the photo", photo) == "folder":
+        raise SpecError(f"'{photo}' is a folder; name one photo")
     tile = whole("tile", tile, 0)
     source = _recorded(artefact, str(photo), tile)
     if source is None and not manifest.signals:

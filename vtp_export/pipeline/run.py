@@ -14,6 +14,7 @@ from vtp_export.errors import ArtefactError, ImageError, OutputError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.reports.results import ImageResult, RunReport, Skipped, ViewResult
+from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import checked
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import as_images, batched
@@ -21,7 +22,14 @@ from vtp_export.runtime.output import Kept
 from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.rows import Rows
-from vtp_export.runtime.writing import atomically, refuse_unwritable, refuse_unwritable_file, sentence
+from vtp_export.runtime.writing import (
+    atomically,
+    cut_name,
+    refuse_overwriting,
+    refuse_unwritable,
+    refuse_unwritable_file,
+    sentence,
+)
 
 
 def run(
@@ -63,6 +71,8 @@ def run(
         refuse_unwritable_file(out)
     if overlays is not None:
         refuse_unwritable(overlays)
+    read = [*paths, *open_artefact(folder).paths()]
+    refuse_overwriting([] if out is None else [out], read)
     results: list[ImageResult] = []
     with ExitStack() as stack:
         artefact = stack.enter_context(load(folder, format, device=device, threads=threads, options=options))
@@ -78,11 +88,13 @@ def run(
             progress("running", len(results) + len(batches.skipped), len(paths))
         if not results:
             raise ImageError(f"none of {len(paths)} images can be used; of the first: {batches.skipped[0].reason}")
+        drawings = [] if overlays is None else _drawings(results, overlays)
+        refuse_overwriting(drawings, read)
         if rows is not None and out is not None:
             with atomically(out) as file:
                 rows.save(file, {"images": np.array([one.image for one in results])})
     if overlays is not None:
-        results = _drawn(results, overlays, artefact)
+        results = _drawn(results, drawings, overlays, artefact)
     return RunReport(
         folder=Path(folder),
         format=artefact.format,
@@ -176,14 +188,21 @@ def _picture_arrays(picture: Picture) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _drawn(results: Sequence[ImageResult], folder: Path, artefact: PrunedArtefact) -> list[ImageResult]:
+def _drawings(results: Sequence[ImageResult], folder: Path) -> list[Path]:
+    """A file for the picture of each image; a name that has no room for the number is cut."""
+    stems = (cut_name(Path(result.image).stem, len(f"{i:03d}-.png")) for i, result in enumerate(results))
+    return [folder / f"{i:03d}-{stem}.png" for i, stem in enumerate(stems)]
+
+
+def _drawn(
+    results: Sequence[ImageResult], targets: Sequence[Path], folder: Path, artefact: PrunedArtefact
+) -> list[ImageResult]:
     """The results, each with a picture of it in a folder; the photos are read once more, one at a time."""
     layout, preprocessing = artefact.manifest.layout, artefact.manifest.preprocessing
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for i, result in enumerate(results):
-        target = folder / f"{i:03d}-{Path(result.image).stem}.png"
+    for result, target in zip(results, targets, strict=True):
         kept, view = np.array(result.kept, np.int64), np.array(result.view, np.int64)
         views = [kept[view == number] for number in range(len(result.views))] or [kept]
         picture = overlay_of_views(result.image, views, layout, preprocessing)

@@ -46,6 +46,7 @@ from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.planning import false_plan
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.page import refuse_report
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.brief import brief_of
@@ -56,7 +57,6 @@ from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.packing import Packer
 from vtp_export.runtime.preprocess import named_views, pixel_values, values_of
-from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import Manifest, Packing, PrunerRecord, Scalar
 
 NOISE_IMAGES = 4  # run again in float64
@@ -100,13 +100,13 @@ def validate(
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
-    if report is not None:
-        refuse_unwritable(path_of("the report", report))
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
     plan, record = artefact.plan(), read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
+    if report is not None:
+        refuse_report(path_of("the report", report), benchmark, (one.name for one in examples))
     _refuse_unrunnable(artefact, chosen, device)
     if answers:
         refuse_silent(examples)

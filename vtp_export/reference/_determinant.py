@@ -1,7 +1,5 @@
 """Greedy maximisation of a determinant, by solving for every residual afresh."""
 
-import math
-
 import numpy as np
 
 from vtp_export.reference.base import Choice
@@ -25,17 +23,17 @@ def greedy(kernel: np.ndarray, log_weight: np.ndarray, k: int, floor: float) -> 
     basis: list[int] = []  # the chosen ones that had a residual: what explains the others
     while len(chosen) < k:
         residual = _residuals(kernel, basis)
-        best, best_gain = -1, -math.inf
-        for i in range(n):
-            if i in chosen:
-                continue
-            gain = _gain(residual[i], log_weight[i]) if residual[i] > floor else -1e15
-            if gain > best_gain:
-                best, best_gain = i, gain
+        gains = np.full(n, -1e15)
+        left = residual > floor
+        gains[left] = np.round((np.log(residual[left]) + log_weight[left]) * STEPS)
+        gains[chosen] = -np.inf
+        best = int(gains.argmax())
         if residual[best] > floor:
             basis.append(best)
         chosen.append(best)
-        why, score = ("raises the determinant most", best_gain / STEPS) if best in basis else ("adds nothing", None)
+        why, score = (
+            ("raises the determinant most", float(gains[best]) / STEPS) if best in basis else ("adds nothing", None)
+        )
         choices.append(Choice(token=best, why=why, score=score))
     return tuple(choices)
 
@@ -48,8 +46,3 @@ def _residuals(kernel: np.ndarray, basis: list[int]) -> np.ndarray:
     explained = np.einsum("tn,tn->n", cross, np.linalg.solve(kernel[np.ix_(basis, basis)], cross))
     left: np.ndarray = np.diag(kernel) - explained
     return left
-
-
-def _gain(residual: float, log_weight: float) -> float:
-    """In steps of 2^-20: what single precision could not tell apart is a tie."""
-    return float(round((math.log(residual) + log_weight) * STEPS))

@@ -49,14 +49,14 @@ def _clusters(tokens: list[int], features: np.ndarray, count: int) -> list[list[
     if count == 0:
         return []
     cosine = cosines(features)
-    apart = 2 - 2 * cosine
-    sparsity = {i: sum(float(apart[i, j]) for j in tokens) / len(tokens) for i in tokens}
-    scores = []
-    for i in tokens:
-        denser = [j for j in tokens if (sparsity[j], j) < (sparsity[i], i)]
-        separation = min(apart[i, j] for j in denser) if denser else max(apart[i, j] for j in tokens)
-        scores.append(math.exp(-2 * sparsity[i]) * float(separation))
-    centres = sorted(tokens[place] for place in descending(snapped(np.array(scores)))[:count])
+    apart = (2 - 2 * cosine)[np.ix_(tokens, tokens)]
+    sparsity = apart.mean(1)
+    scores = np.zeros(len(tokens))
+    order = np.lexsort((tokens, sparsity))  # the densest first, of equals the lowest position
+    for turn, i in enumerate(order):
+        separation = apart[i, order[:turn]].min() if turn else apart[i].max()
+        scores[i] = math.exp(-2 * sparsity[i]) * separation
+    centres = sorted(tokens[place] for place in descending(snapped(scores))[:count])
     clusters = {centre: [centre] for centre in centres}
     for i in tokens:
         if i not in clusters:

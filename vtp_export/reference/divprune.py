@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._objectives import spread
-from vtp_export.reference._similarity import cosines, first_largest
+from vtp_export.reference._similarity import cosines
 from vtp_export.reference.base import Choice, Outcome, Settings, Signals
 
 MAXIMISES = (spread(),)
@@ -15,12 +15,13 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     assert signals.projected is not None
     n = signals.n
     distance = 1 - cosines(signals.projected.astype(np.float64))
-    isolation = [min((distance[i, j] for j in range(n) if j != i), default=0.0) for i in range(n)]
-    chosen = [first_largest(isolation)]
-    choices = [Choice(token=chosen[0], why="farthest from its nearest neighbour", score=max(isolation))]
+    others = distance + np.diag(np.full(n, np.inf))
+    isolation = others.min(1) if n > 1 else np.zeros(1)
+    chosen = [int(isolation.argmax())]
+    choices = [Choice(token=chosen[0], why="farthest from its nearest neighbour", score=float(isolation.max()))]
     while len(chosen) < min(int(settings["keep"] or 0), n):
-        left = [i for i in range(n) if i not in chosen]
-        nearest = [float(distance[i, chosen].min()) for i in left]
-        chosen.append(left[first_largest(nearest)])
-        choices.append(Choice(token=chosen[-1], why="farthest from all kept", score=max(nearest)))
+        nearest = distance[:, chosen].min(1)
+        nearest[chosen] = -1.0
+        chosen.append(int(nearest.argmax()))
+        choices.append(Choice(token=chosen[-1], why="farthest from all kept", score=float(nearest.max())))
     return Outcome(np.array(sorted(chosen)), choices=tuple(choices))

@@ -4,7 +4,7 @@ import numpy as np
 
 from vtp_export.reference._mixing import attention_count
 from vtp_export.reference._objectives import mass, spread
-from vtp_export.reference._similarity import cosines, first_largest
+from vtp_export.reference._similarity import cosines
 from vtp_export.reference.base import Choice, Outcome, Settings, Signals, descending, taken
 
 MAXIMISES = (mass(), spread())
@@ -21,10 +21,9 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     choices = list(taken("attention", kept, signals.saliency))
     distance = 1 - cosines(signals.projected)
     while len(kept) < keep:
-        scores = []
-        for i in range(n):
-            others = kept or [j for j in range(n) if j != i] or [i]
-            scores.append(-1.0 if i in kept else float(min(distance[i, j] for j in others)))
-        kept.append(first_largest(scores))
-        choices.append(Choice(token=kept[-1], why="farthest from all kept", score=max(scores)))
+        others = distance + np.diag(np.full(n, np.inf)) if n > 1 else distance
+        scores = distance[:, kept].min(1) if kept else others.min(1)
+        scores[kept] = -1.0
+        kept.append(int(scores.argmax()))
+        choices.append(Choice(token=kept[-1], why="farthest from all kept", score=float(scores.max())))
     return Outcome(np.array(sorted(kept)), complexity, choices=tuple(choices))

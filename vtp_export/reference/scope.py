@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtp_export.reference._objectives import coverage, mass
-from vtp_export.reference._similarity import cosines, first_largest
+from vtp_export.reference._similarity import cosines
 from vtp_export.reference.base import Choice, Outcome, Settings, Signals
 
 MAXIMISES = (mass(), coverage("hidden"))
@@ -21,11 +21,9 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     chosen: list[int] = []
     choices: list[Choice] = []
     while len(chosen) < min(int(settings["keep"] or 0), signals.n):
-        gains = []
-        for j in range(signals.n):
-            gain = weight[j] * np.maximum(0, similarity[j] - covered).sum()
-            gains.append(-1.0 if j in chosen else float(gain))
-        chosen.append(first_largest(gains))
-        choices.append(Choice(token=chosen[-1], why="adds most coverage", score=max(gains)))
+        gains = weight * np.maximum(0, similarity - covered).sum(1)
+        gains[chosen] = -1.0
+        chosen.append(int(gains.argmax()))
+        choices.append(Choice(token=chosen[-1], why="adds most coverage", score=float(gains.max())))
         covered = np.maximum(covered, similarity[chosen[-1]])
     return Outcome(np.array(sorted(chosen)), choices=tuple(choices))

@@ -22,7 +22,7 @@ def select(signals: Signals, settings: Settings) -> Outcome:
     while len(residual) > wanted > 0:
         first, second = residual[0::2], residual[1::2]
         drop = min(8, len(residual) - wanted, len(first))
-        scores = np.array([max(cosine[a, b] for b in second) for a in first])
+        scores = cosine[np.ix_(first, second)].max(1)
         by_score = [first[i] for i in descending(scores)]
         residual = by_score[drop:] + second
     diverse = residual if wanted > 0 else []

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.extras import install
-from vtp_export.runtime.writing import atomically, sentence, write_atomically
+from vtp_export.runtime.writing import atomically, refuse_overwriting, refuse_unwritable, sentence, write_atomically
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,6 +27,23 @@ class Picture:
     name: str
     caption: str
     image: Image.Image
+
+
+def refuse_report(folder: Path, benchmark: str | Path, names: Iterable[str]) -> None:
+    """See before the work that a report can be written, and over none of the images that it tells of.
+
+    Args:
+        folder: see `write_page`.
+        benchmark: a name, a folder or a question file.
+        names: of its images, relative to it.
+
+    Raises:
+        ArtefactError: the folder cannot be written.
+        SpecError: an image that is read has the name of a picture of the report.
+    """
+    refuse_unwritable(folder)
+    home = Path(benchmark) if Path(benchmark).is_dir() else Path(benchmark).parent
+    refuse_overwriting(folder.glob("[0-9][0-9][0-9].png"), (home / name for name in names))
 
 
 def write_page(folder: Path, template: str, values: Mapping[str, Any], pictures: Iterable[Picture]) -> Path:

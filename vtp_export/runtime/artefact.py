@@ -76,6 +76,12 @@ class Artefact:
                 raise ArtefactError(f"{error}; export again") from error
         return None
 
+    def paths(self) -> list[Path]:
+        """All that it is made of: the manifest, and every file that this tells of."""
+        m = self.manifest
+        names = [MANIFEST, *m.golden, *m.shared_files, *(name for build in m.builds for name in build.files)]
+        return [self.folder / name for name in names]
+
     def is_replaced(self, *builds: Build) -> bool:
         """Whether the folder holds another artefact by now, or none, or has lost one of the builds named.
 

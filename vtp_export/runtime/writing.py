@@ -10,12 +10,12 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from vtp_export.errors import ArtefactError
+from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.runtime import locks
 
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # EPERM: a sandbox's way to say so
@@ -28,6 +28,16 @@ _REMEDIES = {
     errno.EXDEV: "a folder that comes with a container's image cannot be renamed; remove it first, or name another",
     errno.EBUSY: "a folder that is mounted cannot be renamed; name one inside it",
 }
+
+
+MOST_NAME_BYTES = 255
+"""Of a file's name, on every file system that is met."""
+
+
+def cut_name(text: str, room: int) -> str:
+    """The start of a name that leaves so many bytes for what stands around it."""
+    encoded = os.fsencode(text)
+    return text if len(encoded) + room <= MOST_NAME_BYTES else encoded[: MOST_NAME_BYTES - room].decode(errors="ignore")
 
 
 @contextmanager
@@ -98,6 +108,18 @@ def refuse_unwritable_file(path: Path) -> None:
         raise ArtefactError(sentence(error, path)) from error
 
 
+def refuse_overwriting(targets: Iterable[Path], read: Iterable[Path]) -> None:
+    """See before the work that what is written takes the place of nothing that is read.
+
+    Raises:
+        SpecError: one of the targets is one of the files that are read, by whatever name or link.
+    """
+    there = {os.path.realpath(path) for path in read}
+    for target in targets:
+        if os.path.realpath(target) in there:
+            raise SpecError(f"'{target}' is read here, and would be written over; name another place for the result")
+
+
 def _try_out(folder: Path) -> None:
     place = folder
     while not os.path.lexists(place):
@@ -159,10 +181,15 @@ def _target(path: Path, follow: bool) -> Path:
     return target
 
 
+def _prefix(target: Path) -> str:
+    """What the name of a file that is being written begins with; eight digits follow."""
+    return f".{cut_name(target.name, 10)}."
+
+
 def _fresh(target: Path) -> tuple[Path, int]:
     """A new file beside the target, and the descriptor that writes it and holds its lock."""
     while True:
-        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        path = target.with_name(_prefix(target) + secrets.token_hex(4))
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         try:
             if locks.mine(descriptor, path):
@@ -174,7 +201,7 @@ def _fresh(target: Path) -> tuple[Path, int]:
 
 def _sweep(target: Path) -> None:
     """Remove what killed writers of the same file left, and nothing of living ones."""
-    left = re.compile(re.escape(f".{target.name}.") + "[0-9a-f]{8}")
+    left = re.compile(re.escape(_prefix(target)) + "[0-9a-f]{8}")
     with contextlib.suppress(OSError):  # a folder that may be written and not read
         for entry in list(os.scandir(target.parent)):
             if left.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
