@@ -19,6 +19,7 @@ from bench.measure import in_turns
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.precision.policy import Precision
+from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.runtime.front_end import load
 
 K = 64
@@ -27,9 +28,9 @@ IMAGES = 4
 PRECISIONS = {
     "fp32": Precision(),
     "fp16": Precision(name="fp16", limit=IMAGES),
-    "int8, blocks of 32": Precision(name="int8", limit=IMAGES, float32_blocks=0),
-    "int8, blocks of 128": Precision(name="int8", block=128, limit=IMAGES, float32_blocks=0),
-    "int8, static": Precision(name="int8", activations="static", limit=IMAGES, float32_blocks=0),
+    "int8, blocks of 32": Precision(name="int8", limit=IMAGES, plan=PrecisionPlan()),
+    "int8, blocks of 128": Precision(name="int8", block=128, limit=IMAGES, plan=PrecisionPlan()),
+    "int8, static": Precision(name="int8", activations="static", limit=IMAGES, plan=PrecisionPlan()),
 }
 
 

@@ -5,13 +5,13 @@
 Weights are random, of the geometry of LLaVA-1.5-7B. int8 has no block in float32. Half an hour, and 15 GB of disk.
 """
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from bench.measure import in_process, in_turns
 from vtp_export import export
 from vtp_export.pipeline.check import check
 from vtp_export.precision.policy import Precision
+from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load
 
@@ -29,14 +30,14 @@ ROUNDS = 5
 PICTURES = 4
 PRUNERS = ("none", "adaptive")
 BOTH = ("onnx", "openvino")
-INT8: dict[str, Any] = {"name": "int8", "limit": PICTURES, "float32_blocks": 0}
+INT8 = Precision(name="int8", limit=PICTURES, plan=PrecisionPlan())
 PRECISIONS: dict[str, tuple[Precision, tuple[str, ...]]] = {
     "fp32": (Precision(), BOTH),
     "fp16": (Precision(name="fp16", limit=PICTURES), BOTH),
     "bf16": (Precision(name="bf16"), ("openvino",)),  # ONNX Runtime has no such products on a CPU
-    "int8, blocks of 32": (Precision(**INT8), BOTH),
-    "int8, blocks of 128": (Precision(**INT8, block=128), BOTH),
-    "int8, static": (Precision(**INT8, activations="static"), BOTH),
+    "int8, blocks of 32": (INT8, BOTH),
+    "int8, blocks of 128": (dataclasses.replace(INT8, block=128), BOTH),
+    "int8, static": (dataclasses.replace(INT8, activations="static"), BOTH),
 }
 """How, and where."""
 

@@ -17,6 +17,7 @@ LAYERS = [
     {"arguments"},
     {"json_records", "settings"},
     {"spec", "calibrations", "rooms"},
+    {"precision_plans"},
     {"manifests"},
     {"runtime", "functional", "targets"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vtp_export.errors import SpecError, shown
 from vtp_export.json_records import from_json
+from vtp_export.precision_plans import PLAN
 from vtp_export.spec import MANIFEST_SCHEMA, Build, Manifest, TensorSpec
 
 INPUT = "pixel_values"
@@ -54,6 +55,7 @@ def refuse_contradictions(manifest: Manifest) -> None:
         *_of_packing(manifest),
         *_of_tensors(manifest),
         *_of_signals(manifest),
+        *_of_precision(manifest),
         *_of_builds(manifest),
     ):
         raise SpecError(f"{contradiction}; export again")
@@ -139,11 +141,17 @@ def _of_signals(manifest: Manifest) -> Iterator[str]:
             yield f"the signal {shown(spec.name)} is {spec.dtype} {shown(spec.shape)}; float32 of all tokens is right"
 
 
+def _of_precision(manifest: Manifest) -> Iterator[str]:
+    files = manifest.precision.files
+    if files and (manifest.precision.name != "int8" or files.keys() != {PLAN}):
+        yield f"{manifest.precision.name} has the files {shown(sorted(files))}; there may be one of int8, {PLAN}"
+
+
 def _of_builds(manifest: Manifest) -> Iterator[str]:
     files: dict[str, tuple[Build, object]] = {}
-    built, packed = {name for build in manifest.builds for name in build.files}, manifest.packing_files.keys()
+    built, packed = {name for build in manifest.builds for name in build.files}, manifest.shared_files.keys()
     if shared := sorted(built & manifest.golden.keys() | packed & (built | manifest.golden.keys())):
-        yield f"the file {shown(shared[0])} is of two: a build, the golden record, or packing"
+        yield f"the file {shown(shared[0])} is of two: a build, the golden record, packing, or the precision"
     for build in manifest.builds:
         for name, record in build.files.items():
             other, known = files.setdefault(name, (build, record))

@@ -134,6 +134,14 @@ class Layout:
         return str(self.keep) if self.keep == self.slots else f"about {self.keep} and at most {self.slots}"
 
 
+@dataclass(frozen=True)
+class FileRecord:
+    """Size and SHA-256 of one file of the artefact."""
+
+    bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrecisionRecord:
     """What the graph computes with.
@@ -143,6 +151,7 @@ class PrecisionRecord:
     float32_layers: paths of layers that stay in float32 although the rest is narrower.
     images, count, data_sha256: what the ranges of the layers were measured on; None where none were.
     tokens_dtype: of the output `tokens`.
+    files: of int8, the plan by which these layers were chosen, see `precision_plans.py`.
     """
 
     name: str = "fp32"
@@ -153,6 +162,7 @@ class PrecisionRecord:
     count: int | None = None
     data_sha256: str | None = None
     tokens_dtype: str = "float32"
+    files: dict[str, FileRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,14 +172,6 @@ class BatchRange:
     min: int
     opt: int
     max: int
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """Size and SHA-256 of one file of the artefact."""
-
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -269,9 +271,9 @@ class Manifest:
         return seal(dataclasses.asdict(promised))
 
     @property
-    def packing_files(self) -> dict[str, FileRecord]:
-        """What packing reads, by name."""
-        return {} if self.packing is None else self.packing.files
+    def shared_files(self) -> dict[str, FileRecord]:
+        """What belongs to no single build, besides the golden record: what packing reads, and the precision plan."""
+        return self.precision.files | ({} if self.packing is None else self.packing.files)
 
     def formats(self) -> list[str]:
         """Formats that were built, sorted; one may have several builds, each for a machine of its own."""

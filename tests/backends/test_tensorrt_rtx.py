@@ -4,6 +4,7 @@ What builds is the code that builds for TensorRT, so what is seen here of the re
 takes every pruner is seen where they are exported: `lint` asks it (`tests/laws/test_pruner_exports.py`).
 """
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -24,6 +25,7 @@ from vtp_export.pipeline.build import build
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.inspect import inspect
 from vtp_export.precision.policy import Precision
+from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.front_end import load
 
@@ -109,8 +111,12 @@ def test_the_parser_takes_every_method_in_every_precision(small_llava, tmp_path,
     assert tensorrt_rtx.refusals(tmp_path / "a" / "model.onnx") == ()
 
 
+PART = dataclasses.replace(NARROW["int8"], plan=PrecisionPlan(float32=("frontend.tower.encoder.layers.0.mlp",)))
+"""One group of layers stays in float32 between others."""
+
+
 @real
-@pytest.mark.parametrize("precision", NARROW.values(), ids=NARROW)
+@pytest.mark.parametrize("precision", [*NARROW.values(), PART], ids=[*NARROW, "part"])
 def test_a_plan_is_built_in_every_precision(small_llava, tmp_path, precision):
     report = export(
         str(small_llava), tmp_path / "a", pruner="fastervlm", keep=8, formats=(FORMAT,), precision=precision, golden=0
@@ -118,6 +124,7 @@ def test_a_plan_is_built_in_every_precision(small_llava, tmp_path, precision):
     assert report.manifest.formats() == [FORMAT]
     text = (tmp_path / "a" / LAYERS).read_text()
     assert {"fp16": "half [", "bf16": "bf16 [", "int8": "int8 ["}[precision.name] in text
+    assert (report.plan is not None and len(report.manifest.precision.float32_layers) == 2) is (precision is PART)
 
 
 @real

@@ -87,7 +87,7 @@ def test_plans_are_chosen_by_compute_capability(changed, tmp_path):
 
 def test_int8_in_blocks_is_served_on_cpus_and_batched(changed, tmp_path):
     precision = {"name": "int8", "activations": "blocks", "block": 32, "float32_layers": [], "images": None,
-                 "count": None, "data_sha256": None, "tokens_dtype": "float32"}  # fmt: skip
+                 "count": None, "data_sha256": None, "tokens_dtype": "float32", "files": {}}  # fmt: skip
     (model,) = triton(changed(precision=precision), tmp_path / "models")
     found = parsed((model.folder / "config.pbtxt").read_text())
     assert found.HasField("dynamic_batching")

@@ -14,6 +14,7 @@ from vtp_export.pipeline import doctor as room
 from vtp_export.pipeline.doctor import doctor
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.inspect import inspect
+from vtp_export.pipeline.validate import validate
 from vtp_export.runtime import providers
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.machine import Sources
@@ -190,15 +191,18 @@ def test_a_folder_that_is_no_artefact(tmp_path, monkeypatch, capsys):
 def test_what_a_precision_runs_on_is_known_before_a_file_is_opened(small_llava, tmp_path, monkeypatch):
     """As ONNX Runtime itself says when the file is given to it."""
     folder = tmp_path / "narrow"
-    export(small_llava, folder, keep=8, precision="bf16", formats=("onnx", "torchscript"), golden=2)
+    report = export(small_llava, folder, keep=8, precision="bf16", formats=("onnx", "torchscript"), golden=2)
     told = doctor(folder).formats
     assert told["torchscript"] is None
+    assert [note for note in report.notes if "bf16" in note] == ([told["onnx"]] if told["onnx"] else [])
     with load(folder) as front_end:
         assert front_end.format == ("torchscript" if told["onnx"] else "onnx")
     if told["onnx"]:
         assert told["onnx"] == inspect(folder).obstacles["onnx"]
-        with pytest.raises(UnavailableError, match="onnx in bf16 needs a GPU"):
-            load(folder, "onnx")
+        words = "onnx in bf16 needs a GPU: .* choose the device cuda, or a format that has them: .*openvino, pt2, torch"
+        for use in (load, lambda folder, fmt: validate(folder, formats=[fmt])):
+            with pytest.raises(UnavailableError, match=words):
+                use(folder, "onnx")
     monkeypatch.setattr(Backend, "unable", lambda *_: None)
     with pytest.raises(ArtefactError, match="NOT_IMPLEMENTED") if told["onnx"] else contextlib.nullcontext():
         load(folder, "onnx").close()

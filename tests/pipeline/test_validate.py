@@ -18,7 +18,7 @@ from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
 from vtp_export.runtime.session import Session
-from vtp_export.spec import Candidates
+from vtp_export.spec import Candidates, FileRecord
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,7 @@ CONTRADICTIONS = {
     "inputs": (lambda inputs: (dataclasses.replace(inputs[0], name="pixels"),), "the inputs are pixels"),
     "outputs": (lambda outputs: outputs[:2], "the outputs are named"),
     "precision.tokens_dtype": (lambda _: "float16", "tokens are float32 among the outputs and 'float16' in precision"),
+    "precision.files": (lambda _: {"x": FileRecord(1, "y")}, "fp32 has the files \\['x'\\]; there may be one of int8"),
     "batch.opt": (lambda _: 5, "the batch is 1 to 4, usually 5"),
 }
 """Lies that the rest of the manifest does not bear out: it cannot even be read."""

@@ -23,24 +23,28 @@ from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.gates import GATES, jaccard
 from vtp_export.parity.noise import tower_noise
+from vtp_export.parity.verdict import Comparison, Values, Worth
 from vtp_export.parity.witness import HEADROOM, Noise, Witness, beside
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.precision import policy as module
-from vtp_export.precision import search
+from vtp_export.precision import search, sensitivity
 from vtp_export.precision.images import range_images
 from vtp_export.precision.int8 import BlockInt8Layer
 from vtp_export.precision.lowering import lowered, weighted_layers
 from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.ranges import measured
-from vtp_export.precision.search import fewest, within
+from vtp_export.precision.search import MARGIN, fewest, shares
 from vtp_export.precision.twins import twin_of
+from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
 from vtp_export.spec import PrecisionRecord
 
 SHAPES = {"images": "shapes", "limit": 4}
 TOWER = "vision_tower.vision_model.encoder.layers"
+FIRST = PrecisionPlan(float32=("frontend.tower.encoder.layers.0",))
+"""The first block stays in float32."""
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +209,7 @@ def test_range_images_that_change_while_they_are_read_are_told(model, dull_then_
         list(images.batches())
 
 
-@pytest.mark.parametrize("spec", [{"name": "fp16"}, {"name": "int8", "float32_blocks": 0}])
+@pytest.mark.parametrize("spec", [{"name": "fp16"}, {"name": "int8", "plan": PrecisionPlan()}])
 def test_a_picture_on_which_float32_itself_overflows_is_named(small_llava, tmp_path, dull_then_bright, spec):
     model = load_model(planted(small_llava, tmp_path / "m", {f"{TOWER}.1.mlp.fc2.weight": 1e38}))
     graph = assemble(model, "adaptive", {"keep": 8}).graph
@@ -228,9 +232,10 @@ def test_a_layer_that_is_not_finite_is_named_whatever_comes_after(graph, pixels,
 
 @pytest.mark.parametrize("activations", ["blocks", "static"])
 def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
-    report = exported(small_llava, tmp_path / "out", name="int8", activations=activations, float32_blocks=1, **SHAPES)
+    report = exported(small_llava, tmp_path / "out", name="int8", activations=activations, plan=FIRST, **SHAPES)
+    assert len(report.manifest.precision.float32_layers) == 6
     assert all(name.startswith("frontend.tower.encoder.layers.0.") for name in report.manifest.precision.float32_layers)
-    assert "the first 1 of 2 layers of the tower stay in float32" in " ".join(report.notes)
+    assert "int8: 6 of 14 layers stay in float32; on 4 images of shapes: mass" in " ".join(report.notes)
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert ("MatMulNBits" in kinds, "QuantizeLinear" in kinds) == (activations == "blocks", activations == "static")
     (compared,) = validate(tmp_path / "out", benchmark="shapes", limit=12).comparisons[1:]
@@ -261,17 +266,18 @@ def test_images_are_run_where_it_was_asked_for(graph, model, monkeypatch):
 
     monkeypatch.setattr(module, "EagerSession", session(devices))
     monkeypatch.setattr(search, "EagerSession", session(trials))
-    spec = Precision(name="int8", activations="static", float32_blocks=0, images="shapes", limit=4)
+    monkeypatch.setattr(sensitivity, "EagerSession", session(trials))
+    spec = Precision(name="int8", activations="static", plan=PrecisionPlan(), images="shapes", limit=4)
     lower(graph, spec, model.preprocessing, "cuda")
     assert devices == ["cuda"]  # ranges
-    assert trials == ["cuda"] * 2  # what float32 keeps, what int8 keeps
+    assert trials == ["cuda"] * 3  # what float32 keeps; both graphs that any mixture of them is made of
 
 
 def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
     generator = np.random.default_rng(0)
     for i in range(2):
         Image.fromarray(generator.integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-    spec = Precision(name="int8", activations="static", images=str(tmp_path), float32_blocks=0)
+    spec = Precision(name="int8", activations="static", images=str(tmp_path), plan=PrecisionPlan())
     found = lower(graph, spec, model.preprocessing)
     same = twin_of(graph, found.record, model.preprocessing)
     assert all(
@@ -283,10 +289,10 @@ def test_static_int8_refuses_other_range_images(graph, model, tmp_path):
 
 
 @pytest.mark.parametrize(("holds", "most", "expected"), [
-    ([True, False, False], 2, 0), ([False, False, True], 2, 2), ([False, True, True, True, True], 4, 1),
+    ([True], 1, 1), ([False, False, True], 2, 2), ([False, True, True, True, True], 4, 1),
     ([False, False, False, True, True], 4, 3), ([False, False, False], 2, 2),
 ])  # fmt: skip
-def test_the_fewest_float32_blocks(holds, most, expected):
+def test_the_fewest_that_it_takes(holds, most, expected):
     assert fewest(holds.__getitem__, most) == expected
 
 
@@ -314,11 +320,49 @@ def test_a_twin_in_blocks_computes_what_onnx_runtime_does(tmp_path):
         assert (error <= most * 1.001).all() and error.max() > most.max() / 100
 
 
-def test_a_margin_is_kept_to_every_gate():
-    gates = GATES["int8"]
-    half = within(gates, 0.5)
-    assert (half.worth, half.worth_worst, half.erank) == pytest.approx((0.99, 0.95, gates.erank / 2))
-    assert half.explained == gates.explained
+def test_a_share_of_every_gate_is_told_and_1_is_all_of_it():
+    """What fails a gate has used up more than all of it, and what passes no more, number by number."""
+    gates = dataclasses.replace(GATES["int8"], jaccard=0.8)
+    exact = Values(1.0, 1.0, 1.0, 0.0)
+    best = Comparison(
+        name="",
+        images=1,
+        identical=1,
+        jaccard_mean=1.0,
+        noise=Noise({}),
+        differences=(),
+        values=exact,
+        erank_error=0.0,
+        attention_entropy_error=0.0,
+        worth=(Worth("mass", 1.0, 1.0, ""),),
+        gates=gates,
+    )
+    assert set(shares(best).values()) == {0.0}
+    half = {
+        "worth": {"worth": (Worth("mass", 0.99, 1.0, ""),)},
+        "worth_worst": {"worth": (Worth("mass", 1.0, 0.95, ""),)},
+        "jaccard": {"jaccard_mean": 0.9},
+        "cosine": {"values": dataclasses.replace(exact, cosine_min=0.995)},
+        "norm_ratio": {"values": dataclasses.replace(exact, norm_ratio_max=1.025)},
+        "relative_error": {"values": dataclasses.replace(exact, relative_error=0.1)},
+        "erank": {"erank_error": 0.05},
+        "entropy": {"attention_entropy_error": 0.025},
+    }
+    assert (
+        half.keys()
+        == shares(best).keys()
+        == {field.name for field in dataclasses.fields(gates)} - {"explained", "answers"}
+    )
+    for name, change in half.items():
+        used = shares(dataclasses.replace(best, **change))
+        assert used.pop(name) == pytest.approx(MARGIN)
+        assert set(used.values()) == {0.0}
+    shorter = dataclasses.replace(best, values=dataclasses.replace(exact, norm_ratio_min=0.94))
+    assert shares(shorter)["norm_ratio"] == pytest.approx(1.2) and shorter.shortfalls
+    lost = dataclasses.replace(best, values=dataclasses.replace(exact, cosine_min=math.nan))
+    assert shares(lost)["cosine"] == search.LARGEST
+    unasked = dataclasses.replace(best, jaccard_mean=0.1, gates=dataclasses.replace(gates, jaccard=0.0))
+    assert "jaccard" not in shares(unasked)
 
 
 def test_weights_that_int8_cannot_hold_are_never_silently_scaled_away():
@@ -337,7 +381,7 @@ LIES = {
         r"onnx holds \d+ weights in float16, and by the manifest it would hold \d+ weights in float16",
     ),
     "int8": (
-        Precision(name="int8", float32_blocks=1, **SHAPES),
+        Precision(name="int8", plan=FIRST, **SHAPES),
         {"float32_layers": ()},
         r"onnx holds \d+ weights in uint8",
     ),
@@ -361,7 +405,7 @@ def test_a_precision_that_is_not_that_of_the_file_fails(small_llava, tmp_path, m
     write_manifest(folder, dataclasses.replace(manifest, precision=dataclasses.replace(manifest.precision, **lie)))
     monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)
     claims = validate(folder, benchmark="shapes", limit=1).false_claims
-    (claim,) = [claim for claim in claims if claim.startswith("precision")]
+    (claim,) = [claim for claim in claims if claim.startswith("precision: ")]
     assert re.match(f"precision: {words}", claim), claim
 
 
@@ -395,7 +439,7 @@ def test_a_witness_beside_the_twin_counts_the_way_to_the_twin():
 def test_an_artefact_of_another_pruner_does_not_pass_as_noise(small_llava, tmp_path, monkeypatch):
     """Int8 is so coarse here that nearly any choice is within its noise; what a choice is worth still tells."""
     folder = tmp_path / "out"
-    exported(small_llava, folder, name="int8", float32_blocks=0, **SHAPES)
+    exported(small_llava, folder, name="int8", plan=PrecisionPlan(), **SHAPES)
     other = export(str(small_llava), tmp_path / "other", pruner="random", keep=8)
     shutil.copy(tmp_path / "other" / "model.onnx", folder / "model.onnx")
 
@@ -442,7 +486,7 @@ def test_gates_grow_with_the_noise():
     ({"name": "int8", "block": 64}, ("onnx",), "block is 64; it must be one of: 32, 128"),
     ({"name": "int8", "block": 32, "activations": "static"}, ("onnx",), "a setting of int8 in blocks"),
     ({"name": "int8", "activations": "none"}, ("onnx",), "it must be one of: blocks, static"),
-    ({"name": "int8", "float32_blocks": 3}, ("onnx",), "float32_blocks is 3; the tower has 2 blocks"),
+    ({"name": "fp16", "plan": PrecisionPlan()}, ("onnx",), "plan are settings of int8, and the precision is fp16"),
     ({"name": "int8"}, ("onnx", "pt2"), "int8 cannot be built for pt2; formats that can: onnx"),
 ])  # fmt: skip
 def test_what_is_refused(small_llava, tmp_path, precision, formats, message):

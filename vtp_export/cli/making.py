@@ -76,11 +76,12 @@ def export(
         Literal["32", "128"] | None,
         typer.Option(help="int8 in blocks: channels that share a scale: 32 is nearer to float32, 128 faster."),
     ] = None,
-    float32_blocks: Annotated[
-        int | None,
+    plan: Annotated[
+        Path | None,
         typer.Option(
-            metavar="N",
-            help="int8: first layers left in float32. Default: as few as the gates of validate allow.",
+            metavar="FILE",
+            help="int8: a precision plan, such as the precision-plan.json of an earlier export, that says what stays "
+            "in float32. Default: one is found on the range images.",
         ),
     ] = None,
     signals: Annotated[
@@ -134,7 +135,7 @@ def export(
             block=None if block is None else int(block),
             images=range_images,
             limit=range_count,
-            float32_blocks=float32_blocks,
+            plan=plan,
         ),
         calibration=calibration,
         loop_free=loop_free,

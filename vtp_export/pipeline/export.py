@@ -21,10 +21,12 @@ from vtp_export.models.base import LoadedModel
 from vtp_export.parity.originals import originals
 from vtp_export.parity.recording import write_golden
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
+from vtp_export.precision_plans import write_plan
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.artefact import ExportReport
 from vtp_export.runtime.brief import Brief, brief_of
 from vtp_export.runtime.changing import write_manifest, writing
+from vtp_export.runtime.formats import incapable
 from vtp_export.runtime.versions import built_by
 from vtp_export.settings import from_settings, shared_out
 from vtp_export.spec import BatchRange, Build, Manifest
@@ -108,6 +110,7 @@ def export(
         narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
         manifest = dataclasses.replace(_manifest(loaded, assembly, narrow, limits), packing=joined)
         write_newline(folder, loaded, joined)
+        write_plan(folder, narrow.plan)
         if signals:
             manifest = dataclasses.replace(manifest, signals=signals_of(narrow.graph))
         twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
@@ -127,13 +130,15 @@ def export(
         manifest = dataclasses.replace(manifest, builds=tuple(builds))
         write_manifest(folder, manifest)
         progress("writing", len(backends), len(backends))
-    notes = assembly.notes + remarks + packing_notes(loaded, joined, limits) + narrow.notes + told
+    unable = [incapable(one, narrow.record.name, one.devices[0]) for one in backends.values()]
+    notes = (*assembly.notes, *remarks, *packing_notes(loaded, joined, limits), *narrow.notes, *filter(None, unable))
     return ExportReport(
         folder=out,
         manifest=manifest,
+        plan=narrow.plan,
         build_seconds=seconds,
         total_seconds=time.perf_counter() - started,
-        notes=notes,
+        notes=(*notes, *told),
     )
 
 

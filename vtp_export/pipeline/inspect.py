@@ -17,6 +17,6 @@ def inspect(folder: str | Path) -> Inspection:
     def look(artefact: Artefact) -> Inspection:
         artefact.verify()
         obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
-        return Inspection(artefact.folder, artefact.manifest, obstacles)
+        return Inspection(artefact.folder, artefact.manifest, artefact.plan(), obstacles)
 
     return steadily(folder, look)

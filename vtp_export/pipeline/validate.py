@@ -43,6 +43,7 @@ from vtp_export.parity.trial import Trial, outcome
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline.export import built
 from vtp_export.precision.lowering import weighted_layers
+from vtp_export.precision.planning import false_plan
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.page import refuse_report
@@ -101,7 +102,7 @@ def validate(
     """
     prepare(eager_device, threads)
     artefact = open_artefact(folder)
-    record = read_record(artefact) if artefact.manifest.golden else None
+    plan, record = artefact.plan(), read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     if report is not None:
@@ -134,7 +135,7 @@ def validate(
             artefact=str(folder),
             benchmark=as_unicode(str(benchmark)),
             pixels=pixels,
-            false_claims=(*false_claims(artefact.manifest, own), *lies),
+            false_claims=(*false_claims(artefact.manifest, own), *lies, *false_plan(plan, eager.graph, own.precision)),
             comparisons=tuple(trial.done()),
             batches=tuple(trial.batches()),
             answers=replies,
@@ -272,11 +273,10 @@ def _answers(
     asked: float,
     progress: Progress,
 ) -> tuple[AnswerComparison, ...]:
-    """Of each format against those of the graph, which is the first of the runs."""
+    """Of each format against those of the graph."""
     replies = {name: answers_of(model, examples, run, packer, progress) for name, run in runs.items()}
-    first, *formats = replies
-    names = {fmt: f"answers of {fmt}" for fmt in formats}
-    return tuple(compare_answers(names[fmt], benchmark, replies[first], replies[fmt], asked) for fmt in formats)
+    graph = replies.pop("graph")
+    return tuple(compare_answers(f"answers of {fmt}", benchmark, graph, own, asked) for fmt, own in replies.items())
 
 
 def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> ValidationReport:

@@ -1,14 +1,14 @@
 """Which layers of a graph may be narrow: decided on real images, written down, and repeated by whoever has to judge it.
 
-fp16 overflows above 65504, so layers whose numbers come near it stay in float32. int8 is coarse, and an error made
-early is carried through all that follows: as many of the first layers of the tower stay in float32 as it takes to meet
-the gates, see `search.py`.
+fp16 overflows above 65504, so layers whose numbers come near it stay in float32. int8 is coarse: those groups of layers
+stay in float32 that lose most when they alone are narrow, as many as it takes to meet the gates, see `planning.py`.
 """
 
 import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -21,8 +21,11 @@ from vtp_export.parity.gates import GATES
 from vtp_export.precision.images import RangeImages, range_images
 from vtp_export.precision.int8 import BLOCKS
 from vtp_export.precision.lowering import lowered, weighted_layers
+from vtp_export.precision.planning import float32_layers, found_plan, given_plan
 from vtp_export.precision.ranges import LayerRange, measured
-from vtp_export.precision.search import Quality, Trials, fewest
+from vtp_export.precision.search import Quality, Trials
+from vtp_export.precision.sensitivity import Mixture
+from vtp_export.precision_plans import PrecisionPlan, plan_record
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import naming
 from vtp_export.spec import Activations, PrecisionName, PrecisionRecord, Preprocessing
@@ -42,7 +45,7 @@ class Precision:
     activations: of int8: "blocks" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
     block: of int8 in blocks: how many channels share a scale, see `int8.BLOCKS`; None for the least.
     images: a benchmark, whose calibration split is read, or a folder; limit: how many of them, spread over all.
-    float32_blocks: of int8: how many of the first blocks stay in float32; None looks for the number.
+    plan: of int8: what stays in float32, or a file that says so; None looks for what does.
     """
 
     name: str = "fp32"
@@ -50,7 +53,7 @@ class Precision:
     block: int | None = None
     images: str = "photos"
     limit: int = 16
-    float32_blocks: int | None = None
+    plan: PrecisionPlan | str | Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not on offer."""
@@ -64,19 +67,18 @@ class Precision:
             raise SpecError(f"block is {self.block}, a setting of int8 in blocks, and activations is 'static'")
         if self.limit < 1:
             raise SpecError(f"{self.limit} range images were asked for; at least 1 is needed")
-        if self.name != "int8" and (self.activations or self.block or self.float32_blocks is not None):
-            raise SpecError(
-                f"activations, block and float32_blocks are settings of int8, and the precision is {self.name}"
-            )
+        if self.name != "int8" and (self.activations or self.block or self.plan is not None):
+            raise SpecError(f"activations, block and plan are settings of int8, and the precision is {self.name}")
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """A graph in its precision, what was decided, and sentences that the user should read."""
+    """A graph in its precision, what was decided, sentences that the user should read, and of int8 the plan."""
 
     graph: PrunedFrontend
     record: PrecisionRecord
     notes: tuple[str, ...]
+    plan: PrecisionPlan | None = None
 
 
 def lower(
@@ -96,14 +98,13 @@ def lower(
         progress: told of every step.
 
     Raises:
-        VtpError: the images cannot be used, or the model has fewer blocks than are to stay in float32.
+        VtpError: the images or the plan cannot be used.
     """
     if spec.name == "fp32":
         return Lowered(graph, PrecisionRecord(), ())
     if spec.name == "bf16":  # its range is that of float32: nothing can overflow
         record = PrecisionRecord(name="bf16")
-        note = "bf16: ONNX Runtime has no such products on a CPU; the ONNX file is for a GPU"
-        return Lowered(lowered(graph, record), record, (note,))
+        return Lowered(lowered(graph, record), record, ())
     images = range_images(spec.images, spec.limit, preprocessing)
     decided = _half if spec.name == "fp16" else _int8
     found = decided(graph, spec, images, device, progress)
@@ -155,38 +156,36 @@ def _half(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: s
 
 
 def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: str, progress: Progress) -> Lowered:
-    blocks, form = graph.frontend.blocks, spec.activations or "blocks"
-    if spec.float32_blocks is not None and not 0 <= spec.float32_blocks <= len(blocks):
-        raise SpecError(
-            f"float32_blocks is {spec.float32_blocks}; the tower has {len(blocks)} blocks, so it must be 0 to "
-            f"{len(blocks)}"
-        )
-    ranges = {} if form == "blocks" else _measured(graph, images, spec.images, device, progress)
-    block = (spec.block or BLOCKS[0]) if form == "blocks" else None
-    record = PrecisionRecord(name="int8", activations=form, block=block)
+    form = spec.activations or "blocks"
+    given = None if spec.plan is None else given_plan(spec.plan)
+    record = PrecisionRecord(
+        name="int8", activations=form, block=(spec.block or BLOCKS[0]) if form == "blocks" else None
+    )
     if form == "static":
         record = dataclasses.replace(record, images=spec.images, count=images.count, data_sha256=images.sha256)
-
-    def narrow(first: int) -> tuple[PrunedFrontend, PrecisionRecord]:
-        inside = tuple(f"frontend.{path}." for path in blocks[:first])
-        wide = tuple(sorted(name for name in weighted_layers(graph) if name.startswith(inside)))
-        decided = dataclasses.replace(record, float32_layers=wide)
-        return lowered(graph, decided, ranges), decided
-
+    if given is not None:
+        float32_layers(given, graph)  # what is of another model is refused before anything is run
+    ranges = {} if form == "blocks" else _measured(graph, images, spec.images, device, progress)
+    wide = dataclasses.replace(record, float32_layers=tuple(weighted_layers(graph)))
+    mixture = Mixture(lowered(graph, wide, ranges), lowered(graph, record, ranges), device)
     trials = Trials(graph, images, GATES["int8"], device)
 
-    @functools.cache
-    def quality(first: int) -> Quality:
-        progress(f"int8 from layer {first} of the tower on: is what is kept as good?")
-        return trials.of(narrow(first)[0])
+    total = sum(map(len, mixture.groups.values()))
 
-    first = (
-        fewest(lambda first: quality(first).good, (len(blocks) + 1) // 2)
-        if spec.float32_blocks is None
-        else spec.float32_blocks
-    )
+    @functools.cache
+    def quality(float32: tuple[str, ...]) -> Quality:
+        layers = float32_layers(PrecisionPlan(float32=float32), graph)
+        progress(f"int8 with {len(layers)} of {total} layers in float32: is what is kept as good?")
+        return trials.of(lambda pixels: mixture(pixels, layers))
+
+    plan = found_plan(mixture, trials, quality, progress) if given is None else given
+    layers = float32_layers(plan, graph)
+    decided = dataclasses.replace(record, float32_layers=layers, files=plan_record(plan))
     note = (
-        f"int8: the first {first} of {len(blocks)} layers of the tower stay in float32; on {images.count} images of "
-        f"{spec.images}: {quality(first).sentence}"
+        f"int8: {len(layers)} of {total} layers stay in float32; on {images.count} images of {spec.images}: "
+        f"{quality(plan.float32).sentence}"
     )
-    return Lowered(*narrow(first), (note, *quality(first).warnings))
+    weights = {name: layer.weight.numel() for name, layer in weighted_layers(graph).items()}
+    if sum(weights[name] for name in layers) > sum(weights.values()) / 3:  # four bytes of these and one of the others
+        note += "; with so much in float32, fp16 makes the smaller file"
+    return Lowered(lowered(graph, decided, ranges), decided, (note, *quality(plan.float32).warnings), plan)

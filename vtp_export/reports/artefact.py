@@ -4,16 +4,19 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtp_export.precision_plans import PrecisionPlan
+from vtp_export.reports.plan import plan_tables
 from vtp_export.reports.table import Summary, Table, pairs
 from vtp_export.spec import Build, Manifest, Packing, PrecisionRecord, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written, seconds by format, and notes for the user."""
+    """What was written, of int8 the plan, seconds by format, and notes for the user."""
 
     folder: Path
     manifest: Manifest
+    plan: PrecisionPlan | None
     build_seconds: dict[str, float]
     total_seconds: float
     notes: tuple[str, ...]
@@ -30,10 +33,11 @@ class BuildReport:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The manifest, and for each format why it cannot run here, or None. All digests have been verified."""
+    """The manifest, of int8 the plan, and for each format why it cannot run here. All digests have been verified."""
 
     folder: Path
     manifest: Manifest
+    plan: PrecisionPlan | None
     obstacles: dict[str, str | None]
 
 
@@ -42,6 +46,7 @@ def export_summary(report: ExportReport) -> Summary:
     manifest, layout = report.manifest, report.manifest.layout
     rows = [(b.format, f"{report.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in manifest.builds]
     return (
+        *plan_tables(report.plan),
         Table(f"{report.folder}", ("format", "seconds", "MB"), rows),
         f"keeps {layout.budget} of {layout.candidates.n} visual tokens{_views(manifest)} with {manifest.pruner.name}",
         f"next: vtp-export validate {report.folder}",
@@ -77,8 +82,10 @@ def inspection_summary(result: Inspection) -> Summary:
     }
     files = [(n, b.format, f.bytes / 1e6, f.sha256[:16]) for b in m.builds for n, f in b.files.items()]
     files += [(n, "golden record", f.bytes / 1e6, f.sha256[:16]) for n, f in m.golden.items()]
+    files += [(n, "all", f.bytes / 1e6, f.sha256[:16]) for n, f in m.shared_files.items()]
     return (
         pairs(str(result.folder), contents),
+        *plan_tables(result.plan),
         Table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files),
         Table("formats", ("format", "runs here"), [(k, v or "yes") for k, v in result.obstacles.items()]),
         *(pairs(f"last validation of {fmt}", values) for fmt, values in m.validation.items()),

@@ -1,4 +1,4 @@
-"""The two figures of a comparison: the metric against the budget, and against the complexity of the image."""
+"""Figures: of a comparison the metric against the budget and against complexity; bars, where one thing is measured."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -65,6 +65,29 @@ def metric_by_complexity(
     return figure
 
 
+def bars(lengths: Mapping[str, float], marked: Sequence[bool], names: tuple[str, str], label: str) -> "Figure":
+    """A bar for each thing, the first at the top.
+
+    Args:
+        lengths: by the name of each.
+        marked: which of them stand out.
+        names: of those that do, and of the others.
+        label: what is measured.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+    """
+    figure, axes = _axes(height=1.2 + 0.22 * len(lengths))
+    for name, chosen, colour in ((names[0], True, "tab:red"), (names[1], False, "tab:blue")):
+        widths = [length if mark is chosen else 0.0 for length, mark in zip(lengths.values(), marked, strict=True)]
+        axes.barh(list(lengths), widths, color=colour, label=name)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlabel(label)
+    _finish(figure, axes)
+    return figure
+
+
 def save_figure(figure: "Figure", path: Path) -> Path:
     """Write SVG or PNG, whichever the name says; the same figure gives the same bytes.
 
@@ -81,12 +104,12 @@ def save_figure(figure: "Figure", path: Path) -> Path:
     return path
 
 
-def _axes() -> "tuple[Figure, Any]":
+def _axes(height: float = 4.2) -> "tuple[Figure, Any]":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UnavailableError(f"figures need matplotlib: {install('reports')}") from error
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.2, height), layout="constrained")
     return figure, figure.subplots()
 
 

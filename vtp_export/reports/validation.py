@@ -11,6 +11,7 @@ from vtp_export.parity.verdict import Comparison, ValidationReport
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.reports.page import Picture, write_page
+from vtp_export.reports.plan import draw_plan, plan_tables
 from vtp_export.reports.table import Summary, Table, mention
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.spec import Manifest
@@ -68,6 +69,10 @@ def report_validation(
         "model": own.model.id,
     }
     try:
+        plan = artefact.artefact.plan()
+        values["plan"], values["drawn"] = plan_tables(plan), None
+        if plan is not None and plan.sensitivities:
+            values["drawn"] = draw_plan(plan, folder)
         pictures = _pictures(artefact, own, examples[:MOST_PICTURES], progress)
         write_page(folder, "validation.html.j2", values, pictures)
     except (ArtefactError, UnavailableError) as error:

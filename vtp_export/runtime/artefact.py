@@ -14,6 +14,7 @@ from vtp_export.arguments import path_of
 from vtp_export.errors import ArtefactError, SpecError, VtpError
 from vtp_export.json_records import read_text
 from vtp_export.manifests import manifest_from_json
+from vtp_export.precision_plans import PrecisionPlan, read_plan
 from vtp_export.spec import Build, FileRecord, Manifest
 
 Result = TypeVar("Result")
@@ -47,7 +48,7 @@ class Artefact:
         """Check that the files are those that were written.
 
         Args:
-            build: check this build's files only; None checks all, the golden record and what packing reads.
+            build: check this build's files only; None checks all that the manifest names.
 
         Raises:
             ArtefactError: nothing was built, or a file is missing, or has another size or other bytes.
@@ -57,14 +58,28 @@ class Artefact:
             raise ArtefactError(f"the artefact '{self.folder}' records no files; export it again")
         records = {(name, record) for each in builds for name, record in each.files.items()}  # builds may share files
         if build is None:
-            records |= {*self.manifest.golden.items(), *self.manifest.packing_files.items()}
+            records |= {*self.manifest.golden.items(), *self.manifest.shared_files.items()}
         for name, record in sorted(records, key=lambda pair: pair[0]):
             verify_file(self.folder, name, record)
+
+    def plan(self) -> PrecisionPlan | None:
+        """What stays in float32 in int8, and why; None where no such file was written.
+
+        Raises:
+            ArtefactError: the file is missing or damaged, or no plan.
+        """
+        for name, record in self.manifest.precision.files.items():
+            verify_file(self.folder, name, record)
+            try:
+                return read_plan(self.folder / name)
+            except SpecError as error:
+                raise ArtefactError(f"{error}; export again") from error
+        return None
 
     def paths(self) -> list[Path]:
         """All that it is made of: the manifest, and every file that this tells of."""
         m = self.manifest
-        names = [MANIFEST, *m.golden, *m.packing_files, *(name for build in m.builds for name in build.files)]
+        names = [MANIFEST, *m.golden, *m.shared_files, *(name for build in m.builds for name in build.files)]
         return [self.folder / name for name in names]
 
     def is_replaced(self, *builds: Build) -> bool:
@@ -119,7 +134,7 @@ def open_artefact(folder: str | Path) -> Artefact:
         manifest = manifest_from_json(text)
     except SpecError as error:
         raise ArtefactError(f"the manifest '{path}' cannot be used: {error}") from error
-    for files in (manifest.golden, manifest.packing_files, *(build.files for build in manifest.builds)):
+    for files in (manifest.golden, manifest.shared_files, *(build.files for build in manifest.builds)):
         for name in files:
             _refuse_strange(folder, name)
     return Artefact(folder, manifest)

@@ -50,13 +50,23 @@ def obstacle(artefact: Artefact, fmt: str, device: str | None = None) -> str | N
     if device is not None and device not in backend.devices:
         return f"{fmt} does not run on {device}"
     where = device or backend.devices[0]
-    if reason := backend.missing() or backend.unable(artefact.manifest.precision.name, where):
+    if reason := backend.missing() or incapable(backend, artefact.manifest.precision.name, where):
         return str(reason)
     try:
         fitting(artefact, artefact.builds(fmt))
     except VtpError as error:
         return str(error)
     return None
+
+
+def incapable(backend: Any, precision: str, device: str) -> str | None:
+    """Why a format cannot compute in a precision on a device here, and which formats can; None when it can."""
+    reason: str | None = backend.unable(precision, device)
+    if reason is None:
+        return None
+    others = [rooms.load("backends", name).Backend() for name in rooms.names("backends")]
+    able = [one.format for one in others if device in one.devices and one.unable(precision, device) is None]
+    return f"{reason}, or a format that has them: {', '.join(able) or 'none'}"
 
 
 def fitting(artefact: Artefact, builds: Sequence[Build]) -> Build:

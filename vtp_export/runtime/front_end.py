@@ -13,7 +13,7 @@ from vtp_export.errors import ImageError, OutputError, UnavailableError
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.checks import way
-from vtp_export.runtime.formats import fitting, prepared, refuse_unknown, runnable_format
+from vtp_export.runtime.formats import fitting, incapable, prepared, refuse_unknown, runnable_format
 from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.packing import Packer, Picture, packer_of
@@ -234,7 +234,7 @@ def load(
         name = format or runnable_format(artefact, device)
         builds = artefact.builds(name)
         backend, where, chosen = prepared(name, device, options)
-        if reason := backend.unable(artefact.manifest.precision.name, where):
+        if reason := incapable(backend, artefact.manifest.precision.name, where):
             raise UnavailableError(reason)
         build = fitting(artefact, builds)
         artefact.verify(build)
