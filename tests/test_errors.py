@@ -50,3 +50,19 @@ def test_errors_cross_processes(kind: type[Exception]) -> None:
     error = kind(*WORDS.get(kind, ("a sentence",)))
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Validation failed:\n\n    wide: 7 is no multiple of 2\nmore",
+            "Validation failed: wide: 7 is no multiple of 2",
+        ),
+        ("Validation failed:", "Validation failed:"),
+        ("no such tensor\nTraceback follows", "no such tensor"),
+        ("", "ValueError"),
+    ],
+)
+def test_a_reason_does_not_end_where_it_begins(text: str, reason: str) -> None:
+    assert errors.first_line(ValueError(text)) == reason

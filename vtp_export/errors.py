@@ -51,11 +51,14 @@ def printable(text: str) -> str:
 def first_line(error: BaseException) -> str:
     r"""What a library says of its failure: the first line, short however long the names in it are.
 
+    Where that ends in a colon, what it announces is on the next one.
+
     Example:
         >>> first_line(ValueError("no such tensor\nTraceback follows")), first_line(KeyError())
         ('no such tensor', 'KeyError')
     """
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = [text for line in str(error).splitlines() if (text := line.strip())] or [type(error).__name__]
+    line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON // 2]}...{line[-LONGEST_REASON // 2 :]}"
 
 
