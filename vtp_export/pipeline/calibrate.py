@@ -91,7 +91,7 @@ def calibrate(
 def _read(model: str | Path, images: str | Path, benchmark: Benchmark, out: Path) -> Iterator[Path]:
     """The images, and the model's files; a record that lies among these may be written anew."""
     yield from (Path(images) / example.name for example in benchmark.examples(None))
-    if kind_of("the model", model) == "folder" and not _is_record(out):
+    if kind_of("the model", path_of("the model", model)) == "folder" and not _is_record(out):
         yield from Path(model).iterdir()
 
 

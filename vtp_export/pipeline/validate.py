@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from vtp_export.arguments import one_or_several, path_of
+from vtp_export.arguments import one_or_several
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ArtefactError, UnavailableError
@@ -46,7 +46,7 @@ from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.planning import false_plan
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.page import refuse_report
+from vtp_export.reports.page import refuse_report, report_folder
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.brief import brief_of
@@ -101,12 +101,12 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     prepare(eager_device, threads)
+    page = report_folder(report)
     artefact = open_artefact(folder)
     plan, record = artefact.plan(), read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
-    if report is not None:
-        refuse_report(path_of("the report", report), benchmark, (one.name for one in examples))
+    refuse_report(page, benchmark, (one.name for one in examples))
     _refuse_unrunnable(artefact, chosen, device)
     if answers:
         refuse_silent(examples)
@@ -146,8 +146,8 @@ def validate(
             found = [_bisected(trial, own, fmt, {**opening, "options": chosen[fmt]}, progress) for fmt in sessions]
             result = dataclasses.replace(result, bisections=tuple(found))
         result = _recorded(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
-        if report is not None:
-            result = report_validation(result, next(iter(sessions.values())), own, examples, Path(report), progress)
+        if page is not None:
+            result = report_validation(result, next(iter(sessions.values())), own, examples, page, progress)
     return result
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from vtp_export.arguments import path_of
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.extras import install
 from vtp_export.runtime.writing import atomically, refuse_overwriting, refuse_unwritable, sentence, write_atomically
@@ -29,19 +30,32 @@ class Picture:
     image: Image.Image
 
 
-def refuse_report(folder: Path, benchmark: str | Path, names: Iterable[str]) -> None:
-    """See before the work that a report can be written, and over none of the images that it tells of.
+def report_folder(report: str | Path | None) -> Path | None:
+    """Where a page will be, seen before the work to be a folder that can be written.
+
+    Raises:
+        ArtefactError: it cannot be written.
+        SpecError: no path.
+    """
+    if report is None:
+        return None
+    refuse_unwritable(folder := path_of("the report", report))
+    return folder
+
+
+def refuse_report(folder: Path | None, benchmark: str | Path, names: Iterable[str]) -> None:
+    """See before the work that a report is written over none of the images that it tells of.
 
     Args:
-        folder: see `write_page`.
+        folder: see `write_page`; None writes none.
         benchmark: a name, a folder or a question file.
         names: of its images, relative to it.
 
     Raises:
-        ArtefactError: the folder cannot be written.
         SpecError: an image that is read has the name of a picture of the report.
     """
-    refuse_unwritable(folder)
+    if folder is None:
+        return
     home = Path(benchmark) if Path(benchmark).is_dir() else Path(benchmark).parent
     refuse_overwriting(folder.glob("[0-9][0-9][0-9].png"), (home / name for name in names))
 
