@@ -153,12 +153,11 @@ def test_linked_files_are_there(page):
 
 
 def pages_that_run():
-    """Those that make artefacts or let a model answer take a minute, and are `whole`."""
+    """Those that make or quantise artefacts, or let a model answer, take a minute, and are `whole`."""
     for page in PAGES:
         if blocks := [block for block in BLOCKS if block.page == page and block.runs]:
-            heavy = re.search(
-                r"(vtp-export |= )(export|validate|compare|calibrate)\b", "".join(block.text for block in blocks)
-            )
+            text = "".join(block.text for block in blocks)
+            heavy = re.search(r"(vtp-export |= )(export|validate|compare|calibrate)\b|quantize_dynamic", text)
             yield pytest.param(blocks, id=page.name, marks=pytest.mark.whole if heavy else ())
 
 
