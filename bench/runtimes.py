@@ -1,6 +1,7 @@
 """OpenVINO and ONNX Runtime side by side at full size, in every precision, pruned and unpruned, proved and then timed.
 
-    python -m bench.runtimes [FOLDER]        FOLDER keeps the checkpoint and the artefacts; default bench/out
+    python -m bench.runtimes [FOLDER [PRECISION ...]]        FOLDER keeps the checkpoint and the artefacts; default
+        bench/out. A precision is named as in the table; default all.
 
 Weights are random, of the geometry of LLaVA-1.5-7B. int8 has no block in float32. Half an hour, and 15 GB of disk.
 """
@@ -114,7 +115,8 @@ def main() -> None:
         write_checkpoint(model, TEXT_WIDTH)
     usual = [(str(exported(model, out, "fp32", pruner)), "onnx") for pruner in PRUNERS]
     rows: list[tuple[object, ...]] = []
-    for precision, (_, formats) in PRECISIONS.items():  # all at once would take 15 GB
+    for precision in sys.argv[2:] or PRECISIONS:  # all at once would take 15 GB
+        _, formats = PRECISIONS[precision]
         of = {str(exported(model, out, precision, pruner)): pruner for pruner in PRUNERS}
         places = [(folder, fmt) for fmt in formats for folder in of]
         proofs = {place: proved(*place) for place in places}
