@@ -1,17 +1,22 @@
 """Nothing that a manifest says is believed: each lie fails, in words that name it."""
 
+import copy
 import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
+from torch.nn import functional
 
 from vtp_export.backends import base
 from vtp_export.backends._torch import TorchSession
+from vtp_export.backends.torchscript import Backend
 from vtp_export.errors import ModelError, SpecError, UnavailableError
 from vtp_export.graphs import assembly
 from vtp_export.graphs.eager import EagerSession
+from vtp_export.models._tower import Mlp
 from vtp_export.pipeline import validate as module
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
@@ -175,6 +180,35 @@ def test_a_fault_of_a_file_fails_by_name(made, monkeypatch, fault):
     result = validate(made, benchmark="shapes", limit=4)
     row, words = FAULTS[fault]
     assert any(row in failure and words in failure for failure in result.failures), result.failures
+
+
+def another_epsilon(graph):
+    for layer in graph.modules():
+        if isinstance(layer, nn.LayerNorm):
+            layer.eps *= 10
+
+
+def another_activation(graph):
+    for layer in graph.modules():
+        if isinstance(layer, Mlp):
+            layer.activation = functional.gelu
+
+
+@pytest.mark.parametrize("fault", [another_epsilon, another_activation])
+def test_a_tower_that_is_nearly_right_fails(monkeypatch, tmp_path, fault):
+    true = Backend.build
+
+    def build(self, graph, *rest):
+        faulty = copy.deepcopy(graph)
+        fault(faulty)
+        return true(self, faulty, *rest)
+
+    monkeypatch.setattr(Backend, "build", build)
+    export("tiny-llava", tmp_path / "a", pruner="fastervlm", keep=64, formats=("torchscript",), golden=0)
+    result = validate(tmp_path / "a", limit=2)
+    assert any("error of tokens, relative to the largest entry" in failure for failure in result.failures), (
+        result.failures
+    )
 
 
 @pytest.mark.parametrize("batch", [2, 3], ids=["of the usual size", "of another size"])
