@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from vtp_export.cli import main
 from vtp_export.models._config import TowerConfig
 from vtp_export.models._frontend import VisionFrontend
 from vtp_export.models._projectors import TwoLayers
@@ -123,3 +125,17 @@ def _one_thread():
 def _one_thread_again():
     """Whatever the test before has set."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def vtp(monkeypatch, capsys):
+    """The command line in this process: words to exit code, and what it wrote to both streams."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return run

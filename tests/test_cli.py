@@ -4,7 +4,6 @@ import inspect
 import json
 import os
 import shutil
-import sys
 
 import numpy as np
 import onnxruntime
@@ -13,26 +12,11 @@ from PIL import Image
 
 from vtp_export import rooms
 from vtp_export.backends import onnx
-from vtp_export.cli import app, main
+from vtp_export.cli import app
 from vtp_export.runtime.front_end import PrunedArtefact
 
 COMMANDS = {command.name: inspect.signature(command.callback).parameters for command in app.registered_commands}
 """By name, the parameters."""
-
-
-@pytest.fixture
-def vtp(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def refused(result, *words):

@@ -17,18 +17,6 @@ from vtp_export.reports.demo import DemoReport
 
 
 @pytest.fixture
-def vtp(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
 def failing(monkeypatch):
     """Make `inspect` end with an error."""
 

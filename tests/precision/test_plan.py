@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import shutil
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vtp_export import cli
 from vtp_export.backends import base
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model, needs_of
@@ -52,18 +50,6 @@ def made(loud, tmp_path_factory):
     """An artefact in int8, in blocks, and the report of its export. Read only."""
     out = tmp_path_factory.mktemp("plan") / "out"
     return export(loud, out, keep=8, precision=Precision(name="int8", **SHAPES), golden=0)
-
-
-@pytest.fixture
-def vtp(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vtp-export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def graph_of(model, pruner="adaptive"):

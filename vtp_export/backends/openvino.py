@@ -113,21 +113,21 @@ class Backend(base.Backend):
         base.refuse_other_identity(written, brief, build)
         base.refuse_other_tensors([_spec(port) for port in (*model.inputs, *model.outputs)], brief, build)
         _leave_out(model, brief)
+        block = _block(model)
         settings = {"INFERENCE_PRECISION_HINT": HINTS[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if device == "cpu":
             # Pinned, the threads of two processes would share one CPU while others idle.
             settings |= {"INFERENCE_NUM_THREADS": str(threads or cores()), "ENABLE_CPU_PINNING": "NO"}
             # Inputs of int8 products are rounded in the blocks of their weights, as the graph does it.
-            settings[GROUP] = str(_block(model))
+            settings[GROUP] = str(block)
         try:
             compiled = core.compile_model(model, device.upper(), settings)
         except RuntimeError as error:
             raise UnavailableError(f"OpenVINO cannot run {build.main} on {device}: {_reason(error)}") from error
         _refuse_narrower(compiled, model, device, options.precision)
-        if device == "cpu" and compiled.get_property(GROUP) != _block(model):
+        if device == "cpu" and (group := compiled.get_property(GROUP)) != block:
             raise UnavailableError(
-                f"OpenVINO rounds inputs in groups of {compiled.get_property(GROUP)} channels, and the file is made "
-                f"for {_block(model)}"
+                f"OpenVINO rounds inputs in groups of {group} channels, and the file is made for {block}"
             )
         return OpenvinoSession(compiled, path, brief.outputs, device, _notes(device, options.precision))
 

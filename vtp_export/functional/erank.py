@@ -104,9 +104,9 @@ def effective_rank(gram: Tensor, centred: bool) -> Tensor:
     Returns:
         (b,) in [1, m], in the dtype of `gram`; exactly 1 where `gram` is zero. Against the singular value
         decomposition, where it is 20 or more: within 2e-4 where float32 loses no direction, from photographs through a
-        front end of LLaVA-1.5's size and a trained DINOv2-small to an exact low rank; within 5e-4 at DINOv2's last
-        hidden state. On a night sky, of whose directions float32 takes tens for zero, it ends: 9e-4 through an MLP,
-        3e-3 at the last hidden state (`python -m bench.erank real`).
+        front end of LLaVA-1.5's size and a trained DINOv2-small to an exact low rank; within 3e-4 at DINOv2's last
+        hidden state of such. On a night sky, of whose directions float32 takes tens for zero, it ends: 9e-4 through an
+        MLP, 3e-3 at the last hidden state (`python -m bench.erank real`).
 
     Example:
         >>> round(effective_rank(torch.eye(4)[None], centred=False).item(), 3)

@@ -275,8 +275,11 @@ def _answers(
 ) -> tuple[AnswerComparison, ...]:
     """Of each format against those of the graph."""
     replies = {name: answers_of(model, examples, run, packer, progress) for name, run in runs.items()}
-    graph = replies.pop("graph")
-    return tuple(compare_answers(f"answers of {fmt}", benchmark, graph, own, asked) for fmt, own in replies.items())
+    return tuple(
+        compare_answers(f"answers of {fmt}", benchmark, replies["graph"], own, asked)
+        for fmt, own in replies.items()
+        if fmt != "graph"
+    )
 
 
 def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> ValidationReport:
