@@ -275,11 +275,8 @@ def _answers(
 ) -> tuple[AnswerComparison, ...]:
     """Of each format against those of the graph."""
     replies = {name: answers_of(model, examples, run, packer, progress) for name, run in runs.items()}
-    return tuple(
-        compare_answers(f"answers of {fmt}", benchmark, replies["graph"], own, asked)
-        for fmt, own in replies.items()
-        if fmt != "graph"
-    )
+    graph, others = replies["graph"], [(fmt, own) for fmt, own in replies.items() if fmt != "graph"]
+    return tuple(compare_answers(f"answers of {fmt}", benchmark, graph, own, asked) for fmt, own in others)
 
 
 def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> ValidationReport:
