@@ -20,6 +20,9 @@ Saliency = Literal["cls", "received"]
 Newlines = Literal["rows", "none"]
 """After which rows of a picture in tiles the newline vector stands."""
 
+OtherSizes = Literal["refused", "stretched", "measured"]
+"""See `AnyResolution`."""
+
 Activations = Literal["blocks", "static"]
 """Of int8: scales of blocks of channels, found at every run, or one of a tensor, found once on range images."""
 
@@ -34,6 +37,21 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnyResolution:
+    """How a model gives every picture a size of its own, see `runtime.resolution`.
+
+    token: edge in pixels of a token, of which sizes are multiples. min_pixels, max_pixels: bounds of a picture's area.
+    others: pictures of another size than the graph's are refused, as a manifest says; stretched to it, with a note; or
+        measured: stretched without one, where a model is looked at and not a picture.
+    """
+
+    token: int
+    min_pixels: int
+    max_pixels: int
+    others: OtherSizes = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """From a decoded image to `pixel_values`, as the model's image processor does it.
 
@@ -44,6 +62,7 @@ class Preprocessing:
 
     pinpoints: where a picture is several views, the canvases (height, width) that tiles are cut from, each a multiple
         of `resize_exact`; see `runtime.tiles`.
+    any_resolution: where a model gives every picture a size of its own, how; a graph has one, `resize_exact`.
     """
 
     resize_shortest: int | None
@@ -55,6 +74,7 @@ class Preprocessing:
     std: tuple[float, ...]
     pad_to_square: bool = False
     pinpoints: tuple[tuple[int, int], ...] = ()
+    any_resolution: AnyResolution | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 from vtp_export.errors import SpecError
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.packing import Packer, PackingSettings, newline_file, newline_record
+from vtp_export.runtime.resolution import stretching
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Layout, Packing
 
@@ -84,7 +85,8 @@ def packer_for(model: LoadedModel, layout: Layout, packing: Packing | None) -> P
     vector = None
     if model.tiling is not None and packing is not None and packing.newlines == "rows":
         vector = model.tiling.newline.numpy()
-    return Packer(layout=layout, preprocessing=model.preprocessing, packing=packing, newline=vector)
+    prep = stretching(model.preprocessing)  # a model is measured
+    return Packer(layout=layout, preprocessing=prep, packing=packing, newline=vector)
 
 
 def _limited(model: LoadedModel, tiles: int) -> LoadedModel:
