@@ -193,7 +193,7 @@ def test_quiet_is_quiet(vtp, monkeypatch):
     def run(folder, images, *, progress, **options):
         progress("running")
         progress.note("it ran")
-        return RunReport(folder=folder, format="onnx", device="cpu", checked="passed", images=())
+        return RunReport(folder=folder, format="onnx", device="cpu", checked="passed", proven=True, images=())
 
     from vtp_export.pipeline import run as module
     from vtp_export.reports.results import RunReport

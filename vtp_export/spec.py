@@ -282,6 +282,11 @@ class Manifest:
         promised = dataclasses.replace(self, builds=(), validation={})
         return seal(dataclasses.asdict(promised))
 
+    def proven(self) -> bool:
+        """Whether a validation that passed is recorded of this very artefact, and not of another manifest's."""
+        identity = self.identity()
+        return any(one.get("passed") is True and one.get("identity") == identity for one in self.validation.values())
+
     @property
     def shared_files(self) -> dict[str, FileRecord]:
         """What belongs to no single build, besides the golden record: what packing reads, and the precision plan."""

@@ -214,14 +214,15 @@ def test_validation_is_recorded_per_format(made: Artefact) -> None:
     record_validation(made, "torchscript", {"images": 3})
     record_validation(made, "onnx", {"cosine": 1.0})
     again = open_artefact(made.folder)
-    assert again.manifest.validation == {"onnx": {"cosine": 1.0}, "torchscript": {"images": 3}}
+    of = {"identity": made.manifest.identity()}
+    assert again.manifest.validation == {"onnx": {"cosine": 1.0, **of}, "torchscript": {"images": 3, **of}}
     assert again.manifest.identity() == made.manifest.identity()
     again.verify()
     with pytest.raises(ArtefactError, match="no format 'tensorrt'"):
         record_validation(made, "tensorrt", {})
     with pytest.raises(ArtefactError, match="what JSON cannot hold"):
         record_validation(made, "onnx", {"cosine": float("nan")})
-    assert open_artefact(made.folder).manifest.validation["onnx"] == {"cosine": 1.0}
+    assert open_artefact(made.folder).manifest.validation["onnx"] == {"cosine": 1.0, **of}
 
 
 def test_validations_at_once_lose_nothing(made: Artefact) -> None:
@@ -233,7 +234,8 @@ def test_validations_at_once_lose_nothing(made: Artefact) -> None:
         validation = {"torchscript": {"n": 2}}
         write_manifest(made.folder, dataclasses.replace(made.manifest, validation=validation))
     other.join()
-    assert open_artefact(made.folder).manifest.validation == {"onnx": {"n": 1}, "torchscript": {"n": 2}}
+    of = {"identity": made.manifest.identity()}
+    assert open_artefact(made.folder).manifest.validation == {"onnx": {"n": 1, **of}, "torchscript": {"n": 2}}
 
 
 def test_a_reader_of_the_old_manifest_keeps_it_whole(made: Artefact) -> None:

@@ -1,5 +1,6 @@
 """What was exported or built, and what an artefact holds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +32,18 @@ class BuildReport:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The manifest, of int8 the plan, and for each format why it cannot run here. All digests have been verified."""
+    """The manifest, of int8 the plan, and for each format why it cannot run here. All digests have been verified.
+
+    proven: whether a validation of this very artefact that passed is recorded.
+    """
 
     folder: Path
     manifest: Manifest
     plan: PrecisionPlan | None
     obstacles: dict[str, str | None]
+    proven: bool
 
 
 def export_summary(report: ExportReport) -> Summary:
@@ -62,6 +67,15 @@ def build_summary(report: BuildReport) -> Summary:
         parts = f"compute capability {capabilities}" if capabilities else "", engine.device, engine.platform
         sentence += ", ".join((f", for {built.format} {engine.runtime}", *(part for part in parts if part)))
     return sentence, f"next: vtp-export bench {report.folder}"
+
+
+def unproven(folder: Path | str, proven: bool) -> Iterator[str]:
+    """A sentence where nothing but the manifest says which token is which place of a photo: `Manifest.proven`."""
+    if not proven:
+        yield (
+            "never validated, so which token is which place of a photo is what its manifest says, and nothing has "
+            f"proved it; see: vtp-export validate {folder}"
+        )
 
 
 def inspection_summary(result: Inspection) -> Summary:
@@ -89,6 +103,7 @@ def inspection_summary(result: Inspection) -> Summary:
         Table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files),
         Table("formats", ("format", "runs here"), [(k, v or "yes") for k, v in result.obstacles.items()]),
         *(pairs(f"last validation of {fmt}", values) for fmt, values in m.validation.items()),
+        *unproven(result.folder, result.proven),
     )
 
 

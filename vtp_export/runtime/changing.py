@@ -88,6 +88,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def record_validation(artefact: Artefact, fmt: str, values: Mapping[str, Scalar]) -> None:
     """Put what validation measured for a format into the manifest, replacing what was there for that format.
 
+    The identity of what was validated is written beside it: see `Manifest.proven`.
+
     Args:
         artefact: as it was read when its validation began.
         fmt: one of its formats.
@@ -100,7 +102,7 @@ def record_validation(artefact: Artefact, fmt: str, values: Mapping[str, Scalar]
     with locked(artefact.folder):  # two validations at once must not lose one another's numbers
         artefact.refuse_replaced(*builds)
         manifest = open_artefact(artefact.folder).manifest
-        validation = {**manifest.validation, fmt: dict(values)}
+        validation = {**manifest.validation, fmt: {**values, "identity": manifest.identity()}}
         write_manifest(artefact.folder, dataclasses.replace(manifest, validation=validation))
 
 
