@@ -20,6 +20,12 @@ Saliency = Literal["cls", "received"]
 Newlines = Literal["rows", "none"]
 """After which rows of a picture in tiles the newline vector stands."""
 
+Filling = Literal["fit", "stretch", "grow"]
+"""How a picture fills the canvas that tiles are cut from, see `runtime.tiles`."""
+
+Framing = Literal["none", "picture", "tiles"]
+"""Text that the language model reads among visual tokens: none, around a picture, or before each tile."""
+
 Activations = Literal["blocks", "static"]
 """Of int8: scales of blocks of channels, found at every run, or one of a tensor, found once on range images."""
 
@@ -44,6 +50,8 @@ class Preprocessing:
 
     pinpoints: where a picture is several views, the canvases (height, width) that tiles are cut from, each a multiple
         of `resize_exact`; see `runtime.tiles`.
+    filling: how one of them is chosen and filled; of no meaning where there are none.
+    resize_longest: of a filling that grows pictures, what their long edge becomes first, in pixels.
     """
 
     resize_shortest: int | None
@@ -55,6 +63,8 @@ class Preprocessing:
     std: tuple[float, ...]
     pad_to_square: bool = False
     pinpoints: tuple[tuple[int, int], ...] = ()
+    filling: Filling = "fit"
+    resize_longest: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +208,7 @@ class Packing:
     tiles: most tiles of a picture that were asked for: larger canvases were left out; None where the model decides.
     anyres_max: the tokens of more tiles than these are shrunk by the model, which pruned tokens cannot be; None where
         it never shrinks them.
+    framing: the text among the tokens, see `runtime.framing`.
     files: the newline vector.
     """
 
@@ -205,6 +216,7 @@ class Packing:
     unpad: bool
     tiles: int | None
     anyres_max: int | None
+    framing: Framing
     files: dict[str, FileRecord]
 
 

@@ -235,7 +235,7 @@ def _ask(
     picture = contender.packer.pack(tuple(session.finish(encoded[needs])), size, example.name)
     entropies = [entropy_among(encoded[needs], i, view.kept) for i, view in enumerate(picture.views)]
     return Outcome(
-        answers=tuple(reply.answered.text for reply in ask(model, example, picture.tokens)),
+        answers=tuple(reply.answered.text for reply in ask(model, example, picture)),
         kept=len(picture.tokens),
         erank=float(effective_rank(picture.tokens, center=False)),
         entropy=float(np.mean(entropies)),

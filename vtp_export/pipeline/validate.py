@@ -198,7 +198,7 @@ def _pixels(
         notes.append(f"pixels were not compared with Transformers' image processor: {processor}")
     else:
         if manifest.packing is not None and manifest.packing.tiles is not None:
-            processor = dataclasses.replace(processor, pinpoints=model.preprocessing.pinpoints)
+            processor = processor.cutting(model.preprocessing)
         sources[f"Transformers' {processor.name}"] = processor
     pictures = ((example.name, example.open()) for example in examples[:PIXEL_IMAGES])
     return compare_pixels(manifest.preprocessing, sources, pictures), notes

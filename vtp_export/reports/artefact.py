@@ -1,6 +1,5 @@
 """What was exported or built, and what an artefact holds."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.reports.plan import plan_tables
 from vtp_export.reports.table import Summary, Table, pairs
+from vtp_export.runtime.tiles import view_count
 from vtp_export.spec import Build, Manifest, Packing, PrecisionRecord, TensorSpec
 
 
@@ -115,8 +115,8 @@ def _views(manifest: Manifest) -> str:
     """How many views of a picture there are, where there are several."""
     if manifest.packing is None:
         return ""
-    tiles = [math.prod(canvas) // math.prod(manifest.layout.image_size) for canvas in manifest.preprocessing.pinpoints]
-    return f" of each view, {1 + min(tiles)} to {1 + max(tiles)} of a picture,"
+    views = [view_count(canvas, manifest.preprocessing) for canvas in manifest.preprocessing.pinpoints]
+    return f" of each view, {min(views)} to {max(views)} of a picture,"
 
 
 def _packing(packing: Packing) -> str:
