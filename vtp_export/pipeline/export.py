@@ -103,7 +103,7 @@ def export(
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), packing)
+        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), by_name("settings", packing))
         record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
