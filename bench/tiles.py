@@ -16,8 +16,8 @@ from vtp_export.graphs.assembly import source_of
 from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.runtime.packing import SHRUNK_ABOVE, unpadded
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS, tiled
-from vtp_export.runtime.processor_config import clip_preprocessing
 from vtp_export.runtime.tiles import plan
+from vtp_export.runtime.usual import clip_preprocessing
 from vtp_export.spec import Preprocessing
 
 SIZES = ((336, 336), (640, 480), (1000, 1000), (1920, 1080), (1080, 1920), (4000, 3000))
@@ -79,7 +79,7 @@ def main() -> None:
     for size in SIZES:
         for name, (edge, pinpoints) in MODELS.items():
             prep, side = tiled(clip_preprocessing(edge), edge, pinpoints), SIDES[name.split(",")[0]]
-            views = 1 + plan(size, prep).tiles
+            views = plan(size, prep).views
             whole, rows = tokens(size, prep, side)
             shrunk = name == "llava_onevision" and math.sqrt((whole - side**2 - rows) / (9 * side**2)) > SHRUNK_ABOVE
             most = "refused" if shrunk else str(views * keep + rows)

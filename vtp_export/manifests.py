@@ -12,6 +12,9 @@ INPUT = "pixel_values"
 LARGEST_EDGE = 1 << 14
 """Of an image in pixels: far beyond every tower, and little enough for every runtime."""
 
+LONGEST = 4096
+"""Of the edge that pictures are grown to before tiles are cut: the bound of Transformers' own image processors."""
+
 SMALLEST_NUMBER, LARGEST_NUMBER = 1e-6, 1e6
 """Of factors, means and deviations: colours are of the order of 1, or of 255."""
 
@@ -62,6 +65,7 @@ def refuse_contradictions(manifest: Manifest) -> None:
         *_of_preprocessing(manifest),
         *_of_any_resolution(manifest),
         *_of_packing(manifest),
+        *_of_filling(manifest),
         *_of_tensors(manifest),
         *_of_signals(manifest),
         *_of_precision(manifest),
@@ -130,6 +134,19 @@ def _of_packing(manifest: Manifest) -> Iterator[str]:
             yield f"{name} of packing is {shown(most)}; it must be 1 to {LARGEST_EDGE}"
     if len(packing.files) != (packing.newlines == "rows"):
         yield f"packing has {len(packing.files)} files, and newlines are {shown(packing.newlines)}"
+
+
+def _of_filling(manifest: Manifest) -> Iterator[str]:
+    prep, packing = manifest.preprocessing, manifest.packing
+    grows, longest = prep.filling == "grow", prep.resize_longest
+    if grows != (longest is not None) or not 0 < (longest or 1) <= LONGEST:
+        yield f"pictures {prep.filling} their canvas, and their long edge becomes {shown(longest)} pixels first"
+    if packing is None:
+        return
+    if prep.filling != "fit" and (packing.newlines, packing.unpad, packing.anyres_max) != ("none", False, None):
+        yield f"pictures {prep.filling} their canvas, and packing has something to add or to drop: {shown(packing)}"
+    if prep.filling == "fit" and packing.framing != "none":
+        yield f"pictures fit their canvas, and text stands among their tokens: {shown(packing.framing)}"
 
 
 def _of_tensors(manifest: Manifest) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from vtp_export.errors import SpecError
 from vtp_export.json_records import seal
+from vtp_export.resolutions import AnyResolution
 
 MANIFEST_SCHEMA = 2
 
@@ -20,8 +21,11 @@ Saliency = Literal["cls", "received"]
 Newlines = Literal["rows", "none"]
 """After which rows of a picture in tiles the newline vector stands."""
 
-OtherSizes = Literal["refused", "stretched", "measured"]
-"""See `AnyResolution`."""
+Filling = Literal["fit", "stretch", "grow"]
+"""How a picture fills the canvas that tiles are cut from, see `runtime.tiles`."""
+
+Framing = Literal["none", "picture", "tiles"]
+"""Text that the language model reads among visual tokens: none, around a picture, or before each tile."""
 
 Activations = Literal["blocks", "static"]
 """Of int8: scales of blocks of channels, found at every run, or one of a tensor, found once on range images."""
@@ -37,21 +41,6 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnyResolution:
-    """How a model gives every picture a size of its own, see `runtime.resolution`.
-
-    token: edge in pixels of a token, of which sizes are multiples. min_pixels, max_pixels: bounds of a picture's area.
-    others: pictures of another size than the graph's are refused, as a manifest says; stretched to it, with a note; or
-        measured: stretched without one, where a model is looked at and not a picture.
-    """
-
-    token: int
-    min_pixels: int
-    max_pixels: int
-    others: OtherSizes = "refused"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """From a decoded image to `pixel_values`, as the model's image processor does it.
 
@@ -62,6 +51,8 @@ class Preprocessing:
 
     pinpoints: where a picture is several views, the canvases (height, width) that tiles are cut from, each a multiple
         of `resize_exact`; see `runtime.tiles`.
+    filling: how one of them is chosen and filled; of no meaning where there are none.
+    resize_longest: of a filling that grows pictures, what their long edge becomes first, in pixels.
     any_resolution: where a model gives every picture a size of its own, how; a graph has one, `resize_exact`.
     """
 
@@ -74,6 +65,8 @@ class Preprocessing:
     std: tuple[float, ...]
     pad_to_square: bool = False
     pinpoints: tuple[tuple[int, int], ...] = ()
+    filling: Filling = "fit"
+    resize_longest: int | None = None
     any_resolution: AnyResolution | None = None
 
 
@@ -218,6 +211,7 @@ class Packing:
     tiles: most tiles of a picture that were asked for: larger canvases were left out; None where the model decides.
     anyres_max: the tokens of more tiles than these are shrunk by the model, which pruned tokens cannot be; None where
         it never shrinks them.
+    framing: the text among the tokens, see `runtime.framing`.
     files: the newline vector.
     """
 
@@ -225,6 +219,7 @@ class Packing:
     unpad: bool
     tiles: int | None
     anyres_max: int | None
+    framing: Framing
     files: dict[str, FileRecord]
 
 
@@ -289,6 +284,11 @@ class Manifest:
         """
         promised = dataclasses.replace(self, builds=(), validation={})
         return seal(dataclasses.asdict(promised))
+
+    def proven(self) -> bool:
+        """Whether a validation that passed is recorded of this very artefact, and not of another manifest's."""
+        identity = self.identity()
+        return any(one.get("passed") is True and one.get("identity") == identity for one in self.validation.values())
 
     @property
     def shared_files(self) -> dict[str, FileRecord]:

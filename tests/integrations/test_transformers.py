@@ -15,6 +15,8 @@ from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.integrations.transformers import Answerer
+from vtp_export.runtime.output import Kept
+from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.preprocess import pixel_values
 
 SCENES = list(Benchmark().examples(3))
@@ -34,7 +36,14 @@ def visual_tokens(model, scene, pruner="none", **settings):
     graph = assemble(model, pruner, settings).graph
     pixels = torch.from_numpy(pixel_values(scene.open(), model.preprocessing))
     with torch.inference_mode():
-        return pixels, graph(pixels)[0][0].numpy()
+        return pixels, in_one_run(graph(pixels)[0][0].numpy())
+
+
+def in_one_run(tokens):
+    """A picture of tokens (m, d) that no text interrupts."""
+    kept = np.arange(len(tokens))
+    views = (Kept(kept=kept, tokens=tokens),)
+    return Picture(tokens=tokens, view=kept * 0, kept=kept, views=views, runs=(len(tokens),), text=("", ""))
 
 
 def test_unpruned_answers_are_those_of_generate(answerer, model):
@@ -149,8 +158,8 @@ def test_a_picture_in_tiles_is_answered_about_as_by_generate(tmp_path):
     loaded, packing = packed(load_model(tmp_path), {})
     graph = assemble(loaded, "none", {})
     picture = packer_for(loaded, graph.layout, packing).picture(photo, EagerSession(graph.graph))
-    (answer,) = answerer.answer(picture.tokens, ["Describe the image."], longest=8)
-    before, after = answerer._split("Describe the image.")
+    (answer,) = answerer.answer(picture, ["Describe the image."], longest=8)
+    (before,), after = answerer._split("Describe the image.")
     ids = torch.tensor([[*before, *[known.image_token_id] * len(picture.tokens), *after]])
     seen = LlavaNextImageProcessorPil.from_pretrained(tmp_path)(images=[photo], return_tensors="pt")
     told = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 8, "do_sample": False}

@@ -121,7 +121,7 @@ def joined(model, sizes, **settings):
     generator = np.random.default_rng(1)
     for size in sizes:
         tokens = generator.standard_normal(
-            (1 + packer.plan(size).tiles, cells, len(theirs.image_newline)), dtype=np.float32
+            (packer.plan(size).views, cells, len(theirs.image_newline)), dtype=np.float32
         )
         views = [Kept(kept=np.arange(cells), tokens=view) for view in tokens]
         wanted, _ = theirs.pack_image_features(

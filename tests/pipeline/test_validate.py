@@ -18,8 +18,14 @@ from vtp_export.graphs import assembly
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.models._tower import Mlp
 from vtp_export.pipeline import validate as module
+from vtp_export.pipeline.explain import explain
 from vtp_export.pipeline.export import export
+from vtp_export.pipeline.inspect import inspect
+from vtp_export.pipeline.run import run
 from vtp_export.pipeline.validate import validate
+from vtp_export.reports.artefact import inspection_summary
+from vtp_export.reports.explain import explain_summary
+from vtp_export.reports.results import run_summary
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
 from vtp_export.runtime.session import Session
@@ -115,6 +121,25 @@ def test_a_lie_that_contradicts_the_rest_is_refused(forged, path):
     change, words = CONTRADICTIONS[path]
     with pytest.raises(SpecError, match=words):
         forged(path, change)
+
+
+UNPROVEN = "no validation of it that passed is recorded"
+
+
+def test_what_nothing_has_proved_is_called_so_wherever_places_are_told(forged, made, photo, tmp_path):
+    validate(made, benchmark="shapes", limit=2)
+    lie, _ = LIES["layout"]
+    for folder, proven in ((made, True), (forged("layout", lie), False)):  # whose manifest still tells of a validation
+        ran = run(folder, [photo], overlays=tmp_path / f"overlays-{proven}")
+        told = inspect(folder), ran, explain(folder, "astronaut")
+        assert [one.proven for one in told] == [proven] * 3
+        shown = inspection_summary(told[0]), run_summary(told[1]), explain_summary(told[2])
+        assert all(any(UNPROVEN in str(part) for part in parts) is not proven for parts in shown)
+    assert not any(UNPROVEN in str(part) for part in run_summary(run(folder, [photo])))
+    assert not validate(
+        folder, benchmark="shapes", limit=2
+    ).passed  # the words stay true of what was judged, and failed
+    assert not inspect(folder).proven and UNPROVEN in inspection_summary(inspect(folder))[-1]
 
 
 def test_pixels_are_judged_first_and_tokens_by_the_right_ones(forged):

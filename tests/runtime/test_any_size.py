@@ -20,8 +20,9 @@ from vtp_export.pipeline.explain import explain
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.run import run
 from vtp_export.pipeline.validate import validate
+from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.positions import positions_of
-from vtp_export.spec import AnyResolution, TensorSpec
+from vtp_export.spec import TensorSpec
 
 
 def picture(width, height):

@@ -214,14 +214,15 @@ def test_validation_is_recorded_per_format(made: Artefact) -> None:
     record_validation(made, "torchscript", {"images": 3})
     record_validation(made, "onnx", {"cosine": 1.0})
     again = open_artefact(made.folder)
-    assert again.manifest.validation == {"onnx": {"cosine": 1.0}, "torchscript": {"images": 3}}
+    of = {"identity": made.manifest.identity()}
+    assert again.manifest.validation == {"onnx": {"cosine": 1.0, **of}, "torchscript": {"images": 3, **of}}
     assert again.manifest.identity() == made.manifest.identity()
     again.verify()
     with pytest.raises(ArtefactError, match="no format 'tensorrt'"):
         record_validation(made, "tensorrt", {})
     with pytest.raises(ArtefactError, match="what JSON cannot hold"):
         record_validation(made, "onnx", {"cosine": float("nan")})
-    assert open_artefact(made.folder).manifest.validation["onnx"] == {"cosine": 1.0}
+    assert open_artefact(made.folder).manifest.validation["onnx"] == {"cosine": 1.0, **of}
 
 
 def test_validations_at_once_lose_nothing(made: Artefact) -> None:
@@ -233,7 +234,8 @@ def test_validations_at_once_lose_nothing(made: Artefact) -> None:
         validation = {"torchscript": {"n": 2}}
         write_manifest(made.folder, dataclasses.replace(made.manifest, validation=validation))
     other.join()
-    assert open_artefact(made.folder).manifest.validation == {"onnx": {"n": 1}, "torchscript": {"n": 2}}
+    of = {"identity": made.manifest.identity()}
+    assert open_artefact(made.folder).manifest.validation == {"onnx": {"n": 1, **of}, "torchscript": {"n": 2}}
 
 
 def test_a_reader_of_the_old_manifest_keeps_it_whole(made: Artefact) -> None:
@@ -298,6 +300,24 @@ def test_a_build_that_fails_leaves_the_artefact_alone(made: Artefact) -> None:
     with pytest.raises(KeyboardInterrupt):
         add_build(made, fail)
     assert sorted(made.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_build_on_a_full_disk_says_which(made: Artefact, number: int) -> None:
+    def fail(place: Path) -> Build:
+        raise OSError(number, os.strerror(number))  # a write that fails names no file
+
+    with pytest.raises(ArtefactError, match=f"^cannot write '{made.folder}': {os.strerror(number)}.*; "):
+        add_build(made, fail)
+    made.verify()
+
+
+def test_a_build_that_fails_at_something_else_says_that(made: Artefact) -> None:
+    def fail(place: Path) -> Build:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/library.so")
+
+    with pytest.raises(FileNotFoundError, match="elsewhere"):
+        add_build(made, fail)
 
 
 # Writing

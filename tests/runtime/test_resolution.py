@@ -9,11 +9,11 @@ from PIL import Image
 
 from tests.runtime.test_processors import SAMPLE, SIZES, noise
 from vtp_export.errors import ImageError, SpecError, VtpWarning
+from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.preprocess import pixel_values, preprocessing_from_config, view_box
-from vtp_export.runtime.processor_config import clip_preprocessing
 from vtp_export.runtime.processor_defaults import ANY_RESOLUTION
 from vtp_export.runtime.resolution import refuse_other_size, resolution_from_config, sized, stretching
-from vtp_export.spec import AnyResolution
+from vtp_export.runtime.usual import clip_preprocessing
 
 QWEN2_5 = {
     "image_processor_type": "Qwen2VLImageProcessor",

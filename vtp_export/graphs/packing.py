@@ -9,9 +9,11 @@ from typing import Any
 from vtp_export.errors import SpecError
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.packing import Packer, PackingSettings, newline_file, newline_record
+from vtp_export.runtime.pinpoints import canvases_of_longest, tiled
 from vtp_export.runtime.resolution import stretching
+from vtp_export.runtime.tiles import view_count
 from vtp_export.settings import from_settings
-from vtp_export.spec import BatchRange, Layout, Packing
+from vtp_export.spec import BatchRange, Layout, Packing, Preprocessing
 
 
 def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel, Packing | None]:
@@ -34,14 +36,29 @@ def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel
             names = ", ".join(settings)
             raise SpecError(f"a picture is one view to '{model.core.id}', so that nothing is packed; leave out {names}")
         return model, None
+    fits = model.preprocessing.filling == "fit"
+    if not fits:
+        _refuse_nothing_to_do(model, settings)
+    vector = tiling.newline if chosen.newlines == "rows" else None
     record = Packing(
-        newlines="rows" if chosen.newlines == "rows" else "none",
-        unpad=chosen.unpad,
+        newlines="none" if vector is None else "rows",
+        unpad=chosen.unpad and fits,
         tiles=chosen.tiles,
         anyres_max=tiling.anyres_max,
-        files=newline_record(tiling.newline.numpy()) if chosen.newlines == "rows" else {},
+        framing=tiling.framing,
+        files={} if vector is None else newline_record(vector.numpy()),
     )
     return model if chosen.tiles is None else _limited(model, chosen.tiles), record
+
+
+def _refuse_nothing_to_do(model: LoadedModel, settings: Mapping[str, Any]) -> None:
+    """Settings of newlines and bars, where there are none; that they are left out may be said."""
+    for name, none in (("newlines", "none"), ("unpad", False)):
+        if str(settings.get(name, none)).lower() != str(none).lower():
+            raise SpecError(
+                f"{name} is {settings[name]}, and the pictures of '{model.core.id}' fill their canvas and have no "
+                "newline vector; leave it out"
+            )
 
 
 def packing_notes(model: LoadedModel, packing: Packing | None, batch: BatchRange) -> tuple[str, ...]:
@@ -54,7 +71,8 @@ def packing_notes(model: LoadedModel, packing: Packing | None, batch: BatchRange
     """
     if packing is None:
         return ()
-    notes, (views, cap) = [], (1 + _most_tiles(model), packing.anyres_max)
+    prep = model.preprocessing
+    notes, cap, views = [], packing.anyres_max, max(view_count(canvas, prep) for canvas in prep.pinpoints)
     if cap is not None and views - 1 > cap:
         notes.append(
             f"pictures whose tiles give more tokens than {cap} do will be refused, because '{model.core.id}' shrinks "
@@ -70,7 +88,7 @@ def packing_notes(model: LoadedModel, packing: Packing | None, batch: BatchRange
 def write_newline(folder: Path, model: LoadedModel, packing: Packing | None) -> None:
     """Write the files of a packing into an artefact."""
     for name in () if packing is None else packing.files:
-        assert model.tiling is not None
+        assert model.tiling is not None and model.tiling.newline is not None
         (folder / name).write_bytes(newline_file(model.tiling.newline.numpy()))
 
 
@@ -82,11 +100,9 @@ def settings_of(packing: Packing | None) -> dict[str, Any]:
 
 def packer_for(model: LoadedModel, layout: Layout, packing: Packing | None) -> Packer:
     """What joins the views of a model that was `packed`, without an artefact."""
-    vector = None
-    if model.tiling is not None and packing is not None and packing.newlines == "rows":
-        vector = model.tiling.newline.numpy()
-    prep = stretching(model.preprocessing)  # a model is measured
-    return Packer(layout=layout, preprocessing=prep, packing=packing, newline=vector)
+    vector = None if model.tiling is None or packing is None or packing.newlines == "none" else model.tiling.newline
+    newline, prep = None if vector is None else vector.numpy(), stretching(model.preprocessing)  # it is measured
+    return Packer(layout=layout, preprocessing=prep, packing=packing, newline=newline)
 
 
 def _limited(model: LoadedModel, tiles: int) -> LoadedModel:
@@ -94,6 +110,8 @@ def _limited(model: LoadedModel, tiles: int) -> LoadedModel:
     prep = model.preprocessing
     assert prep.resize_exact is not None  # of every model in tiles
     tile = math.prod(prep.resize_exact)
+    if prep.resize_longest is not None:
+        return dataclasses.replace(model, preprocessing=_grown_less(prep, prep.resize_longest, tiles))
     left = tuple(canvas for canvas in prep.pinpoints if math.prod(canvas) <= tiles * tile)
     if not left:
         least = min(map(math.prod, prep.pinpoints)) // tile
@@ -101,7 +119,11 @@ def _limited(model: LoadedModel, tiles: int) -> LoadedModel:
     return dataclasses.replace(model, preprocessing=dataclasses.replace(prep, pinpoints=left))
 
 
-def _most_tiles(model: LoadedModel) -> int:
-    prep = model.preprocessing
+def _grown_less(prep: Preprocessing, longest: int, tiles: int) -> Preprocessing:
+    """With a long edge of the most pixels that so many tiles, in a square, hold."""
     assert prep.resize_exact is not None  # of every model in tiles
-    return max(map(math.prod, prep.pinpoints)) // math.prod(prep.resize_exact)
+    edge, fewer = prep.resize_exact[0], min(longest, prep.resize_exact[0] * math.isqrt(tiles))
+    if fewer == longest or len(prep.pinpoints) == 1:
+        return prep
+    fewer -= fewer % 2
+    return tiled(prep, edge, canvases_of_longest(fewer, edge), prep.filling, fewer)

@@ -1,8 +1,7 @@
 """A checkpoint's image processor, as Transformers has it: what an artefact's pixels are held against."""
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ from vtp_export.benchmarks.base import Example
 from vtp_export.errors import first_line
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.preprocessing import IMAGES, MakePixels, PixelComparison, compare_pixels
+from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.images import rgb_from_image
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.resolution import stretching
-from vtp_export.spec import AnyResolution, Manifest, Preprocessing
+from vtp_export.runtime.tiles import most_tiles
+from vtp_export.spec import Filling, Manifest, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,32 @@ class ImageProcessor:
     """A checkpoint's own image processor, as Transformers chooses its class, on Pillow.
 
     name: of the class.
-    pinpoints: the canvases that it may cut tiles from, where a picture is several views to the model; else none.
+    options: what it is called with besides.
     preprocessing: of an artefact whose model gives every picture a size of its own; else None. Of a picture of another
         size than the artefact's, it sees what Pillow makes of it at that one.
     """
 
     name: str
     processor: Any
-    pinpoints: tuple[tuple[int, int], ...] = ()
+    options: Mapping[str, Any]
     preprocessing: Preprocessing | None = None
 
     def __call__(self, image: Image) -> np.ndarray:
-        """Values (v, 3, h, w) float32 of all views of one picture."""
+        """Values (v, 3, h, w) float32 of all views of one picture, the whole of it first."""
         if self.preprocessing is not None and self.preprocessing.any_resolution is not None:
             return self._of_one_size(image, self.preprocessing, self.preprocessing.any_resolution)
-        only = {"image_grid_pinpoints": [list(pair) for pair in self.pinpoints]} if self.pinpoints else {}
-        pixels: np.ndarray = np.asarray(self.processor(images=[image], return_tensors="np", **only)["pixel_values"][0])
-        return pixels if pixels.ndim == 4 else pixels[None]
+        made = np.asarray(self.processor(images=[image], return_tensors="np", **self.options)["pixel_values"])
+        views: np.ndarray = made.reshape(-1, *made.shape[-3:])
+        return np.roll(views, 1, axis=0) if _whole_is_last(self.processor) else views
+
+    def cutting(self, prep: Preprocessing) -> "ImageProcessor":
+        """The same, cutting as few tiles as a preprocessing that was limited."""
+        only: dict[Filling, dict[str, Any]] = {
+            "fit": {"image_grid_pinpoints": [list(canvas) for canvas in prep.pinpoints]},
+            "stretch": {"max_patches": most_tiles(prep)},
+            "grow": {"size": {"longest_edge": prep.resize_longest}},
+        }
+        return replace(self, options={**self.options, **only[prep.filling]})
 
     def _of_one_size(self, image: Image, prep: Preprocessing, rule: AnyResolution) -> np.ndarray:
         """(1, 3, h, w), put together of the patches that it makes, of which the frames of a still picture are equal."""
@@ -59,6 +69,11 @@ class ImageProcessor:
             return np.full((1, 3, height, width), np.nan)
         still = frames[:, :, :, :, :, 0].transpose(4, 0, 2, 5, 1, 3, 6)
         return still.reshape(1, 3, height, width)
+
+
+def _whole_is_last(processor: Any) -> bool:
+    """Of the views of a picture: in the image processors of InternVL, SmolVLM and Idefics3."""
+    return hasattr(processor, "crop_to_patches") or hasattr(processor, "do_image_splitting")
 
 
 def image_processor(source: str, revision: str | None = None) -> ImageProcessor | str:
@@ -83,7 +98,9 @@ def image_processor(source: str, revision: str | None = None) -> ImageProcessor 
         return f"it has none for '{source}' ({first_line(error)})"
     if hasattr(processor, "max_num_patches"):
         return f"{type(processor).__name__} gives each picture a grid of its own shape, and this artefact has one grid"
-    return ImageProcessor(type(processor).__name__, processor)
+    # InternVL's own processor, of text and images, has its image processor cut tiles, whatever the file says.
+    options = {"crop_to_patches": True} if hasattr(processor, "crop_to_patches") else {}
+    return ImageProcessor(type(processor).__name__, processor, options)
 
 
 def compared_pixels(
@@ -105,8 +122,8 @@ def compared_pixels(
         notes.append(f"pixels were not compared with Transformers' image processor: {processor}")
     else:
         if manifest.packing is not None and manifest.packing.tiles is not None:
-            processor = dataclasses.replace(processor, pinpoints=model.preprocessing.pinpoints)
-        processor = dataclasses.replace(processor, preprocessing=own)
+            processor = processor.cutting(model.preprocessing)
+        processor = replace(processor, preprocessing=own)
         sources[f"Transformers' {processor.name}"] = processor
     return compare_pixels(made, sources, pictures), notes
 

@@ -1,11 +1,12 @@
 """A checkpoint's language model, as Transformers has it, which reads pruned visual tokens.
 
-The tokens may come from the eager graph or from any artefact. They stand where the image stood in the prompt, at
-consecutive positions, as LLaVA and every pre-LLM pruner for it do. The prompt up to and with the image is run once an
-image; all its questions share that cache.
+The tokens may come from the eager graph or from any artefact. They stand where the image stood in the prompt, with the
+text that belongs around and between them, at consecutive positions, as LLaVA and every pre-LLM pruner for it do. The
+prompt up to and with the image is run once an image; all its questions share that cache.
 """
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.integrations.processors import quiet
+from vtp_export.runtime.packing import Picture
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
@@ -28,7 +30,7 @@ class Answerer:
     """The language model of a checkpoint, fed with visual tokens from elsewhere.
 
     Args:
-        source: folder or hub id of a LLaVA, LLaVA-NeXT or LLaVA-OneVision.
+        source: folder or hub id of a LLaVA, LLaVA-NeXT, LLaVA-OneVision, InternVL, SmolVLM or Idefics3.
         revision: commit, branch or tag on the hub.
         device: "cpu" or "cuda"; an order, as everywhere.
         dtype: what it computes with, one of `functional.devices.DTYPES`.
@@ -64,24 +66,21 @@ class Answerer:
         self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else self._tokenizer.eos_token_id}
 
     @torch.inference_mode()
-    def answer(self, tokens: np.ndarray, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+    def answer(self, picture: Picture, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
         """Answer questions about one image.
 
         Args:
-            tokens: (m, d) projected visual tokens of one image, without empty slots: `output[i].tokens`.
+            picture: what is read of it.
             prompts: the questions.
             longest: most tokens of an answer.
 
         Returns:
             One answer a question, in order.
         """
-        split = [self._split(prompt) for prompt in prompts]
+        split = [self._split(prompt, picture.text) for prompt in prompts]
         answers: dict[int, Decoded] = {}
-        visual = torch.from_numpy(np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("=")))[None].to(
-            self._model.device, self._model.dtype
-        )
         for before in dict.fromkeys(before for before, _ in split):
-            prefix = torch.cat([self._embed([before]), visual], dim=1)
+            prefix = self._spliced(before, picture)
             cache = self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values
             mine = [i for i, (other, _) in enumerate(split) if other == before]
             # Questions of one length make a batch that needs no padding, and so no other arithmetic than one alone.
@@ -91,19 +90,38 @@ class Answerer:
                 answers.update(zip(group, found, strict=True))
         return [answers[i] for i in range(len(prompts))]
 
-    def _split(self, question: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Token ids before and after the image."""
-        faults = []
+    def _spliced(self, before: Sequence[Sequence[int]], picture: Picture) -> Tensor:
+        """(1, m, d): the texts before each run of visual tokens, and the runs."""
+        tokens = picture.tokens
+        visual = torch.from_numpy(np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("="))).to(
+            self._model.device, self._model.dtype
+        )
+        runs = visual[None].split(list(picture.runs), dim=1)
+        return torch.cat([part for ids, run in zip(before, runs, strict=True) for part in (self._embed([ids]), run)], 1)
+
+    def _split(
+        self, question: str, text: Sequence[str] = ("", "")
+    ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+        """Token ids before each run of visual tokens, and after the last.
+
+        Args:
+            question: what is asked.
+            text: before, between and after the runs.
+        """
+        faults, image = [], self._tokenizer.convert_ids_to_tokens(self._image)
         for prompt in self._prompts(question):
             try:
-                ids = self._tokenizer(prompt())["input_ids"]
+                whole = prompt()
+                count = self._tokenizer(whole)["input_ids"].count(self._image)
+                ids = self._tokenizer(whole.replace(image, image.join(text)))["input_ids"]
             except Exception as error:  # a template is a program, and Jinja raises whatever it raises
                 faults.append(f"{type(error).__name__}: {first_line(error)}")
                 continue
-            if ids.count(self._image) == 1:
-                place = ids.index(self._image)
-                return tuple(ids[:place]), tuple(ids[place + 1 :])
-            faults.append(f"it puts {ids.count(self._image)} images into the prompt, and 1 is needed")
+            if count == 1 and ids.count(self._image) == len(text) - 1:
+                places = [-1, *(place for place, token in enumerate(ids) if token == self._image), len(ids)]
+                *before, after = (tuple(ids[a + 1 : b]) for a, b in itertools.pairwise(places))
+                return tuple(before), after
+            faults.append(f"it puts {count} images into the prompt, and 1 is needed")
         raise ModelError(f"the chat template cannot be used: {'; '.join(dict.fromkeys(faults))}")
 
     def _prompts(self, question: str) -> list[Callable[[], str]]:
@@ -120,7 +138,9 @@ class Answerer:
         return text
 
     def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        embedded: Tensor = self._model.get_input_embeddings()(torch.tensor(ids, device=self._model.device))
+        embedded: Tensor = self._model.get_input_embeddings()(
+            torch.tensor(ids, dtype=torch.int64, device=self._model.device)
+        )
         return embedded
 
     def _decode(self, cache: Any, suffixes: Sequence[tuple[int, ...]], longest: int) -> list[Decoded]:

@@ -60,13 +60,18 @@ class Checkpoint:
         """`config.json`.
 
         Raises:
-            ModelError: there is none, or it is that of the original LLaVA code.
+            ModelError: there is none, or it is that of the original LLaVA or InternVL code.
         """
         config = self.json(CONFIG)
         if config is None:
             if self.fetch(ADAPTER) is not None:
                 raise ModelError(f"'{self.id}' is an adapter (LoRA) and no whole model; {MERGE}")
             raise ModelError(f"'{self.id}' has no config.json; a Hugging Face model folder or hub id is needed")
+        if config.get("model_type") == "internvl_chat":
+            raise ModelError(
+                f"'{self.id}' has the layout of the original InternVL code (internvl_chat); name the checkpoint that "
+                "was converted for Transformers, as OpenGVLab/InternVL3-1B-hf"
+            )
         if "vision_config" not in config and any(key.startswith("mm_") for key in config):
             raise ModelError(original_layout(self.id))
         return config

@@ -51,7 +51,8 @@ class TowerConfig:
     cls: whether a class token stands before the patches; registers: how many more tokens stand between.
     patch_bias: whether the patch embedding has a bias. pre_norm: whether a norm follows the embeddings.
     qkv_bias: whether queries, keys and values have one. layer_scale: whether each half of a layer is scaled by channel.
-    gated: whether the MLP is SiLU-gated.
+    gated: whether the MLP is SiLU-gated. rms_norm: whether the norms of a layer are by the root mean square.
+    qk_norm: whether queries and keys are normed so, all heads together.
     """
 
     hidden_size: int
@@ -69,6 +70,8 @@ class TowerConfig:
     qkv_bias: bool = True
     layer_scale: bool = False
     gated: bool = False
+    rms_norm: bool = False
+    qk_norm: bool = False
 
     @property
     def side(self) -> int:

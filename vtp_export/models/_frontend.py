@@ -35,8 +35,8 @@ class VisionFrontend(nn.Module):
         needs: signals that it must be able to give.
 
     Raises:
-        ModelError: a signal takes CLS apart and the tower has none, or keeps it among the candidates; or there is no
-            layer after the last one read.
+        ModelError: a signal takes CLS apart and the tower has none, or keeps it among the candidates; CLS is no token
+            beside those that are made of several patches; or there is no layer after the last one read.
     """
 
     positions = None
@@ -54,7 +54,10 @@ class VisionFrontend(nn.Module):
     ) -> None:
         super().__init__()
         following = not FOLLOWING.isdisjoint(needs)
+        self.shuffled = projector is not None and projector.shuffled
         lacking = (APART if keep_cls else frozenset()) if config.cls else OF_CLS
+        if self.shuffled:
+            lacking |= {"cls"}
         check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
         self.saliency: Saliency = "cls" if config.cls else "received"
         self.image_size = (config.image_size, config.image_size)
@@ -63,7 +66,7 @@ class VisionFrontend(nn.Module):
         self.candidates = Candidates((side, side), keep_cls)
         self.patch = (config.patch_size * self.pool, config.patch_size * self.pool)
         self.tower = Tower(config, states, normed, following)
-        width = config.hidden_size * len(self.tower.states)
+        width = config.hidden_size * len(self.tower.states) * (self.pool**2 if self.shuffled else 1)
         self.projector = None if projector is None else projector.build(width)
         self.width = width if projector is None else projector.width
         self.blocks = tuple(f"tower.encoder.layers.{i}" for i in range(len(self.tower.encoder.layers)))
@@ -77,7 +80,7 @@ class VisionFrontend(nn.Module):
         """(b, 3, h, w) to the signals named in `needs`."""
         features, read = self.tower(pixel_values, needs)
         first = 0 if self.candidates.cls else self.tower.config.before
-        hidden = self._pooled(features[:, first:])
+        hidden = self._pooled(features[:, first:], self.shuffled)
         return Tokens(
             hidden=hidden,
             projected=self.project(hidden) if "projected" in needs else None,
@@ -85,11 +88,15 @@ class VisionFrontend(nn.Module):
             **{name: self._pooled(signal[:, first:]) for name, signal in read.items() if name in needs},
         )
 
-    def _pooled(self, patches: Tensor) -> Tensor:
-        """(b, patches) or (b, patches, .) to (b, n) or (b, n, .)."""
+    def _pooled(self, patches: Tensor, shuffled: bool = False) -> Tensor:
+        """(b, patches) or (b, patches, .) to (b, n) or (b, n, .): the mean of a token's patches, or all of them."""
         if self.pool == 1:
             return patches
         rows, columns = self.candidates.grid
+        if shuffled:
+            square = patches.unflatten(1, (rows, self.pool, columns, self.pool)).transpose(2, 3)
+            whole: Tensor = square.flatten(3).flatten(1, 2)
+            return whole
         wide = at_least_float32(patches)
         means: Tensor = wide.unflatten(1, (rows, self.pool, columns, self.pool)).mean((2, 4))
         return means.flatten(1, 2)
@@ -114,6 +121,11 @@ def check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> 
         ModelError: it does not.
     """
     names = ", ".join(sorted(lacking))
+    if lacking == {"cls"} and has_cls:
+        raise ModelError(
+            "the pruner keeps the CLS token, and a token of this model is several patches side by side, which CLS is "
+            "not; choose another pruner"
+        )
     if lacking and not has_cls:
         raise ModelError(
             f"the pruner reads {names}, made with a CLS token, and the tower of this model has none; "

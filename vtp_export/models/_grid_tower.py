@@ -18,7 +18,7 @@ from vtp_export.functional.precision import at_least_float32
 from vtp_export.functional.sizes import static_size
 from vtp_export.models._config import activation
 from vtp_export.models._grids import Windows, learned_taps, patch_order, patch_places, windows_of
-from vtp_export.models._projectors import RmsNorm
+from vtp_export.models._norms import RmsNorm
 
 
 @dataclass(frozen=True, kw_only=True)

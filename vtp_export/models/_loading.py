@@ -21,7 +21,7 @@ from vtp_export.models.base import LoadedModel, Tiling
 from vtp_export.runtime.pinpoints import tiled
 from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
 from vtp_export.runtime.processor_config import fixed_size
-from vtp_export.spec import ModelRecord, Preprocessing
+from vtp_export.spec import Filling, Framing, ModelRecord, Preprocessing
 
 NEWLINE, NEWLINE_MARK = "newline vector", "image_newline"
 
@@ -38,7 +38,8 @@ class Parts:
     processor: the image processor that Transformers takes where no file names one.
     prepared_as: whose preprocessing its images get where no file says, if not the tower's.
     published: see `LoadedModel`.
-    pinpoints: see `Preprocessing`; where there are some, a newline vector is read too. anyres_max: see `Tiling`.
+    filling: see `Preprocessing`; None where a picture is one view. Where it is fitted, a newline vector is read too.
+    pinpoints: see `Preprocessing`, where `config.json` says. anyres_max, framing: see `Tiling`.
     """
 
     family: str
@@ -51,8 +52,10 @@ class Parts:
     processor: str
     prepared_as: str | None = None
     published: bool = False
+    filling: Filling | None = None
     pinpoints: tuple[tuple[int, int], ...] = ()
     anyres_max: int | None = None
+    framing: Framing = "none"
 
 
 def shape_of(weights: Weights, projector: type[ProjectorConfig], last: str) -> tuple[int, ...]:
@@ -61,13 +64,13 @@ def shape_of(weights: Weights, projector: type[ProjectorConfig], last: str) -> t
     Args:
         weights: where.
         projector: of which kind.
-        last: its name in `multi_modal_projector`.
+        last: its name in the projector.
 
     Raises:
         ModelError: there is no such projector.
     """
     before = weights.prefixes({projector.what: projector.mark})[projector.what]
-    return weights.shape(f"{before}multi_modal_projector.{last}")
+    return weights.shape(f"{before}{projector.root}{last}")
 
 
 def load_bare(
@@ -128,7 +131,10 @@ def load_parts(checkpoint: Checkpoint, weights: Weights, parts: Parts, needs: Co
         revision=checkpoint.revision,
         family=parts.family,
     )
-    tiling = None if model.tiling is None else dataclasses.replace(model.tiling, anyres_max=parts.anyres_max)
+    tiling = model.tiling
+    if parts.filling is not None:
+        newline = None if tiling is None else tiling.newline
+        tiling = Tiling(newline=newline, anyres_max=parts.anyres_max, framing=parts.framing)
     return dataclasses.replace(model, published=parts.published, folder=checkpoint.folder, tiling=tiling, notes=notes)
 
 
@@ -146,16 +152,16 @@ def _wanted(frontend: VisionFrontend, weights: Weights, parts: Parts) -> dict[st
     marks = {family.what: family.mark}
     if projector is not None:
         marks[projector.what] = projector.mark
-    if parts.pinpoints:
+    if parts.filling == "fit":
         marks[NEWLINE] = NEWLINE_MARK
     before = weights.prefixes(marks)
     following = f"tower.encoder.layers.{max(frontend.tower.states)}."
-    wanted = {before[NEWLINE] + NEWLINE_MARK: NEWLINE} if parts.pinpoints else {}
+    wanted = {before[NEWLINE] + NEWLINE_MARK: NEWLINE} if parts.filling == "fit" else {}
     for name in frontend.state_dict():
         if name.startswith("projector."):
             assert projector is not None
             own = projector.own_name(name.removeprefix("projector."))
-            wanted[f"{before[projector.what]}multi_modal_projector.{own}"] = name
+            wanted[f"{before[projector.what]}{projector.root}{own}"] = name
         else:
             own = following + name.removeprefix(EXTRA) if name.startswith(EXTRA) else name
             wanted[before[family.what] + family.own_name(own.removeprefix("tower."))] = name
@@ -219,7 +225,7 @@ def loaded(  # noqa: PLR0913 (what the record tells)
         core=record(core),
         extra=record(whole) if extra else None,
         beyond=FOLLOWING,
-        tiling=None if vector is None else Tiling(vector, None),
+        tiling=None if vector is None else Tiling(newline=vector, anyres_max=None, framing="none"),
     )
 
 
@@ -242,12 +248,12 @@ def _preprocessing(checkpoint: Checkpoint, parts: Parts) -> tuple[Preprocessing,
             lack = f"'{checkpoint.id}' has no {files}"
         note = f"{lack}: images are prepared as for {whose}, at {edge} pixels"
         usual = usual_preprocessing(whose, edge)
-        return (usual if not parts.pinpoints else tiled(usual, edge, parts.pinpoints)), (note,)
+        return (tiled(usual, edge, parts.pinpoints) if parts.pinpoints else usual), (note,)
     config, file = settings
     named = checkpoint.config.get("image_processor_type")
     try:
         size = None if parts.tower.any_size else edge
-        return preprocessing_from_config(config, size, named or parts.processor, parts.pinpoints), ()
+        return preprocessing_from_config(config, size, named or parts.processor, parts.pinpoints, parts.filling), ()
     except SpecError as error:
         raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error
 

@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.models._config import activation
+from vtp_export.models._norms import RmsNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +16,17 @@ class ProjectorConfig(ABC):
     """What shapes a projector, and how its tensors are named and shaped.
 
     width: channels of the language model.
-    pool: patches along an edge of a token, which is their mean: it is taken before a pruner chooses.
-    what: for messages. mark: the tensor, less what stands before `multi_modal_projector`, that each of them has.
+    pool: patches along an edge of a token, which are joined before a pruner chooses.
+    shuffled: whether they stand side by side in it, in raster order (a pixel shuffle); else it is their mean.
+    what: for messages. root: what its names begin with, less what stands before it in the checkpoint. mark: the tensor,
+        by such a name, that each of them has.
     """
 
     width: int
     pool: int = 1
+    shuffled: ClassVar[bool] = False
     what: ClassVar[str]
+    root: ClassVar[str] = "multi_modal_projector."
     mark: ClassVar[str]
 
     @abstractmethod
@@ -30,7 +34,7 @@ class ProjectorConfig(ABC):
         """The module, (b, k, dv) to (b, k, d)."""
 
     def own_name(self, name: str) -> str:
-        """Of a name in the module, that in `multi_modal_projector`."""
+        """Of a name in the module, that in the checkpoint, after `root`."""
         return name
 
     def fitted(self, name: str, tensor: Tensor) -> Tensor:
@@ -76,6 +80,18 @@ class TwoLayerProjector(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShuffledTwoLayers(TwoLayers):
+    """InternVL's."""
+
+    what = "multi-modal projector of InternVL"
+    shuffled = True
+
+    def own_name(self, name: str) -> str:
+        """Of a name in the module, that in the checkpoint, after `root`."""
+        return name.replace("projector_layernorm.", "layer_norm.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OneLayer(ProjectorConfig):
     """PaliGemma's."""
 
@@ -87,7 +103,7 @@ class OneLayer(ProjectorConfig):
         return nn.Sequential(nn.Linear(width_in, self.width))
 
     def own_name(self, name: str) -> str:
-        """Of a name in the module, that in `multi_modal_projector`."""
+        """Of a name in the module, that in the checkpoint, after `root`."""
         return name.replace("0.", "linear.")
 
 
@@ -105,22 +121,9 @@ class NormAndMatrix(ProjectorConfig):
         return nn.Sequential(norm, matrix)
 
     def own_name(self, name: str) -> str:
-        """Of a name in the module, that in `multi_modal_projector`."""
+        """Of a name in the module, that in the checkpoint, after `root`."""
         return {"0.weight": "mm_soft_emb_norm.weight", "1.weight": "mm_input_projection_weight"}[name]
 
     def fitted(self, name: str, tensor: Tensor) -> Tensor:
         """The norm's weights count from 1, and the matrix stands the other way."""
         return tensor.float() + 1 if name == "0.weight" else tensor.T
-
-
-class RmsNorm(nn.Module):
-    """By the root mean square over channels."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.empty(width)), eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, k, dv) to the same."""
-        x = at_least_float32(x)
-        return x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight

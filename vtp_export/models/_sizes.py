@@ -8,8 +8,9 @@ from typing import Any
 
 from vtp_export.arguments import whole
 from vtp_export.errors import ImageError, ModelError, SpecError, shown
+from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.resolution import sized
-from vtp_export.spec import AnyResolution, Manifest
+from vtp_export.spec import Manifest
 
 MOST = 1 << 14
 """Tokens or pixels along an edge."""

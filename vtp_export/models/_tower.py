@@ -14,6 +14,10 @@ from torch.nn import functional as F
 from vtp_export.functional.attention import attention_received, cls_attention
 from vtp_export.functional.precision import at_least_float32
 from vtp_export.models._config import TowerConfig, activation
+from vtp_export.models._norms import RmsNorm
+
+QK_EPS = 1e-6
+"""Of the norms of queries and keys, whatever that of the others is."""
 
 
 class Embeddings(nn.Module):
@@ -47,13 +51,16 @@ class Embeddings(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention, fused."""
 
-    def __init__(self, width: int, heads: int, bias: bool) -> None:
+    def __init__(self, config: TowerConfig) -> None:
         super().__init__()
+        width, heads, bias = config.hidden_size, config.num_attention_heads, config.qkv_bias
         self.heads, self.head_width = heads, width // heads
         self.q_proj = nn.Linear(width, width, bias=bias)
         self.k_proj = nn.Linear(width, width, bias=bias)
         self.v_proj = nn.Linear(width, width, bias=bias)
         self.out_proj = nn.Linear(width, width)
+        self.q_norm = RmsNorm(width, QK_EPS) if config.qk_norm else None
+        self.k_norm = RmsNorm(width, QK_EPS) if config.qk_norm else None
 
     def _split(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.heads, self.head_width))
@@ -61,7 +68,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, readings: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """(b, m, dv) to the same, and of "row" (b, m), "received" (b, m) and "keys" (b, m, dh) what is asked for."""
-        query, key, value = self._split(self.q_proj(x)), self._split(self.k_proj(x)), self._split(self.v_proj(x))
+        query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self.q_norm is not None and self.k_norm is not None:
+            query, key, value = self.q_norm(query), self.k_norm(key), at_least_float32(value)
+        query, key, value = self._split(query), self._split(key), self._split(value)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         scale, read = self.head_width**-0.5, {}
         if "row" in readings:
@@ -115,16 +125,22 @@ class LayerScale(nn.Module):
         return x * self.lambda1
 
 
+def layer_norm(config: TowerConfig) -> nn.Module:
+    """The norm before each half of a layer."""
+    width, eps = config.hidden_size, config.layer_norm_eps
+    return RmsNorm(width, eps) if config.rms_norm else nn.LayerNorm(width, eps)
+
+
 class Layer(nn.Module):
     """A pre-norm transformer layer."""
 
     def __init__(self, config: TowerConfig) -> None:
         super().__init__()
-        width, eps = config.hidden_size, config.layer_norm_eps
-        self.self_attn = Attention(width, config.num_attention_heads, config.qkv_bias)
-        self.layer_norm1 = nn.LayerNorm(width, eps)
+        width = config.hidden_size
+        self.self_attn = Attention(config)
+        self.layer_norm1 = layer_norm(config)
         self.mlp = GatedMlp(config) if config.gated else Mlp(config)
-        self.layer_norm2 = nn.LayerNorm(width, eps)
+        self.layer_norm2 = layer_norm(config)
         self.layer_scale1 = LayerScale(width) if config.layer_scale else None
         self.layer_scale2 = LayerScale(width) if config.layer_scale else None
 
@@ -142,13 +158,18 @@ class Following(nn.Module):
     def __init__(self, config: TowerConfig) -> None:
         super().__init__()
         width, bias = config.hidden_size, config.qkv_bias
-        self.layer_norm1 = nn.LayerNorm(width, config.layer_norm_eps)
+        self.layer_norm1 = layer_norm(config)
         self.self_attn = nn.ModuleDict({name: nn.Linear(width, width, bias=bias) for name in ("q_proj", "k_proj")})
+        if config.qk_norm:
+            self.self_attn.update({name: RmsNorm(width, QK_EPS) for name in ("q_norm", "k_norm")})
+        self.normed = config.qk_norm
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(b, m, dv) to keys (b, m, dv) and the CLS row of attention (b, m)."""
         x = self.layer_norm1(x)
         query, key = self.self_attn["q_proj"](x[:, :1]), self.self_attn["k_proj"](x)
+        if self.normed:
+            query, key = self.self_attn["q_norm"](query), self.self_attn["k_norm"](key)
         return key, cls_attention(query[:, None], key[:, None], key.shape[-1] ** -0.5)
 
 

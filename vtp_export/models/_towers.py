@@ -86,7 +86,7 @@ def siglip2_config(raw: Mapping[str, Any]) -> TowerConfig:
         ModelError: as `checked`; edges that are not square; positions that are no square.
     """
     patches = whole_number("num_patches of the vision tower", raw.get("num_patches", SIGLIP2_PATCHES), 1 << 20)
-    side, patch = math.isqrt(patches), _edge("patch_size", raw.get("patch_size", SIGLIP_DEFAULTS["patch_size"]))
+    side, patch = math.isqrt(patches), edge_of("patch_size", raw.get("patch_size", SIGLIP_DEFAULTS["patch_size"]))
     if side**2 != patches:
         raise ModelError(f"num_patches of the vision tower is {patches}; the square of a whole number is needed")
     whole_number("patch_size of the vision tower", patch, LARGEST["patch_size"] // side)
@@ -99,7 +99,7 @@ def dinov2_config(raw: Mapping[str, Any], registers: bool) -> TowerConfig:
     Raises:
         ModelError: as `checked`; edges that are not square; an MLP that is no multiple of the width.
     """
-    raw = {**raw, **{name: _edge(name, raw[name]) for name in ("image_size", "patch_size") if name in raw}}
+    raw = {**raw, **{name: edge_of(name, raw[name]) for name in ("image_size", "patch_size") if name in raw}}
     values = checked(raw, {**DINOV2_DEFAULTS, "patch_size": 16 if registers else 14})
     width, ratio = values["hidden_size"], raw.get("mlp_ratio", 4)
     wide = int(width * ratio) if type(ratio) in (int, float) and 0 < ratio <= 64 else 0
@@ -120,7 +120,7 @@ def dinov2_config(raw: Mapping[str, Any], registers: bool) -> TowerConfig:
     )
 
 
-def _edge(name: str, value: Any) -> Any:
+def edge_of(name: str, value: Any) -> Any:
     """Of a square that may be written as a pair."""
     if not isinstance(value, list):
         return value

@@ -20,7 +20,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from vtp_export.functional.tokens import Tokens
-from vtp_export.spec import Candidates, ModelRecord, Preprocessing, Saliency
+from vtp_export.spec import Candidates, Framing, ModelRecord, Preprocessing, Saliency
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,14 @@ class Frontend(Protocol):
 class Tiling:
     """What joins the views of a picture, in a model whose pictures are several.
 
-    newline: (d,) float32 the vector that ends a row of the picture.
+    newline: (d,) float32 the vector that ends a row of the picture; None where there is none.
     anyres_max: more tokens than those of so many tiles are shrunk by the model; None where it never shrinks them.
+    framing: the text that stands among the tokens.
     """
 
-    newline: Tensor
+    newline: Tensor | None
     anyres_max: int | None
+    framing: Framing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,7 @@ def tiled_parts(  # noqa: PLR0913 (what Transformers takes where a file is silen
             width=language_width(checkpoint, weights), act=projector_act(checkpoint), bias=projector_bias(checkpoint)
         ),
         processor="LlavaNextImageProcessor",
+        filling="fit",
         pinpoints=_pinpoints(checkpoint, config.image_size, pinpoints),
     )
 

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
 from vtp_export.errors import SpecError
 from vtp_export.parity.judged import Row
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run
-from vtp_export.runtime.packing import Packer
+from vtp_export.runtime.packing import Packer, Picture
 from vtp_export.spec import Scalar
 
 SIGNIFICANT = 0.05
@@ -26,8 +24,8 @@ SIGNIFICANT = 0.05
 class LanguageModel(Protocol):
     """What reads the visual tokens; see `integrations.transformers.Answerer`."""
 
-    def answer(self, tokens: np.ndarray, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
-        """One answer to each prompt about the image of tokens (k, d)."""
+    def answer(self, picture: Picture, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+        """One answer to each prompt about the picture."""
         ...
 
 
@@ -96,9 +94,9 @@ class AnswerComparison(Row):
         }
 
 
-def ask(model: LanguageModel, example: Example, tokens: np.ndarray) -> list[Reply]:
-    """Ask every question of an example about its tokens (m, d)."""
-    decoded = model.answer(tokens, [question.prompt for question in example.questions])
+def ask(model: LanguageModel, example: Example, picture: Picture) -> list[Reply]:
+    """Ask every question of an example about its picture."""
+    decoded = model.answer(picture, [question.prompt for question in example.questions])
     return [
         Reply(Answered(example.name, question, answer.text), answer)
         for question, answer in zip(example.questions, decoded, strict=True)
@@ -131,7 +129,7 @@ def answers_of(
     replies = []
     for done, example in enumerate(examples):
         progress("answering", done, len(examples))
-        replies += ask(model, example, packer.picture(example.open(), run, name=example.name).tokens)
+        replies += ask(model, example, packer.picture(example.open(), run, name=example.name))
     return replies
 
 

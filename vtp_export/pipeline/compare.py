@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.arguments import one_or_several, path_of
+from vtp_export.arguments import by_name, one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.calibration.journal import Journal
@@ -114,7 +114,7 @@ def compare(
         raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
     if report is not None:
         refuse_unwritable(path_of("the report", report))
-    wanted = _wanted(one_or_several(pruners), settings or {}, keeps)
+    wanted = _wanted(one_or_several(pruners), by_name("settings", settings), keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     prepare(device, threads)
     data = benchmark_of(benchmark)
@@ -245,7 +245,7 @@ def _ask(
     picture = contender.packer.pack(tuple(session.finish(encoded[needs])), size, example.name)
     entropies = [entropy_among(encoded[needs], i, view.kept) for i, view in enumerate(picture.views)]
     return Outcome(
-        answers=tuple(reply.answered.text for reply in ask(model, example, picture.tokens)),
+        answers=tuple(reply.answered.text for reply in ask(model, example, picture)),
         kept=len(picture.tokens),
         erank=float(effective_rank(picture.tokens, center=False)),
         entropy=float(np.mean(entropies)),

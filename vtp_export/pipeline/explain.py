@@ -84,6 +84,7 @@ def explain(
     signals = dataclasses.replace(signals, complexity=kept.complexity)
     report = ExplainReport(
         artefact=str(folder),
+        proven=manifest.proven(),
         photo=str(photo),
         tile=tile,
         pruner=manifest.pruner.name,

@@ -17,6 +17,12 @@ def inspect(folder: str | Path) -> Inspection:
     def look(artefact: Artefact) -> Inspection:
         artefact.verify()
         obstacles = {name: obstacle(artefact, name) for name in artefact.manifest.formats()}
-        return Inspection(artefact.folder, artefact.manifest, artefact.plan(), obstacles)
+        return Inspection(
+            folder=artefact.folder,
+            manifest=artefact.manifest,
+            plan=artefact.plan(),
+            obstacles=obstacles,
+            proven=artefact.manifest.proven(),
+        )
 
     return steadily(folder, look)

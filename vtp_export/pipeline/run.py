@@ -103,6 +103,7 @@ def run(
         format=artefact.format,
         device=artefact.device,
         checked=checked(artefact.way),
+        proven=artefact.manifest.proven(),
         provider=artefact.provider,
         images=tuple(results),
         skipped=tuple(batches.skipped),

@@ -1,12 +1,13 @@
 """What was exported or built, and what an artefact holds."""
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.reports.plan import plan_tables
 from vtp_export.reports.table import Summary, Table, pairs
+from vtp_export.runtime.tiles import view_count
 from vtp_export.spec import Build, Manifest, Packing, PrecisionRecord, TensorSpec
 
 
@@ -31,14 +32,18 @@ class BuildReport:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The manifest, of int8 the plan, and for each format why it cannot run here. All digests have been verified."""
+    """The manifest, of int8 the plan, and for each format why it cannot run here. All digests have been verified.
+
+    proven: whether a validation of this very artefact that passed is recorded.
+    """
 
     folder: Path
     manifest: Manifest
     plan: PrecisionPlan | None
     obstacles: dict[str, str | None]
+    proven: bool
 
 
 def export_summary(report: ExportReport) -> Summary:
@@ -62,6 +67,15 @@ def build_summary(report: BuildReport) -> Summary:
         parts = f"compute capability {capabilities}" if capabilities else "", engine.device, engine.platform
         sentence += ", ".join((f", for {built.format} {engine.runtime}", *(part for part in parts if part)))
     return sentence, f"next: vtp-export bench {report.folder}"
+
+
+def unproven(folder: Path | str, proven: bool) -> Iterator[str]:
+    """A sentence where nothing but the manifest says which token is which place of a photo: `Manifest.proven`."""
+    if not proven:
+        yield (
+            "no validation of it that passed is recorded, so that which token is which place of a photo is what its "
+            f"manifest says, and nothing has proved it; see: vtp-export validate {folder}"
+        )
 
 
 def inspection_summary(result: Inspection) -> Summary:
@@ -89,6 +103,7 @@ def inspection_summary(result: Inspection) -> Summary:
         Table("files (all digests match)", ("file", "format", "MB", "SHA-256"), files),
         Table("formats", ("format", "runs here"), [(k, v or "yes") for k, v in result.obstacles.items()]),
         *(pairs(f"last validation of {fmt}", values) for fmt, values in m.validation.items()),
+        *unproven(result.folder, result.proven),
     )
 
 
@@ -100,8 +115,8 @@ def _views(manifest: Manifest) -> str:
     """How many views of a picture there are, where there are several."""
     if manifest.packing is None:
         return ""
-    tiles = [math.prod(canvas) // math.prod(manifest.layout.image_size) for canvas in manifest.preprocessing.pinpoints]
-    return f" of each view, {1 + min(tiles)} to {1 + max(tiles)} of a picture,"
+    views = [view_count(canvas, manifest.preprocessing) for canvas in manifest.preprocessing.pinpoints]
+    return f" of each view, {min(views)} to {max(views)} of a picture,"
 
 
 def _packing(packing: Packing) -> str:

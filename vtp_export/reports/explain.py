@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vtp_export.errors import ArtefactError, SpecError
 from vtp_export.parity.explanation import Explanation, Reason, chosen, positions
+from vtp_export.reports.artefact import unproven
 from vtp_export.reports.overlay import EDGE, INK, cells, overlay
 from vtp_export.reports.table import Summary, Table
 from vtp_export.runtime.writing import atomically, sentence, write_atomically
@@ -37,12 +38,14 @@ STRUCK = (214, 69, 65)
 class ExplainReport:
     """Why each token of one photo was kept.
 
+    proven: whether a validation of this very artefact that passed is recorded.
     complexity: erank or attention entropy of the photo, None where the method measures none.
     tile: of a photo in several views, which one: 0 is the whole.
     token: the one that was asked for, or None.
     """
 
     artefact: str
+    proven: bool
     photo: str
     pruner: str
     tile: int
@@ -56,6 +59,7 @@ class ExplainReport:
         reasons = self.explanation.reasons if self.token is None else (chosen(self.explanation, self.token),)
         return {
             "artefact": self.artefact,
+            "proven": self.proven,
             "photo": self.photo,
             "tile": self.tile,
             "pruner": self.pruner,
@@ -68,7 +72,7 @@ class ExplainReport:
 
 def explain_summary(report: ExplainReport, out: Path | None = None) -> Summary:
     """The table of all kept tokens, or sentences on one, and where run and reference part."""
-    told = [] if out is None else [f"written: {out}"]
+    told = [*([] if out is None else [f"written: {out}"]), *unproven(report.artefact, report.proven)]
     only, missing = report.explanation.otherwise
     if only or missing:
         told.append(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtp_export.reports.artefact import unproven
 from vtp_export.reports.check import reminder
 from vtp_export.reports.table import Summary, Table
 from vtp_export.runtime.checks import Checked
@@ -51,6 +52,7 @@ class RunReport:
     """What ran, and where, what it gave for each image, and what was left out.
 
     checked: what the last `check` of it came to, on this machine.
+    proven: whether a validation of this very artefact that passed is recorded.
     provider: of a runtime that has several for a device, the one that ran it, by the runtime's own name; else None.
     """
 
@@ -58,6 +60,7 @@ class RunReport:
     format: str
     device: str
     checked: Checked
+    proven: bool
     provider: str | None = None
     images: tuple[ImageResult, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -77,4 +80,6 @@ def run_summary(report: RunReport) -> Summary:
     if report.skipped:
         title = f"skipped, {len(report.skipped)} of {len(report.skipped) + len(report.images)}"
         parts.append(Table(title, ("image", "why"), [(one.image, one.reason) for one in report.skipped]))
+    if any(one.overlay for one in report.images):
+        parts += unproven(report.folder, report.proven)
     return *parts, *reminder({f"{report.folder} ({report.format})": report.checked})

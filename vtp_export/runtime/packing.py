@@ -4,18 +4,22 @@ As LLaVA-NeXT's and LLaVA-OneVision's `pack_image_features`: the tokens of the w
 row by row of the picture that the tiles make together, tokens in the bars beside it dropped, and a newline vector after
 each row. What these do not know, because they keep every token: a newline follows a row that kept a token, and one that
 has none to keep; tokens that belong to no place, such as CLS, come after all rows, tile by tile.
+
+Where pictures fill their canvas (InternVL, SmolVLM, Idefics3): tile by tile, the whole picture last, no vector between;
+text stands around and between them, see `runtime.framing`.
 """
 
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vtp_export.errors import ArtefactError, ImageError, SpecError
 from vtp_export.runtime.artefact import Artefact, verify_file
+from vtp_export.runtime.framing import framed
 from vtp_export.runtime.images import ImageLike, as_image, batched
 from vtp_export.runtime.output import Kept, Run, naming
 from vtp_export.runtime.preprocess import model_views, values_of
@@ -34,7 +38,8 @@ SHRUNK_ABOVE = 1.1
 class PackingSettings:
     """What can be chosen of how views are joined.
 
-    newlines: "rows", the newline vector after every row that kept a token, or "none".
+    newlines: "rows", the newline vector after every row that kept a token, or "none"; of a model that has no such
+        vector always "none".
     unpad: whether tokens in the bars beside the picture are dropped.
     tiles: most tiles of a picture, beside the view of the whole; None for as many as the model has.
     """
@@ -54,13 +59,17 @@ class Picture:
     tokens: (m, d) float32 or float16, newline vectors among them.
     view: (m,) int64 which view a token is of: 0 the whole picture, 1 and up the tiles row by row; -1 a newline.
     kept: (m,) int64 candidate positions in that view; -1 of a newline, and of a token that belongs to none.
-    views: what came out of each view, before any was dropped.
+    views: what came out of each view, before any was dropped; the whole picture first.
+    runs: lengths of the runs of tokens that no text interrupts; their sum is m.
+    text: what the language model reads before the first run, between two, and after the last, as it is tokenised.
     """
 
     tokens: np.ndarray
     view: np.ndarray
     kept: np.ndarray
     views: tuple[Kept, ...]
+    runs: tuple[int, ...]
+    text: tuple[str, ...]
 
     @property
     def kept_by_view(self) -> tuple[np.ndarray, ...]:
@@ -121,28 +130,31 @@ class Packer:
             SpecError: more or fewer views than such a picture has.
             ImageError: see `refuse_shrunk`.
         """
-        count = 1 if self.packing is None else 1 + self.plan(size).tiles
+        count = 1 if self.packing is None else self.plan(size).views
         if len(views) != count:
             raise SpecError(
                 f"{name}, {size[0]} x {size[1]} pixels, has {count} views, and results of {len(views)} were given"
             )
-        whole, *tiles = views
-        first = np.zeros_like(whole.kept)
-        if self.packing is None:
-            return Picture(tokens=whole.tokens, view=first, kept=whole.kept, views=tuple(views))
         self.refuse_shrunk(size, name)
-        tokens = np.concatenate([tile.tokens for tile in tiles])
-        kept = np.concatenate([tile.kept for tile in tiles])
-        view = np.repeat(np.arange(1, len(views)), [tile.num_kept for tile in tiles])
+        whole, *tiles = views
+        if self.packing is None:
+            return _joined(views, {0: whole}, ("", ""))
+        if self.preprocessing.filling != "fit":
+            texts = framed(self.packing.framing, self.plan(size).grid)
+            return _joined(views, {**dict(enumerate(tiles, start=1)), 0: whole}, texts)
+        joined = _joined(views, dict(enumerate(tiles, start=1)), ("", ""))
+        tokens, kept, view = joined.tokens, joined.kept, joined.view
         order = self._order(kept, view, size)
         if self.newline is not None:  # under the index that follows the last token's
             tokens = np.concatenate([tokens, self.newline[None].astype(tokens.dtype)])
             kept, view = np.append(kept, -1), np.append(view, -1)
         return Picture(
             tokens=np.concatenate([whole.tokens, tokens[order]]),
-            view=np.concatenate([first, view[order]]),
+            view=np.concatenate([np.zeros_like(whole.kept), view[order]]),
             kept=np.concatenate([whole.kept, kept[order]]),
             views=tuple(views),
+            runs=(whole.num_kept + len(order),),
+            text=("", ""),
         )
 
     def plan(self, size: tuple[int, int]) -> Plan:
@@ -192,6 +204,20 @@ class Packer:
                 f"this model shrinks to those of {most}, which cannot be done to pruned ones; give a smaller picture, "
                 f"or export with --packing tiles={most}"
             )
+
+
+def _joined(views: Sequence[Kept], ordered: Mapping[int, Kept], text: tuple[str, ...]) -> Picture:
+    """The tokens of views by their numbers, one after the other, in as many runs as the text leaves room for."""
+    numbers, results = list(ordered), list(ordered.values())
+    lengths = tuple(result.num_kept for result in results)
+    return Picture(
+        tokens=np.concatenate([result.tokens for result in results]),
+        view=np.repeat(np.array(numbers, dtype=np.int64), lengths),
+        kept=np.concatenate([result.kept for result in results]),
+        views=tuple(views),
+        runs=lengths if len(text) == len(lengths) + 1 else (sum(lengths),),
+        text=text,
+    )
 
 
 def unpadded(grid: tuple[int, int], size: tuple[int, int]) -> tuple[range, range]:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from vtp_export.errors import ImageError
 from vtp_export.runtime.images import ImageLike, as_image, as_images, named, note, rgb_from_image
-from vtp_export.runtime.processor_config import clip_preprocessing, preprocessing_from_config, usual_preprocessing
+from vtp_export.runtime.processor_config import preprocessing_from_config
 from vtp_export.runtime.resolution import refuse_other_size, stretching
 from vtp_export.runtime.tiles import Box, boxes, cut, view_names
+from vtp_export.runtime.usual import clip_preprocessing, usual_preprocessing
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
 
 __all__ = [

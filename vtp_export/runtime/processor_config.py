@@ -6,70 +6,18 @@ from typing import Any
 
 from vtp_export.errors import SpecError, shown
 from vtp_export.manifests import FILTERS, LARGEST_EDGE, LARGEST_NUMBER, SMALLEST_NUMBER
-from vtp_export.runtime.pinpoints import refuse_other_pinpoints, tiled
-from vtp_export.runtime.processor_defaults import (
-    ANY_RESOLUTION,
-    BICUBIC,
-    BILINEAR,
-    CLIP_MEAN,
-    CLIP_STD,
-    DEFAULTS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    NAFLEX,
-    OF_TILES,
-    SHARED,
+from vtp_export.runtime.pinpoints import (
+    canvases_of_longest,
+    canvases_up_to,
+    longest_of,
+    refuse_other_pinpoints,
+    tiled,
 )
-from vtp_export.spec import Preprocessing
+from vtp_export.runtime.processor_defaults import ANY_RESOLUTION, DEFAULTS, FILLINGS, NAFLEX, SHARED
+from vtp_export.spec import Filling, Preprocessing
 
 _KNOWN_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_pad"}
-
-
-def clip_preprocessing(image_size: int) -> Preprocessing:
-    """OpenAI CLIP's preprocessing.
-
-    Args:
-        image_size: edge of the square that the tower takes, in pixels.
-
-    Example:
-        >>> clip_preprocessing(336).crop
-        (336, 336)
-    """
-    return Preprocessing(
-        resize_shortest=image_size,
-        resize_exact=None,
-        resample=BICUBIC,
-        crop=(image_size, image_size),
-        rescale_factor=1 / 255,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
-    )
-
-
-def usual_preprocessing(whose: str, image_size: int) -> Preprocessing:
-    """What a model folder that says nothing about it is likely to mean.
-
-    Args:
-        whose: "OpenAI's CLIP", "Google's SigLIP", "Google's SigLIP 2", "Google's Gemma 3" or "Meta's DINOv2".
-        image_size: edge of the square that the tower takes, in pixels.
-
-    Example:
-        >>> usual_preprocessing("Meta's DINOv2", 224).resize_shortest
-        256
-    """
-    clip = clip_preprocessing(image_size)
-    if whose in ("Google's SigLIP", "Google's SigLIP 2", "Google's Gemma 3"):
-        half = (0.5, 0.5, 0.5)
-        size = (image_size, image_size)
-        resample = BICUBIC if whose == "Google's SigLIP" else BILINEAR
-        return dataclasses.replace(
-            clip, resize_shortest=None, resize_exact=size, resample=resample, crop=None, mean=half, std=half
-        )
-    if whose == "Meta's DINOv2":  # an eighth of the picture's edge is cut off, ImageNet's mean and deviation
-        return dataclasses.replace(
-            clip, resize_shortest=round(image_size * 256 / 224), mean=IMAGENET_MEAN, std=IMAGENET_STD
-        )
-    return clip
+_OF_GROWN = {"do_image_splitting"}
 
 
 def preprocessing_from_config(
@@ -77,18 +25,20 @@ def preprocessing_from_config(
     image_size: int | None,
     unnamed: str = "CLIPImageProcessor",
     pinpoints: tuple[tuple[int, int], ...] = (),
+    filling: Filling | None = None,
 ) -> Preprocessing:
     """Read a `preprocessor_config.json`, or the `image_processor` part of a `processor_config.json`.
 
-    Processors of CLIP, LLaVA, LLaVA-NeXT, LLaVA-OneVision, SigLIP, SigLIP 2 (at the grid of a square picture), Gemma 3
-    and BiT (DINOv2) are known, old spellings included (`CLIPFeatureExtractor`, sizes as bare numbers). What the file
-    leaves out, or sets to null, is the default of transformers' class.
+    Processors of CLIP, LLaVA, LLaVA-NeXT, LLaVA-OneVision, SigLIP, SigLIP 2 (at the grid of a square picture), Gemma 3,
+    BiT (DINOv2), GOT-OCR 2 (InternVL), SmolVLM and Idefics3 are known, old spellings included (`CLIPFeatureExtractor`,
+    sizes as bare numbers). What the file leaves out, or sets to null, is the default of transformers' class.
 
     Args:
         config: the parsed JSON.
         image_size: edge of the square that the tower takes, in pixels; None where it takes what the processor makes.
         unnamed: the class where the settings name none.
-        pinpoints: what `config.json` says of them, where the model takes several views of a picture.
+        pinpoints: what `config.json` says of them, where it does.
+        filling: how the canvas of tiles is filled, where the model takes several views of a picture; else None.
 
     Raises:
         SpecError: another processor, a step or a size that is not supported, or a result that is not
@@ -104,6 +54,10 @@ def preprocessing_from_config(
     family = _family(config, unnamed)
     settings = {**SHARED, **DEFAULTS[family]}
     settings.update({key: value for key, value in config.items() if value is not None})
+    if (own := FILLINGS.get(family)) != filling:
+        raise SpecError(_of_another_kind(family, own, filling))
+    if filling == "grow":
+        settings |= {"longest": settings["size"], "size": _tile(settings["max_image_size"])}
     if family == NAFLEX:
         settings["size"] = _largest_square(settings)
     _check_steps(family, settings)
@@ -120,20 +74,51 @@ def preprocessing_from_config(
         std=_three("image_std", settings["image_std"], divisor=True) if normalizes else (1.0, 1.0, 1.0),
         pad_to_square=family == "LlavaImageProcessor" and bool(settings["do_pad"]),
     )
-    if (family in OF_TILES) != bool(pinpoints):
-        kinds = "several views of a picture", "one view of a picture"
-        makes, needs = kinds if family in OF_TILES else reversed(kinds)
-        raise SpecError(f"the image processor {family} makes {makes}, and this model takes {needs}")
-    if pinpoints and image_size is not None:
+    if filling is not None and image_size is not None:
+        return _of_tiles(prep, settings, image_size, pinpoints, filling)
+    _check_result(prep, image_size)
+    return prep
+
+
+def _of_another_kind(family: str, own: Filling | None, filling: Filling | None) -> str:
+    if own is not None and filling is not None:
+        return f"the image processor {family} cuts tiles of pictures that {own} a canvas, and this model's {filling} it"
+    kinds = "one view of a picture", "several views of a picture"
+    makes, takes = (kinds[one is not None] for one in (own, filling))
+    return f"the image processor {family} makes {makes}, and this model takes {takes}"
+
+
+def _tile(value: Any) -> int:
+    """Edge of the tiles that a grown picture is cut into."""
+    if not isinstance(value, dict) or set(_present(value)) != {"longest_edge"}:
+        raise _unexpected("max_image_size", value, "{longest_edge}")
+    return _edge("max_image_size.longest_edge", value["longest_edge"])
+
+
+def _of_tiles(
+    prep: Preprocessing,
+    settings: dict[str, Any],
+    image_size: int,
+    pinpoints: tuple[tuple[int, int], ...],
+    filling: Filling,
+) -> Preprocessing:
+    """The same with the canvases that settings tell of."""
+    if filling == "fit":
         refuse_other_pinpoints(settings["image_grid_pinpoints"], pinpoints, image_size)
         # `crop_size` is the edge of tiles, even if nothing is cropped.
         crop = None if settings["crop_size"] is None else _crop(settings)
+        exact, shortest = prep.resize_exact, prep.resize_shortest
         for size in (crop, exact, None if shortest is None else (shortest, shortest)):
             views = dataclasses.replace(prep, resize_exact=size or (image_size, image_size), crop=None)
             _check_result(views, image_size)
         return tiled(prep, image_size, pinpoints)
     _check_result(prep, image_size)
-    return prep
+    if filling == "stretch":
+        most, least = settings["max_patches"], settings["min_patches"]
+        return tiled(prep, image_size, canvases_up_to(most, least, image_size), filling)
+    longest = longest_of(settings["longest"])
+    canvases = canvases_of_longest(longest if settings["do_image_splitting"] else image_size, image_size)
+    return tiled(prep, image_size, canvases, filling, longest)
 
 
 def _family(config: dict[str, Any], unnamed: str) -> str:
@@ -155,8 +140,9 @@ def _check_steps(family: str, settings: dict[str, Any]) -> None:
             continue
         if not isinstance(value, bool):
             raise _unexpected(key, value, "true or false")
-        if value and key not in _KNOWN_STEPS:
-            known = ", ".join(sorted(_KNOWN_STEPS))
+        steps = _KNOWN_STEPS | (_OF_GROWN if FILLINGS.get(family) == "grow" else set())
+        if value and key not in steps:
+            known = ", ".join(sorted(steps))
             raise SpecError(f"the image processor step '{key}' is not supported; known are {known}")
     if not settings["do_pad"]:
         return
@@ -239,7 +225,7 @@ def fixed_size(prep: Preprocessing) -> tuple[int, ...] | None:
     """(height, width) of the `pixel_values`, or None where they depend on the picture.
 
     Example:
-        >>> fixed_size(clip_preprocessing(336))
+        >>> fixed_size(preprocessing_from_config({"crop_size": 336}, 336))
         (336, 336)
     """
     if prep.pad_to_square and prep.resize_shortest is not None:

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS
+from vtp_export.spec import Filling
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-BILINEAR, BICUBIC = 2, 3  # Pillow's numbers
+LANCZOS, BILINEAR, BICUBIC = 1, 2, 3  # Pillow's numbers
+
+MOST_TILES = 12
+"""Of a picture, in InternVL."""
 
 NAFLEX = "Siglip2ImageProcessor"
 
@@ -33,6 +37,14 @@ SIGLIP: Mapping[str, Any] = {
     "do_pad": False,
     "image_mean": (0.5, 0.5, 0.5),
     "image_std": (0.5, 0.5, 0.5),
+}
+SMOLVLM: Mapping[str, Any] = {
+    **SIGLIP,
+    "size": {"longest_edge": 4 * 364},
+    "max_image_size": {"longest_edge": 364},
+    "resample": LANCZOS,
+    "do_image_splitting": True,
+    "do_pad": True,
 }
 DEFAULTS: dict[str, Mapping[str, Any]] = {
     "CLIPImageProcessor": CLIP,
@@ -58,11 +70,27 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "do_pad": True,
         "image_grid_pinpoints": ONEVISION_PINPOINTS,
     },
+    "GotOcr2ImageProcessor": {
+        **SIGLIP,
+        "size": {"height": 384, "width": 384},
+        "image_mean": CLIP_MEAN,
+        "image_std": CLIP_STD,
+        "min_patches": 1,
+        "max_patches": MOST_TILES,
+    },
+    "SmolVLMImageProcessor": SMOLVLM,
+    "Idefics3ImageProcessor": SMOLVLM,
 }
 """What each class takes where its file says nothing."""
 
-OF_TILES = frozenset({"LlavaNextImageProcessor", "LlavaOnevisionImageProcessor"})
-"""Classes that make several views of a picture."""
+FILLINGS: dict[str, Filling] = {
+    "LlavaNextImageProcessor": "fit",
+    "LlavaOnevisionImageProcessor": "fit",
+    "GotOcr2ImageProcessor": "stretch",
+    "SmolVLMImageProcessor": "grow",
+    "Idefics3ImageProcessor": "grow",
+}
+"""Of the classes that make several views of a picture, how they fill the canvas."""
 
 SHARED: Mapping[str, Any] = {
     "do_resize": True,

@@ -9,9 +9,10 @@ import math
 from typing import Any
 
 from vtp_export.errors import ImageError, SpecError, shown
+from vtp_export.resolutions import AnyResolution, OtherSizes
 from vtp_export.runtime.images import note
 from vtp_export.runtime.processor_defaults import ANY_RESOLUTION, DEFAULTS
-from vtp_export.spec import AnyResolution, OtherSizes, Preprocessing
+from vtp_export.spec import Preprocessing
 
 MOST_PIXELS = 400_000_000
 """Of a picture, as everywhere: a processor that lets more pass is a mistake."""
