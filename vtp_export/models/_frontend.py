@@ -58,7 +58,7 @@ class VisionFrontend(nn.Module):
         lacking = (APART if keep_cls else frozenset()) if config.cls else OF_CLS
         if self.shuffled:
             lacking |= {"cls"}
-        _check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
+        check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
         self.saliency: Saliency = "cls" if config.cls else "received"
         self.image_size = (config.image_size, config.image_size)
         self.pool = 1 if projector is None else projector.pool
@@ -109,7 +109,17 @@ class VisionFrontend(nn.Module):
         return projected
 
 
-def _check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:
+def check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:
+    """See that a front end gives what it is asked for.
+
+    Args:
+        lacking: signals that are asked for and cannot be given.
+        has_cls: whether the tower has a class token.
+        past_the_end: whether the layer after the last one is asked for.
+
+    Raises:
+        ModelError: it does not.
+    """
     names = ", ".join(sorted(lacking))
     if lacking == {"cls"} and has_cls:
         raise ModelError(

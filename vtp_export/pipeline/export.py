@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
-from vtp_export.arguments import one_or_several, path_of, whole
+from vtp_export.arguments import by_name, one_or_several, path_of, whole
 from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
@@ -17,8 +17,9 @@ from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packing_notes, write_newline
 from vtp_export.graphs.signals import WithSignals, signals_of
+from vtp_export.models._sizes import asked_size
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.originals import originals
+from vtp_export.parity.originals import originals, shortage
 from vtp_export.parity.recording import write_golden
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.precision_plans import write_plan
@@ -52,6 +53,9 @@ def export(
     golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     packing: Mapping[str, Any] | None = None,
+    grid: str | tuple[int, int] | None = None,
+    image_size: str | tuple[int, int] | None = None,
+    max_tokens: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
     revision: str | None = None,
@@ -78,6 +82,9 @@ def export(
         options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
         packing: of a model that sees a picture in several views, how they are cut and joined; see
             `runtime.packing.PackingSettings`.
+        grid: of a model of any resolution, what to build for: rows and columns of tokens, "26x46" or two numbers.
+        image_size: the same by the width and height of pictures in pixels, "1280x720" or two numbers.
+        max_tokens: of such a model, most tokens of a picture; None for as many as its image processor makes.
         device: where torch finds out what may be narrow: "cpu" or "cuda"; the graph is written on the CPU.
         threads: CPU threads of torch, or None for its own choice.
         revision: commit, branch or tag on the hub.
@@ -94,16 +101,15 @@ def export(
     """
     started, out = time.perf_counter(), path_of("the artefact", out)
     backends = _backends(one_or_several(formats))
-    limits = _batch_range(batch)
-    narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
-    building = _options(options or {}, backends)
+    limits, narrowing, building = _batch_range(batch), _narrowing(precision, backends), _options(options, backends)
     _refuse_signals(signals, backends)
-    pictures = originals(golden_images, whole("golden", golden, 0))
-    chosen = _with_keep(settings or {}, keep)
+    pictures = originals(golden_images, count := whole("golden", golden, 0))
+    chosen, size = _with_keep(by_name("settings", settings), keep), asked_size(grid, image_size, max_tokens)
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), packing or {})
+        front_end = load_model(model, needs_of(pruner, chosen), revision, size)
+        loaded, joined = packed(front_end, by_name("settings", packing))
         record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
@@ -138,7 +144,7 @@ def export(
         plan=narrow.plan,
         build_seconds=seconds,
         total_seconds=time.perf_counter() - started,
-        notes=(*notes, *told),
+        notes=(*notes, *shortage(golden_images, count, pictures), *told),
     )
 
 
@@ -187,7 +193,7 @@ def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
     return BatchRange(low, usual, high)
 
 
-def _options(given: Mapping[str, Any], backends: Mapping[str, Backend]) -> dict[str, Any]:
+def _options(given: Mapping[str, Any] | None, backends: Mapping[str, Backend]) -> dict[str, Any]:
     """The `BuildOptions` of each format."""
     kinds = {name: backend.BuildOptions for name, backend in backends.items()}
     own = shared_out(kinds, given, f"option of building {' or '.join(backends)}")
@@ -204,8 +210,9 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         )
 
 
-def _with_activations(precision: Precision, backends: Mapping[str, Backend]) -> Precision:
-    """Settle the form of int8: what the user says, else the first that every format has."""
+def _narrowing(asked: str | Precision, backends: Mapping[str, Backend]) -> Precision:
+    """The precision, and the form of int8: what the user says, else the first that every format has."""
+    precision = asked if isinstance(asked, Precision) else Precision(name=asked)
     if precision.name != "int8":
         return precision
     for name, backend in backends.items():

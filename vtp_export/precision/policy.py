@@ -14,7 +14,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from vtp_export.errors import SpecError
+from vtp_export.errors import SpecError, shown
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES
@@ -58,7 +58,7 @@ class Precision:
     def __post_init__(self) -> None:
         """Refuse what is not on offer."""
         if self.name not in NAMES:
-            raise SpecError(f"precision is '{self.name}'; it must be one of: {', '.join(NAMES)}")
+            raise SpecError(f"precision is {shown(self.name)}; it must be one of: {', '.join(NAMES)}")
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
         if self.block is not None and self.block not in BLOCKS:
