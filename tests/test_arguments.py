@@ -75,6 +75,44 @@ def test_what_is_no_path_is_refused(place, here):
     assert sorted(here.iterdir()) == before
 
 
+SETTINGS = {
+    "export, settings": lambda given, model: export(model, "new", settings=given, formats="torchscript", golden=0),
+    "export, options": lambda given, model: export(model, "new", options=given, formats="torchscript", golden=0),
+    "export, packing": lambda given, model: export(model, "new", packing=given, formats="torchscript", golden=0),
+    "build, options": lambda given, _: build("artefact", format="openvino", options=given),
+    "load, options": lambda given, _: load("artefact", options=given),
+    "check, options": lambda given, _: check("artefact", options=given),
+    "compare, settings": lambda given, model: compare(model, 8, settings=given, limit=1),
+}
+NO_MAPPINGS = [3, "tau", ["tau"], [("tau", 1)], [[]], {1: 2}, {None: 1}]
+
+
+@pytest.mark.parametrize("place", SETTINGS)
+def test_what_is_no_mapping_is_refused(place, here, small_llava):
+    for given in NO_MAPPINGS:
+        with pytest.raises(SpecError, match=r"^settings are .*; a mapping was expected, of names that are text$"):
+            SETTINGS[place](given, small_llava)
+    assert not (here / "new").exists()
+
+
+NAMES = {
+    "pruner": lambda name, model: export(model, "new", pruner=name, golden=0),
+    "format": lambda name, model: export(model, "new", formats=[name], golden=0),
+    "precision": lambda name, model: export(model, "new", precision=name, golden=0),
+    "device": lambda name, model: export(model, "new", device=name, golden=0),
+    "device of load": lambda name, _: load("artefact", device=name),
+    "format of load": lambda name, _: load("artefact", name),
+}
+
+
+@pytest.mark.parametrize("place", NAMES)
+def test_a_name_that_is_no_text_is_refused(place, here, small_llava):
+    for name in (3, 1.5, b"onnx", ["onnx"], ("cpu",)):
+        with pytest.raises(VtpError, match=r"^no (pruner|backend|device) named |^precision is |has no format "):
+            NAMES[place](name, small_llava)
+    assert not (here / "new").exists()
+
+
 @pytest.mark.parametrize("images", ["", [""], ["photo.png", ""], Path()])
 def test_an_image_without_a_name_is_not_the_current_folder(here, images):
     with pytest.raises(VtpError, match=r"empty text|no image|folder"):

@@ -57,6 +57,8 @@ def test_a_mistake_is_a_sentence_and_json(vtp, failing):
         (("export", "toy", "--out", "a", "--precision", "fp8"), "'fp32', 'fp16', 'bf16', 'int8'"),
         (("export", "toy", "--out", "a", "--activations", "statc"), "did you mean 'static'"),
         (("run", "a", "b", "--format", "onx"), "did you mean 'onnx'"),
+        (("export", "toy", "--out", "a", "--golden", "1e3"), "'1e3'"),
+        (("export", "toy", "--out", "a", "--golden=-1"), "-1"),
         (
             ("export", "toy", "--out", "a", "--keep", "six"),
             "'six'; it must be a number of visual tokens, or a share",

@@ -6,7 +6,7 @@ What comes from elsewhere as text (settings, manifests) is read by `settings` an
 import operator
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +65,27 @@ def whole(what: str, value: Any, low: int, high: int | None = None) -> int:
     if isinstance(value, bool) or number < low or (high is not None and number > high):
         raise SpecError(f"{what} is {shown(value)}; it must be {limits}")
     return number
+
+
+def by_name(what: str, value: Any) -> dict[str, Any]:
+    """Values by their names; nothing is as good as none.
+
+    Args:
+        what: several of them, in messages.
+        value: what was given.
+
+    Raises:
+        SpecError: no mapping, or a name that is no text.
+
+    Example:
+        >>> by_name("settings", [("tau", 0.1)])
+        Traceback (most recent call last):
+        vtp_export.errors.SpecError: settings are [('tau', 0.1)]; a mapping was expected, of names that are text
+    """
+    given = value or {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise SpecError(f"{what} are {shown(value)}; a mapping was expected, of names that are text")
+    return dict(given)
 
 
 def one_or_several(value: Any) -> tuple[Any, ...]:

@@ -79,13 +79,14 @@ class UnknownNameError(SpecError):
 
     Args:
         kind: what was looked for, for example "pruner".
-        name: what the user wrote.
+        name: what the user wrote; from Python it may be no text.
         choices: every name that would be right.
         meant: which of them it must be, where that is known better than by spelling.
     """
 
     def __init__(self, kind: str, name: str, choices: Sequence[str], meant: str | None = None) -> None:
-        near = [meant] if meant else difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+        written = name if isinstance(name, str) else ""
+        near = [meant] if meant else difflib.get_close_matches(written, choices, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
         super().__init__(f"no {kind} named {shown(name)}; {hint}choose one of: {', '.join(choices) or '(none)'}")
         self.kind, self.name, self.choices, self.meant = kind, name, tuple(choices), meant

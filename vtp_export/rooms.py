@@ -41,7 +41,7 @@ def unknown(room: str, name: str) -> UnknownNameError:
         >>> "did you mean 'dpp'?" in str(unknown("pruners", "CDPruner"))
         True
     """
-    release = re.compile(rf"/{re.escape(name)}\b", re.IGNORECASE)  # as its repository is called: owner/name
+    release = re.compile(rf"/{re.escape(str(name))}\b", re.IGNORECASE)  # as its repository is called: owner/name
     meant = next((one for one in names(room) if name and release.search(docstring(room, one))), None)
     return UnknownNameError(room.removesuffix("s"), name, names(room), meant)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vtp_export.arguments import whole
+from vtp_export.arguments import by_name, whole
 from vtp_export.errors import SpecError, UnknownNameError, VtpWarning, shown
 
 Record = TypeVar("Record")
@@ -38,12 +38,12 @@ def usable_threads(threads: int | None) -> int | None:
     return min(asked, most)
 
 
-def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "setting") -> Record:
+def from_settings(kind: type[Record], settings: Mapping[str, Any] | None, what: str = "setting") -> Record:
     """Build a frozen dataclass from texts or values by name, checked against its fields.
 
     Args:
         kind: the dataclass; fields that are not named keep their defaults.
-        settings: by field.
+        settings: by field; None for none.
         what: one of them is called in messages.
 
     Example:
@@ -53,28 +53,30 @@ def from_settings(kind: type[Record], settings: Mapping[str, Any], what: str = "
 
     Raises:
         UnknownNameError: no such setting; names the nearest.
-        SpecError: a value of the wrong type.
+        SpecError: no mapping, or a value of the wrong type.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in settings:
+    given = by_name("settings", settings)
+    for name in given:
         if name not in fields:
             raise UnknownNameError(what, name, sorted(fields))
     kinds = {name: getattr(field.type, "__name__", str(field.type)) for name, field in fields.items()}
-    return kind(**{name: _parsed(f"{what} {name}", kinds[name], value) for name, value in settings.items()})
+    return kind(**{name: _parsed(f"{what} {name}", kinds[name], value) for name, value in given.items()})
 
 
 def shared_out(
-    kinds: Mapping[str, type[Any]], settings: Mapping[str, Any], what: str = "setting"
+    kinds: Mapping[str, type[Any]], settings: Mapping[str, Any] | None, what: str = "setting"
 ) -> dict[str, dict[str, Any]]:
     """Give each of several records the settings that it has.
 
     Args:
         kinds: dataclasses by name.
-        settings: by field, for all of them.
+        settings: by field, for all of them; None for none.
         what: one of them is called in messages.
 
     Raises:
         UnknownNameError: none has such a setting; names the nearest.
+        SpecError: no mapping.
 
     Example:
         >>> import dataclasses
@@ -84,10 +86,11 @@ def shared_out(
     """
     fields = {name: {field.name for field in dataclasses.fields(kind)} for name, kind in kinds.items()}
     known = set().union(*fields.values())
-    for key in settings:
+    given = by_name("settings", settings)
+    for key in given:
         if key not in known:
             raise UnknownNameError(what, key, sorted(known))
-    return {name: {key: value for key, value in settings.items() if key in own} for name, own in fields.items()}
+    return {name: {key: value for key, value in given.items() if key in own} for name, own in fields.items()}
 
 
 def _parsed(name: str, kind: str, value: Any) -> Any:

@@ -261,3 +261,14 @@ def test_a_file_that_cannot_be_converted_is_one_sentence(artefact, tmp_path):
     with pytest.raises(ExportError, match=r"OpenVINO cannot convert model\.onnx: ") as caught:
         room.Backend().build(tmp_path / "model.onnx", brief, tmp_path, silent)
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_not_taken_for_a_strange_file(artefact, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("openvino.save_model", fail)
+    brief = brief_of(open_artefact(artefact).manifest)
+    words = r"OpenVINO cannot write model\.xml: .*iostream error \([\d.]+ [GM]B are free there\)"
+    with pytest.raises(ArtefactError, match=words):
+        room.Backend().build(artefact / "model.onnx", brief, tmp_path, silent)

@@ -81,3 +81,11 @@ def test_nothing_asked_and_nothing_there(asked, tmp_path):
         benchmark_of(asked(""))
     with pytest.raises(UnknownNameError, match="no folder, question file or benchmark named"):
         benchmark_of(tmp_path / "other.jsonl")
+
+
+def test_a_picture_is_no_question_file(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "photo.png")
+    with pytest.raises(
+        SpecError, match=r"photo\.png' is one picture; name the folder that holds it, or a question file"
+    ):
+        benchmark_of(tmp_path / "photo.png")

@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from vtp_export.errors import ModelError
+from vtp_export.errors import ModelError, VtpWarning
 from vtp_export.graphs.assembly import load_model
 from vtp_export.models._weights import INDEX, SINGLE
 
@@ -207,17 +207,29 @@ def test_what_is_not_in_the_cache_is_named(offline_cache, tmp_path):
     (tmp_path / "empty").mkdir()
     offline_cache(tmp_path / "empty", [])
     with pytest.raises(
-        ModelError, match=r"cannot reach the hub for 'owner/name', and config\.json is not in the local"
+        ModelError, match=r"for 'owner/name' \(HF_HUB_OFFLINE is set\), and config\.json is not in the local"
     ):
         load_model("owner/name")
 
 
-def test_attempts_of_the_client_are_not_told(monkeypatch, caplog):
+def test_attempts_of_the_client_are_told_once(monkeypatch, caplog):
+    log = logging.getLogger("huggingface_hub.utils._http")
+
     def download(*_, **__):
-        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        for attempt in range(1, 6):
+            log.warning("'[Errno -2] Name or service not known' thrown while requesting HEAD")
+            log.warning("Retrying in 1s [Retry %s/5].", attempt)
+        log.warning("Rate limited. Waiting 300s before retry [Retry 5/5].")
         raise errors.LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    with pytest.raises(ModelError, match="cannot reach the hub for 'owner/name'"):
+    handlers = logging.getLogger("huggingface_hub").handlers
+    with (
+        pytest.raises(ModelError, match="cannot reach the hub for 'owner/name', and"),
+        pytest.warns(VtpWarning) as told,
+    ):
         load_model("owner/name")
-    assert not caplog.records
+    notes = {str(one.message) for one in told}
+    assert len(notes) == 2 and any("asked again" in note and "HF_HUB_OFFLINE=1" in note for note in notes)
+    assert "the hub: Rate limited. Waiting 300s before retry [Retry 5/5]." in notes
+    assert not caplog.records and logging.getLogger("huggingface_hub").handlers is handlers

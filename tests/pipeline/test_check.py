@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnxruntime
 import pytest
 from onnxruntime.quantization import quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.sealing import reseal
 from tests.torchless import without_torch
@@ -460,6 +461,25 @@ def test_pictures_of_ones_own(small_llava, tmp_path):
     ]
     with Image.open(tmp_path / "a" / "golden" / "01.jpg") as image:
         assert image.size == (256, 154)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_a_photo_that_a_camera_turned_stays_a_jpeg(tmp_path, kind):
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", kind, exif=turned)
+    (original,) = originals(tmp_path, 1)
+    with Image.open(io.BytesIO(original.content)) as image:
+        assert (original.ending, image.format, image.size) == (".jpg", "JPEG", (20, 40))
+
+
+def test_fewer_pictures_than_were_asked_for_are_told(small_llava, tmp_path, photo):
+    asked = {"pruner": "fastervlm", "keep": 8, "formats": ("torchscript",), "golden_images": photo.parent}
+    few = export(small_llava, tmp_path / "a", golden=3, **asked)
+    assert few.notes == (f"3 pictures were asked for, for the golden record, and '{photo.parent}' holds 1",)
+    none = export(small_llava, tmp_path / "b", golden=0, **asked)
+    assert none.notes == (f"no golden record was asked for, so that '{photo.parent}' was not read",)
+    assert export(small_llava, tmp_path / "c", golden=1, **asked).notes == ()
 
 
 # --- refused ---------------------------------------------------------------------------------------------------------

@@ -302,6 +302,24 @@ def test_a_build_that_fails_leaves_the_artefact_alone(made: Artefact) -> None:
     assert sorted(made.folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_build_on_a_full_disk_says_which(made: Artefact, number: int) -> None:
+    def fail(place: Path) -> Build:
+        raise OSError(number, os.strerror(number))  # a write that fails names no file
+
+    with pytest.raises(ArtefactError, match=f"^cannot write '{made.folder}': {os.strerror(number)}.*; "):
+        add_build(made, fail)
+    made.verify()
+
+
+def test_a_build_that_fails_at_something_else_says_that(made: Artefact) -> None:
+    def fail(place: Path) -> Build:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/library.so")
+
+    with pytest.raises(FileNotFoundError, match="elsewhere"):
+        add_build(made, fail)
+
+
 # Writing
 
 

@@ -22,6 +22,7 @@ from vtp_export.runtime.brief import Brief
 from vtp_export.runtime.machine import cores
 from vtp_export.runtime.session import NARROW, Arrays, Session
 from vtp_export.runtime.versions import is_older, version
+from vtp_export.runtime.writing import free_space
 from vtp_export.settings import one_of
 from vtp_export.spec import Build, TensorSpec
 
@@ -88,7 +89,7 @@ class Backend(base.Backend):
             model = openvino.Core().read_model(source)
             model.set_rt_info(brief.identity, [base.IDENTITY])
             # What it does by default, weights in float16, is `--precision fp16` here, and goes by another name.
-            openvino.save_model(model, main, compress_to_fp16=False)
+            _save(model, main)
         except RuntimeError as error:
             if "MatMulNBits" in str(error):
                 present = openvino.__version__.partition("-")[0]
@@ -130,6 +131,20 @@ class Backend(base.Backend):
                 f"OpenVINO rounds inputs in groups of {group} channels, and the file is made for {block}"
             )
         return OpenvinoSession(compiled, path, brief.outputs, device, _notes(device, options.precision))
+
+
+def _save(model: Any, main: Path) -> None:
+    """Write it; of a full disk OpenVINO says no more than that a stream has failed.
+
+    Raises:
+        ArtefactError: it cannot be written.
+    """
+    import openvino
+
+    try:
+        openvino.save_model(model, main, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise ArtefactError(f"OpenVINO cannot write {main.name}: {_reason(error)}{free_space(main)}") from error
 
 
 def _reason(error: RuntimeError) -> str:

@@ -7,8 +7,8 @@ from vtp_export.arguments import kind_of, path_of, whole
 from vtp_export.benchmarks._folder import Folder
 from vtp_export.benchmarks._question_file import QuestionFile
 from vtp_export.benchmarks.base import Benchmark, Example
-from vtp_export.errors import UnavailableError, UnknownNameError
-from vtp_export.runtime.images import note
+from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
+from vtp_export.runtime.images import image_endings, note
 
 
 def examples_of(name: str | Path, limit: int | None) -> list[Example]:
@@ -43,7 +43,7 @@ def benchmark_of(name: str | Path) -> Benchmark:
             return Folder(Path(name))
         note(f"'{name}' is taken for the benchmark of that name; the folder is './{name}'")
     elif kind == "file" and (isinstance(name, Path) or not known):
-        return QuestionFile(Path(name))
+        return _questions(Path(name))
     name = str(name)
     if not known:
         raise UnknownNameError("folder, question file or benchmark", name, rooms.names("benchmarks"))
@@ -51,3 +51,12 @@ def benchmark_of(name: str | Path) -> Benchmark:
     if reason := benchmark.missing():
         raise UnavailableError(reason)
     return benchmark
+
+
+def _questions(path: Path) -> QuestionFile:
+    try:
+        return QuestionFile(path)
+    except SpecError as error:
+        if path.suffix.lower() in image_endings():
+            raise SpecError(f"'{path}' is one picture; name the folder that holds it, or a question file") from error
+        raise

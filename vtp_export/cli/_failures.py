@@ -96,6 +96,9 @@ def _usage(error: Any) -> str:
     where = context.command_path if context is not None else "vtp-export"
     if not message:
         return ""
+    cause: Any = error.__cause__
+    if hasattr(cause, "errors"):  # of pydantic, by which some versions of typer read a number; their words lack it
+        message = message.replace("Input should be", f"'{cause.errors()[0]['input']}' should be")
     message = re.sub(r"\. Did you mean (.+)\?$", r" (did you mean \1?)", message)
     choice = re.search(r"'([^']*)' is not one of (.+)", message)
     near = difflib.get_close_matches(choice[1], re.findall(r"'([^']+)'", choice[2]), n=1) if choice else []

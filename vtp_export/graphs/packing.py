@@ -15,12 +15,12 @@ from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Layout, Packing, Preprocessing
 
 
-def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel, Packing | None]:
+def packed(model: LoadedModel, settings: Mapping[str, Any] | None) -> tuple[LoadedModel, Packing | None]:
     """Let a model cut pictures into as many tiles as are wanted, and say how they are joined.
 
     Args:
         model: as it was loaded.
-        settings: of `PackingSettings`, by name; values or texts.
+        settings: of `PackingSettings`, by name; values or texts. None for none.
 
     Returns:
         The model, and the record for the manifest; None where a picture is one view.

@@ -9,6 +9,7 @@ from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.models._checkpoint import CONFIG, Checkpoint
 from vtp_export.models._weights import PICKLES
+from vtp_export.runtime.images import note
 
 
 def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
@@ -39,8 +40,9 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
                 if cached is None:  # nor does the cache remember that the hub has no such file
                     unasked.add(name)
                 return Path(cached) if isinstance(cached, str) else None
+            offline = " (HF_HUB_OFFLINE is set)" if huggingface_hub.constants.HF_HUB_OFFLINE else ""
             raise ModelError(
-                f"cannot reach the hub for '{model_id}', and {name} is not in the local cache; "
+                f"cannot reach the hub for '{model_id}'{offline}, and {name} is not in the local cache; "
                 "download the model first, or name a local folder"
             ) from error
         except EntryNotFoundError:
@@ -55,13 +57,30 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     return Checkpoint(id=model_id, revision=commit, fetch=lambda name: fetch(name, commit), unasked=unasked)
 
 
+WAITING = (
+    "the hub does not answer, and is asked again for up to a minute or two; "
+    "HF_HUB_OFFLINE=1 asks nobody and takes what is in the local cache"
+)
+
+
+class _Waiting(logging.Handler):
+    """Says once that the client tries again, or was told to wait; what else it logs is kept away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith("Retrying"):
+            note(WAITING)
+        elif message.startswith("Rate limited"):
+            note(f"the hub: {message}")
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the client logs of every attempt away: the last one's failure is a sentence of its own."""
+    """Keep what the client logs away: the last attempt's failure is a sentence of its own."""
     logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    handlers, propagates = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [_Waiting(logging.WARNING)], False
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagates

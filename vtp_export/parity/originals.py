@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def originals(source: str | Path | None, count: int) -> tuple[Original, ...]:
     return _small(benchmark_of(source), count)
 
 
+def shortage(source: str | Path | None, asked: int, pictures: Sequence[Original]) -> tuple[str, ...]:
+    """A note where a golden record has fewer pictures than were asked for, or none though they were named."""
+    where = "the usual data set" if source is None else f"'{source}'"
+    if asked and len(pictures) < asked:
+        return (f"{asked} pictures were asked for, for the golden record, and {where} holds {len(pictures)}",)
+    if not asked and source is not None:
+        return (f"no golden record was asked for, so that {where} was not read",)
+    return ()
+
+
 @functools.lru_cache(maxsize=1)
 def _usual(count: int) -> tuple[Original, ...]:
     photos = Photos()
@@ -53,7 +64,7 @@ def _small(benchmark: Benchmark, count: int) -> tuple[Original, ...]:
     for example in benchmark.examples(count):
         image = example.open()
         # What comes from a camera stays a JPEG: whether a machine decodes those alike is part of the question.
-        kind = "JPEG" if getattr(image, "format", None) == "JPEG" else "PNG"
+        kind = "JPEG" if getattr(image, "format", None) in ("JPEG", "MPO") else "PNG"
         small = rgb_from_image(image, example.name)
         small.thumbnail((SIDE, SIDE))
         file = io.BytesIO()

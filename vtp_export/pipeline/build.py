@@ -53,7 +53,7 @@ def build(
     if backend.source == "graph":
         can = ", ".join(buildable())
         raise SpecError(f"{format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
-    building = from_settings(backend.BuildOptions, options or {}, f"option of building {format}")
+    building = from_settings(backend.BuildOptions, options, f"option of building {format}")
     artefact = open_artefact(folder)
     source = artefact.builds(backend.source)[0]
     if reason := backend.missing_to_build():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.arguments import one_or_several, path_of
+from vtp_export.arguments import by_name, one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.calibration.journal import Journal
@@ -105,7 +105,7 @@ def compare(
         raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
     if report is not None:
         refuse_unwritable(path_of("the report", report))
-    wanted = _wanted(one_or_several(pruners), settings or {}, keeps)
+    wanted = _wanted(one_or_several(pruners), by_name("settings", settings), keeps)
     needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
     prepare(device, threads)
     data = benchmark_of(benchmark)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
-from vtp_export.arguments import one_or_several, path_of, whole
+from vtp_export.arguments import by_name, one_or_several, path_of, whole
 from vtp_export.backends.base import Backend
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
@@ -18,7 +18,7 @@ from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packing_notes, write_newline
 from vtp_export.graphs.signals import WithSignals, signals_of
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.originals import originals
+from vtp_export.parity.originals import originals, shortage
 from vtp_export.parity.recording import write_golden
 from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
 from vtp_export.precision_plans import write_plan
@@ -95,15 +95,15 @@ def export(
     started, out = time.perf_counter(), path_of("the artefact", out)
     backends = _backends(one_or_several(formats))
     limits = _batch_range(batch)
-    narrowing = _with_activations(Precision(name=precision) if isinstance(precision, str) else precision, backends)
-    building = _options(options or {}, backends)
+    narrowing = _narrowing(precision, backends)
+    building = _options(options, backends)
     _refuse_signals(signals, backends)
-    pictures = originals(golden_images, whole("golden", golden, 0))
-    chosen = _with_keep(settings or {}, keep)
+    pictures = originals(golden_images, count := whole("golden", golden, 0))
+    chosen = _with_keep(by_name("settings", settings), keep)
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), packing or {})
+        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), packing)
         record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))
@@ -138,7 +138,7 @@ def export(
         plan=narrow.plan,
         build_seconds=seconds,
         total_seconds=time.perf_counter() - started,
-        notes=(*notes, *told),
+        notes=(*notes, *shortage(golden_images, count, pictures), *told),
     )
 
 
@@ -187,7 +187,7 @@ def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
     return BatchRange(low, usual, high)
 
 
-def _options(given: Mapping[str, Any], backends: Mapping[str, Backend]) -> dict[str, Any]:
+def _options(given: Mapping[str, Any] | None, backends: Mapping[str, Backend]) -> dict[str, Any]:
     """The `BuildOptions` of each format."""
     kinds = {name: backend.BuildOptions for name, backend in backends.items()}
     own = shared_out(kinds, given, f"option of building {' or '.join(backends)}")
@@ -204,8 +204,9 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
         )
 
 
-def _with_activations(precision: Precision, backends: Mapping[str, Backend]) -> Precision:
-    """Settle the form of int8: what the user says, else the first that every format has."""
+def _narrowing(asked: str | Precision, backends: Mapping[str, Backend]) -> Precision:
+    """The precision, and the form of int8: what the user says, else the first that every format has."""
+    precision = asked if isinstance(asked, Precision) else Precision(name=asked)
     if precision.name != "int8":
         return precision
     for name, backend in backends.items():

@@ -1,25 +1,30 @@
 """Which layers of a graph in int8 stay in float32: found, or as a plan says; and whether the plan is an artefact's."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from vtp_export.arguments import path_of
 from vtp_export.errors import SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.precision.search import Quality, Trials, fewest
+from vtp_export.precision.search import MARGIN, Quality, Trials, fewest
 from vtp_export.precision.sensitivity import Mixture, groups_of, sensitivities
 from vtp_export.precision_plans import PLAN, PrecisionPlan, read_plan
 from vtp_export.progress import Progress
 from vtp_export.spec import PrecisionRecord
 
 
-def found_plan(
-    mixture: Mixture, trials: Trials, quality: Callable[[tuple[str, ...]], Quality], progress: Progress
-) -> PrecisionPlan:
+class Measured(Protocol):
+    """How good the graph is with some groups of layers in float32, on all images, or on some of them."""
+
+    def __call__(self, groups: tuple[str, ...], some: bool = False) -> Quality: ...
+
+
+def found_plan(mixture: Mixture, trials: Trials, quality: Measured, progress: Progress) -> PrecisionPlan:
     """Leave in float32 as few groups as it takes, those first that lose most when they alone are narrow.
 
     Up to half of the groups, so that `MARGIN` of every gate is enough; beyond, so that the gates hold; never all. Where
-    all may be narrow, nothing is measured of any alone.
+    all may be narrow, nothing is measured of any alone. The number is looked for on some of the images, and holds on
+    all.
 
     Args:
         mixture: of the float32 graph and the narrow one.
@@ -27,7 +32,7 @@ def found_plan(
         quality: of the graph with some groups in float32.
         progress: told of every step.
     """
-    if quality(()).good:
+    if quality((), some=True).good and quality(()).good:
         return PrecisionPlan()
     table = sensitivities(mixture, trials, progress)
     order = [one.group for one in sorted(table, key=lambda one: -one.share)]
@@ -35,10 +40,17 @@ def found_plan(
     def first(count: int) -> tuple[str, ...]:
         return tuple(group for group in mixture.groups if group in order[:count])
 
+    def enough(share: float, below: int, most: int) -> int:
+        """The fewest of more than `below` with which no gate is used up by more than a share; `most` if none are."""
+        count = below + fewest(lambda more: quality(first(below + more), some=True).share <= share, most - below)
+        if count < most and quality(first(count)).share > share:  # the other images are worse
+            count += fewest(lambda more: quality(first(count + more)).share <= share, most - count)
+        return count
+
     half = len(order) // 2
-    count = fewest(lambda count: quality(first(count)).good, half)
+    count = enough(MARGIN, 0, half)
     if quality(first(count)).share > 1:
-        count = half + fewest(lambda more: quality(first(half + more)).share <= 1, len(order) - 1 - half)
+        count = enough(1, half, len(order) - 1)
     return PrecisionPlan(float32=first(count), sensitivities=table)
 
 

@@ -14,7 +14,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from vtp_export.errors import SpecError
+from vtp_export.errors import SpecError, shown
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.gates import GATES
@@ -58,7 +58,7 @@ class Precision:
     def __post_init__(self) -> None:
         """Refuse what is not on offer."""
         if self.name not in NAMES:
-            raise SpecError(f"precision is '{self.name}'; it must be one of: {', '.join(NAMES)}")
+            raise SpecError(f"precision is {shown(self.name)}; it must be one of: {', '.join(NAMES)}")
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise SpecError(f"activations is '{self.activations}'; it must be one of: {', '.join(ACTIVATIONS)}")
         if self.block is not None and self.block not in BLOCKS:
@@ -173,10 +173,10 @@ def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: s
     total = sum(map(len, mixture.groups.values()))
 
     @functools.cache
-    def quality(float32: tuple[str, ...]) -> Quality:
-        layers = float32_layers(PrecisionPlan(float32=float32), graph)
+    def quality(groups: tuple[str, ...], some: bool = False) -> Quality:
+        layers = float32_layers(PrecisionPlan(float32=groups), graph)
         progress(f"int8 with {len(layers)} of {total} layers in float32: is what is kept as good?")
-        return trials.of(lambda pixels: mixture(pixels, layers))
+        return trials.of(lambda pixels: mixture(pixels, layers), some)
 
     plan = found_plan(mixture, trials, quality, progress) if given is None else given
     layers = float32_layers(plan, graph)

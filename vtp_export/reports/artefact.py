@@ -73,8 +73,8 @@ def unproven(folder: Path | str, proven: bool) -> Iterator[str]:
     """A sentence where nothing but the manifest says which token is which place of a photo: `Manifest.proven`."""
     if not proven:
         yield (
-            "never validated, so which token is which place of a photo is what its manifest says, and nothing has "
-            f"proved it; see: vtp-export validate {folder}"
+            "no validation of it that passed is recorded, so that which token is which place of a photo is what its "
+            f"manifest says, and nothing has proved it; see: vtp-export validate {folder}"
         )
 
 

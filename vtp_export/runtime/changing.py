@@ -13,7 +13,7 @@ from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
 from vtp_export.manifests import refuse_contradictions
 from vtp_export.runtime.artefact import MANIFEST, Artefact, open_artefact, refuse_escape, sha256
-from vtp_export.runtime.replacing import discard, fresh_folder, locked, replacing, sweep_folders
+from vtp_export.runtime.replacing import concerns, discard, fresh_folder, locked, replacing, sweep_folders
 from vtp_export.runtime.writing import sentence, write_atomically
 from vtp_export.spec import Build, FileRecord, Manifest, Scalar
 
@@ -132,8 +132,10 @@ def add_build(artefact: Artefact, make: Callable[[Path], Build], *sources: Build
     try:
         try:
             build = make(place)
-        except Exception:
+        except Exception as error:
             artefact.refuse_replaced(*sources)  # the place went with the folder, and that is why
+            if isinstance(error, OSError) and concerns(error, folder, place):
+                raise ArtefactError(sentence(error, folder)) from error
             raise
         with locked(folder):
             artefact.refuse_replaced(*sources)

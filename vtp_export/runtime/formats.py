@@ -20,7 +20,7 @@ def prepared(fmt: str, device: str | None, options: Mapping[str, Any] | None) ->
     """
     backend = rooms.load("backends", fmt).Backend()
     where = backend.device(device)
-    chosen = from_settings(backend.Options, options or {}, f"option of {fmt}")
+    chosen = from_settings(backend.Options, options, f"option of {fmt}")
     if reason := backend.missing():
         raise UnavailableError(reason)
     return backend, where, chosen
@@ -39,7 +39,7 @@ def options_of(formats: Sequence[str], options: Mapping[str, Any] | None) -> dic
         UnknownNameError: no such format, or none of them has such an option.
     """
     kinds = {name: rooms.load("backends", name).Backend.Options for name in formats}
-    return shared_out(kinds, options or {}, f"option of {' or '.join(kinds)}")
+    return shared_out(kinds, options, f"option of {' or '.join(kinds)}")
 
 
 def obstacle(artefact: Artefact, fmt: str, device: str | None = None) -> str | None:
@@ -88,9 +88,10 @@ def refuse_unknown(device: str | None) -> None:
     Raises:
         UnknownNameError: none does.
     """
-    known = {name for fmt in rooms.names("backends") for name in rooms.load("backends", fmt).Backend.devices}
+    backends = (rooms.load("backends", fmt).Backend for fmt in rooms.names("backends"))
+    known = sorted({name for backend in backends for name in backend.devices})
     if device is not None and device not in known:
-        raise UnknownNameError("device", device, sorted(known))
+        raise UnknownNameError("device", device, known)
 
 
 def runnable_format(artefact: Artefact, device: str | None) -> str:

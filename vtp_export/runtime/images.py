@@ -240,7 +240,11 @@ def named(image: Image.Image, name: str) -> str:
 def _upright(image: Image.Image) -> Image.Image:
     """The very image where there is nothing to turn: a copy of a large photo is 36 MB."""
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-    return ImageOps.exif_transpose(image) if turned else image
+    if not turned:
+        return image
+    upright = ImageOps.exif_transpose(image)
+    upright.format = image.format  # which a copy has not
+    return upright
 
 
 def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:

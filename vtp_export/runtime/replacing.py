@@ -51,7 +51,7 @@ def replacing(out: Path, force: bool, replaceable: Callable[[Path], str | None])
         _publish(partial, out, force, replaceable)
         partial, made = None, []
     except OSError as error:
-        if not _concerns(error, out, partial):
+        if not concerns(error, out, partial):
             raise  # the body failed at something else
         raise ArtefactError(sentence(error, out)) from error
     finally:
@@ -241,8 +241,14 @@ def _rename_at_once(source: Path, target: Path, flags: int) -> bool:
     raise OSError(number, os.strerror(number), str(target))
 
 
-def _concerns(error: OSError, out: Path, partial: Path | None) -> bool:
-    """Whether an error in the block is about the folder being written."""
+def concerns(error: OSError, out: Path, partial: Path | None) -> bool:
+    """Whether an error is about a folder being written.
+
+    Args:
+        error: of whoever filled it.
+        out: what it is to be, or where it is to go.
+        partial: the folder itself; None before there is one.
+    """
     if partial is None or error.errno in _WRITE_ERRORS:
         return True
     names = [name for name in (error.filename, error.filename2) if isinstance(name, (str, os.PathLike))]

@@ -149,12 +149,13 @@ def sync(path: Path) -> None:
 def sentence(error: OSError, out: Path) -> str:
     """What failed, why, what would help, and how much room there is where that is what lacks."""
     reason = error.strerror or str(error)
-    free = _free(out) if error.errno in OUT_OF_SPACE else ""
+    free = free_space(out) if error.errno in OUT_OF_SPACE else ""
     remedy = _REMEDIES.get(error.errno or 0)
     return f"cannot write '{out}': {reason}{free}" + (f"; {remedy}" if remedy else "")
 
 
-def _free(out: Path) -> str:
+def free_space(out: Path) -> str:
+    """How much room there is, as the end of a clause; empty where nobody knows."""
     with contextlib.suppress(OSError, ValueError):
         while not os.path.exists(out):  # noqa: PTH110 (Path.exists raises where a name is too long)
             out = out.parent
