@@ -68,19 +68,22 @@ def shapes(text_width: int, next: bool = False) -> dict[str, tuple[int, ...]]:
     return found
 
 
+SCALES = ("lambda1", "lambda_1", "lambda_2")
+"""How the names of what scales halves of layers end."""
+
+
 def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """A tensor in float16, scaled so that signals keep their size with depth, and attention is not flat."""
     if len(shape) == 1:
-        fill = (
-            1.0
-            if ("norm" in name and name.endswith("weight")) or name.endswith(("lambda1", "lambda_1", "lambda_2"))
-            else 0.0
-        )
+        norm = "norm" in name or ".ln_q." in name
+        fill = 1.0 if (norm and name.endswith("weight")) or name.endswith(SCALES) else 0.0
         return torch.full(shape, fill, dtype=torch.float16)
     sharpness = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
     fan_in = torch.Size(shape[1:]).numel()
-    drawn: Tensor = (torch.randn(shape, generator=generator) * sharpness * fan_in**-0.5).half()
-    return drawn
+    drawn: Tensor = torch.randn(shape, generator=generator) * sharpness * fan_in**-0.5
+    if name.endswith(".qkv.weight"):  # queries and keys, and values left as they are
+        drawn[: 2 * shape[0] // 3] *= 1.5
+    return drawn.half()
 
 
 def write_checkpoint(folder: Path, text_width: int = TEXT_WIDTH, shards: int = 3, next: bool = False) -> None:

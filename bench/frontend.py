@@ -34,7 +34,8 @@ ROUNDS = 9
 
 EXPORT = """
 from vtp_export import export
-export({model!r}, {out!r}, pruner={pruner!r}, settings={settings!r}, golden={golden}, force=True)
+export({model!r}, {out!r}, pruner={pruner!r}, settings={settings!r}, golden={golden}, force=True,
+       **{options!r})
 """
 
 # What people do today: Hugging Face's tower, then the projector, nothing pruned. Read at hidden state -2 as LLaVA does,
@@ -114,7 +115,8 @@ def exports(model: Path, out: Path) -> None:
     )
 
     def ours(name: str, pruner: str, settings: dict[str, int], golden: int = 0) -> str:
-        return EXPORT.format(model=str(model), out=str(out / name), pruner=pruner, settings=settings, golden=golden)
+        what = {"model": str(model), "out": str(out / name), "pruner": pruner, "settings": settings, "options": {}}
+        return EXPORT.format(**what, golden=golden)
 
     jobs = {
         "adaptive": ours("adaptive", "adaptive", {"keep": K}),

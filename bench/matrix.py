@@ -5,16 +5,16 @@ python -m bench.matrix
 Each family is its smallest checkpoints, those that the laws of `tests/laws/` are checked on.
 """
 
-import importlib
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.laws.families import checkpoints_of, load_family
 from vtp_export import rooms
 from vtp_export.errors import ModelError
-from vtp_export.graphs.assembly import ANY, in_tokens, load_model, needs_of
+from vtp_export.graphs.assembly import ANY, in_tokens, needs_of
 from vtp_export.settings import from_settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "matrix.md"
@@ -51,7 +51,7 @@ class Column:
 def columns(pruners: list[str]) -> Iterator[Column]:
     """Every family, in every kind that the laws know of."""
     for family in rooms.names("models"):
-        for writer in importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS:
+        for writer in checkpoints_of(family).WRITERS:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 model = writer(Path(folder))
@@ -64,7 +64,7 @@ def _cell(model: str, pruner: str) -> str:
     settings = {} if pruner == "none" else {"keep": ANY}
     needs = needs_of(pruner, settings)
     try:
-        loaded = load_model(model, needs)
+        loaded = load_family(model, needs)
     except ModelError as error:
         return str(error)
     received = bool(needs & ATTENTION) and loaded.frontend.saliency == "received"

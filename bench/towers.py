@@ -32,6 +32,14 @@ SO400M = {
     "num_attention_heads": 16,
     "patch_size": 14,
 }
+QWEN2_5 = {
+    "depth": 32,
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "out_hidden_size": 3584,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+}
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
 
 
@@ -79,9 +87,16 @@ TOWERS: dict[str, dict[str, Any]] = {
         "qwen2",
         896,
     ),
+    "qwen2.5-vl-7b": joined("qwen2_5_vl", QWEN2_5, "qwen2_5_vl_text", 3584),
 }
 """Of every family but LLaVA-1.5, which `bench.frontend` measures. The first three are in RESULTS.md."""
+OPTIONS: dict[str, dict[str, Any]] = {"qwen2.5-vl-7b": {"image_size": "980x980"}}
+"""Of those whose pictures have any size: what is built for."""
 IN_RESULTS = tuple(TOWERS)[:3]
+
+
+RESIDUAL = ("attn.proj.weight", "mlp.down_proj.weight")
+"""Of a Qwen tower, what is added to the stream."""
 
 
 def write_tower(folder: Path, config: dict[str, Any]) -> None:
@@ -94,6 +109,9 @@ def write_tower(folder: Path, config: dict[str, Any]) -> None:
         tower = auto.from_config(AutoConfig.for_model(config["model_type"], **options))
     generator = torch.Generator().manual_seed(0)
     state = {name: drawn(name, tuple(tensor.shape), generator) for name, tensor in tower.state_dict().items()}
+    depth = config.get("vision_config", {}).get("depth", 0)
+    for name in [name for name in state if depth and "visual." in name and name.endswith(RESIDUAL)]:
+        state[name] *= (2 * depth) ** -0.5  # or the noise of a deep tower grows beyond any difference between tokens
     tower.load_state_dict(state, assign=True)
     tower.save_pretrained(folder)
 
@@ -106,7 +124,8 @@ def measured(out: Path, name: str) -> None:
     rows: list[tuple[object, ...]] = []
     for pruner, settings in (("none", {}), ("adaptive", SETTINGS)):
         folder = out / f"{name}-{pruner}"
-        code = EXPORT.format(model=str(model), out=str(folder), pruner=pruner, settings=settings, golden=0)
+        what = {"model": str(model), "out": str(folder), "pruner": pruner, "options": OPTIONS.get(name, {})}
+        code = EXPORT.format(**what, settings=settings, golden=0)
         seconds, processor, peak = in_process(code)
         weights = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
         rows.append((pruner, seconds, processor, weights / 1e9, peak / 1e9, peak / weights))

@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"errors", "progress", "endings", "extras"},
     {"arguments"},
-    {"json_records", "settings"},
+    {"json_records", "settings", "resolutions"},
     {"spec", "calibrations", "rooms"},
     {"precision_plans"},
     {"manifests"},

@@ -33,11 +33,12 @@ REASONS = {
     "docker": "it needs a container engine",
     "gpu": "it needs a GPU with TensorRT",
     "board": "it is for a Jetson",
+    "browser": "it is JavaScript, and takes a package of another registry",
     "server": "it is, or asks, a server of another project",
     "long": "it takes hours; the fence names the test of its parts",
 }
 FENCE = re.compile(
-    rf"(?P<language>sh|python|text)(?: not run: (?P<reason>{'|'.join(REASONS)})(?:, see (?P<test>\S+))?)?"
+    rf"(?P<language>sh|python|js|text)(?: not run: (?P<reason>{'|'.join(REASONS)})(?:, see (?P<test>\S+))?)?"
     r"(?: exit code (?P<code>\d+))?"
 )
 STAND_INS = {

@@ -97,7 +97,8 @@ from torch.nn import functional as F
 from vtp_export.errors import ModelError
 from vtp_export.functional.attention import attention_received
 from vtp_export.functional.tokens import Tokens
-from vtp_export.models._weights import Fingerprint, Weights
+from vtp_export.models._fingerprint import Fingerprint
+from vtp_export.models._weights import Weights
 from vtp_export.models.base import AttentionGroup, LoadedModel
 from vtp_export.spec import Candidates, ModelRecord, Preprocessing
 

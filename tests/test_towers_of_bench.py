@@ -2,9 +2,10 @@
 
 import pytest
 
-from bench.towers import LLAVA_NEXT, TOWERS, write_tower
+from bench.towers import LLAVA_NEXT, OPTIONS, TOWERS, write_tower
 from vtp_export import rooms
 from vtp_export.graphs.assembly import load_model
+from vtp_export.models._sizes import asked_size
 
 SAME_TOWER = {"clip": "clip_vision_model", "siglip": "siglip_vision_model", "siglip2": "siglip2_vision_model"}
 SIDES = {
@@ -18,6 +19,7 @@ SIDES = {
     "paligemma-448": 32,
     "gemma3-4b": 16,
     "internvl3-1b": 16,
+    "qwen2.5-vl-7b": 35,
 }
 """Tokens along an edge, as models.md counts them."""
 ELSEWHERE = {"llava", "llava_next", "toy"}
@@ -27,6 +29,7 @@ ELSEWHERE = {"llava", "llava_next", "toy"}
 def narrowed(config):
     """The same with little in it, but for the grid of patches."""
     narrow = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 11, "num_attention_heads": 2}
+    narrow |= {"depth": 11, "num_heads": 2, "out_hidden_size": 16}
     if "vision_config" in config:
         text = {**config["text_config"], "hidden_size": 16}
         own = {"projection_dim": 16} if "projection_dim" in config else {}
@@ -42,4 +45,5 @@ def test_every_family_has_a_full_size():
 @pytest.mark.parametrize("name", [name for name in TOWERS if name != LLAVA_NEXT])
 def test_what_is_written_is_what_is_read(tmp_path, name):
     write_tower(tmp_path, narrowed(TOWERS[name]))
-    assert load_model(tmp_path).frontend.candidates.grid == (SIDES[name], SIDES[name])
+    size = asked_size(**OPTIONS.get(name, {}))
+    assert load_model(tmp_path, size=size).frontend.candidates.grid == (SIDES[name], SIDES[name])

@@ -21,6 +21,9 @@ SMALLEST_NUMBER, LARGEST_NUMBER = 1e-6, 1e6
 FILTERS = range(6)
 """Pillow's, to resize with."""
 
+AXES = 3
+"""Of positions: time, row, column."""
+
 ALWAYS = ("tokens", "kept", "num_kept")
 """Outputs that every graph has."""
 
@@ -30,8 +33,13 @@ DTYPES = {
     "num_kept": ("int64",),
     "erank": ("float32",),
     "attention_entropy": ("float32",),
+    "position_ids": ("int64",),
 }
 """All outputs that there are, in their order, and what they may be."""
+
+
+LEADING: dict[str, tuple[int | str, ...]] = {"tokens": ("k",), "kept": ("k",), "position_ids": (AXES, "k")}
+"""The axes after the batch of those that are more than one number a view; k are the slots."""
 
 
 def manifest_from_json(text: str) -> Manifest:
@@ -55,6 +63,7 @@ def refuse_contradictions(manifest: Manifest) -> None:
     for contradiction in (
         *_of_sizes(manifest),
         *_of_preprocessing(manifest),
+        *_of_any_resolution(manifest),
         *_of_packing(manifest),
         *_of_filling(manifest),
         *_of_tensors(manifest),
@@ -96,6 +105,17 @@ def _of_preprocessing(manifest: Manifest) -> Iterator[str]:
     for what, numbers, least in (("mean", prep.mean, -LARGEST_NUMBER), ("std", prep.std, SMALLEST_NUMBER)):
         if len(numbers) != 3 or not all(least <= number <= LARGEST_NUMBER for number in numbers):
             yield f"the {what} of preprocessing is {shown(numbers)}; three numbers are needed, {least:g} or more"
+
+
+def _of_any_resolution(manifest: Manifest) -> Iterator[str]:
+    prep, size = manifest.preprocessing, manifest.layout.image_size
+    if (rule := prep.any_resolution) is None:
+        return
+    areas = 1 <= rule.min_pixels <= rule.max_pixels <= LARGEST_EDGE**2
+    if rule.others != "refused" or not areas or not 1 <= rule.token <= LARGEST_EDGE:
+        yield f"pictures of any resolution are made by {shown(rule)}; a token's edge and two areas are needed"
+    elif prep.resize_exact != size or prep.pinpoints or any(edge % rule.token for edge in size):
+        yield f"pictures of any resolution become {shown(prep.resize_exact)}; {size} in whole tokens is right"
 
 
 def _of_packing(manifest: Manifest) -> Iterator[str]:
@@ -142,7 +162,8 @@ def _of_tensors(manifest: Manifest) -> Iterator[str]:
     for spec in manifest.outputs:
         if spec.dtype not in DTYPES.get(spec.name, (spec.dtype,)):
             yield f"the output '{spec.name}' is {shown(spec.dtype)}; it must be {' or '.join(DTYPES[spec.name])}"
-        leading = ("b", manifest.layout.slots) if spec.name in ("tokens", "kept") else ("b",)
+        leading = ("b", *LEADING.get(spec.name, ()))
+        leading = tuple(manifest.layout.slots if axis == "k" else axis for axis in leading)
         if spec.shape[: len(leading)] != leading or len(spec.shape) != len(leading) + (spec.name == "tokens"):
             yield f"the output '{spec.name}' is {shown(spec.shape)}, and the layout has {manifest.layout.slots} slots"
         if spec.name == "tokens" and spec.dtype != manifest.precision.tokens_dtype:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from vtp_export.errors import SpecError
 from vtp_export.json_records import seal
+from vtp_export.resolutions import AnyResolution
 
 MANIFEST_SCHEMA = 2
 
@@ -52,6 +53,7 @@ class Preprocessing:
         of `resize_exact`; see `runtime.tiles`.
     filling: how one of them is chosen and filled; of no meaning where there are none.
     resize_longest: of a filling that grows pictures, what their long edge becomes first, in pixels.
+    any_resolution: where a model gives every picture a size of its own, how; a graph has one, `resize_exact`.
     """
 
     resize_shortest: int | None
@@ -65,6 +67,7 @@ class Preprocessing:
     pinpoints: tuple[tuple[int, int], ...] = ()
     filling: Filling = "fit"
     resize_longest: int | None = None
+    any_resolution: AnyResolution | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

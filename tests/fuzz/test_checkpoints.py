@@ -1,6 +1,6 @@
 """Whatever stands in a checkpoint's files, of any family: it is loaded, or refused in one short sentence."""
 
-import importlib
+import functools
 import json
 import random
 import shutil
@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.fuzz.hostile import SEVERAL, STRANGE, damaged, places, replaced, with_value
 from tests.fuzz.rule import outcome
+from tests.laws.families import checkpoints_of
 from vtp_export import rooms
 from vtp_export.errors import VtpError
 from vtp_export.graphs.assembly import load_model
@@ -56,7 +57,7 @@ def model(request, tmp_path_factory):
     """A checkpoint with every file that may say something."""
     torch.manual_seed(11)
     folder = tmp_path_factory.mktemp("hostile") / "model"
-    name = importlib.import_module(f"tests.laws.checkpoints.{request.param}").WRITERS[0](folder)
+    name = checkpoints_of(request.param).WRITERS[0](folder)
     written = folder / "preprocessor_config.json"
     settings = {
         **SETTINGS,
@@ -65,8 +66,18 @@ def model(request, tmp_path_factory):
     }
     written.write_text(json.dumps(settings))
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
-    load_model(name)
+    _loader(request.param)(name)
     return folder
+
+
+def _loader(family):
+    """Of one of any resolution a graph has one size, which is asked for."""
+    return functools.partial(load_model, size=getattr(checkpoints_of(family), "SIZE", None))
+
+
+@pytest.fixture(scope="module")
+def load(model):
+    return _loader(json.loads((model / "config.json").read_text())["model_type"])
 
 
 @pytest.fixture
@@ -92,13 +103,13 @@ def strange(contents):
     return [(*case, text) for case in cases for text in STRANGE]
 
 
-def load_strange(copy, contents, cases):
+def load_strange(load, copy, contents, cases):
     right = {name: (copy / name).read_text() for name in FILES if (copy / name).exists()}
     for name, value, path, text in cases:
         (copy / name).write_text(replaced(value, path, text))
         if name == INDEX:
             (copy / SINGLE).rename(copy / "model-1.safetensors")
-        outcome(load_model, str(copy))
+        outcome(load, str(copy))
         if name == INDEX:
             (copy / "model-1.safetensors").rename(copy / SINGLE)
         (copy / name).unlink()
@@ -106,24 +117,24 @@ def load_strange(copy, contents, cases):
             (copy / name).write_text(right[name])
 
 
-def test_a_sample_of_strange_values(copy, contents):
-    load_strange(copy, contents, random.Random(SEED).sample(strange(contents), 40))
+def test_a_sample_of_strange_values(load, copy, contents):
+    load_strange(load, copy, contents, random.Random(SEED).sample(strange(contents), 40))
 
 
 @pytest.mark.whole
-def test_strange_values(copy, contents):
-    load_strange(copy, contents, random.Random(SEED + 1).sample(strange(contents), 1000))
+def test_strange_values(load, copy, contents):
+    load_strange(load, copy, contents, random.Random(SEED + 1).sample(strange(contents), 1000))
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_deep_file_is_refused(copy, name):
+def test_a_deep_file_is_refused(load, copy, name):
     if name == INDEX:
         (copy / SINGLE).unlink()
     elif name == "preprocessor_config.json":
         (copy / "processor_config.json").unlink()
     (copy / name).write_text(10_000 * '{"a":' + "0" + 10_000 * "}")
     with pytest.raises(VtpError, match=rf"{name} of '.*' is nested more than 100 deep"):
-        load_model(str(copy))
+        load(str(copy))
 
 
 def other_tensors(tensors, rng):
@@ -146,30 +157,30 @@ def other_tensors(tensors, rng):
 @pytest.mark.parametrize(
     "count", [pytest.param(15, id="sample"), pytest.param(400, id="whole", marks=pytest.mark.whole)]
 )
-def test_other_tensors(copy, count):
+def test_other_tensors(load, copy, count):
     rng, tensors = random.Random(SEED), load_file(copy / SINGLE)
     for _ in range(count):
         save_file(other_tensors(tensors, rng), copy / SINGLE)
-        outcome(load_model, str(copy))
+        outcome(load, str(copy))
 
 
 @pytest.mark.parametrize(
     "count", [pytest.param(15, id="sample"), pytest.param(400, id="whole", marks=pytest.mark.whole)]
 )
-def test_damaged_weights(copy, count):
+def test_damaged_weights(load, copy, count):
     """Of the header, and of the numbers behind it."""
     rng, content = random.Random(SEED), (copy / SINGLE).read_bytes()
     head = 8 + int.from_bytes(content[:8], "little")
     for turn in range(count):
         end = head if turn % 2 else len(content)
         (copy / SINGLE).write_bytes(damaged(content[:end], rng) + content[end:])
-        outcome(load_model, str(copy))
+        outcome(load, str(copy))
 
 
 @pytest.mark.parametrize(
     "count", [pytest.param(10, id="sample"), pytest.param(200, id="whole", marks=pytest.mark.whole)]
 )
-def test_strange_headers(copy, count):
+def test_strange_headers(load, copy, count):
     """JSON of safetensors, whose sizes are believed by nobody."""
     content = (copy / SINGLE).read_bytes()
     size = int.from_bytes(content[:8], "little")
@@ -179,4 +190,4 @@ def test_strange_headers(copy, count):
     for path, new in random.Random(SEED).sample(cases, min(count, len(cases))):
         header = json.dumps(with_value(keys, path, new)).encode()
         (copy / SINGLE).write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
-        outcome(load_model, str(copy))
+        outcome(load, str(copy))

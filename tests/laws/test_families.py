@@ -1,15 +1,15 @@
 """Every pruner on every family: the graph does what the reference does, or the pruner is refused with its reason."""
 
 import functools
-import importlib
 import zlib
 
 import numpy as np
 import pytest
 
+from tests.laws.families import checkpoints_of, load_family
 from vtp_export import rooms
 from vtp_export.errors import ModelError
-from vtp_export.graphs.assembly import assemble, load_model, needs_of
+from vtp_export.graphs.assembly import assemble, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.judge import judge_of
 from vtp_export.parity.noise import arithmetic_noise, signals_of
@@ -31,7 +31,16 @@ REFUSED = {
 """By family and pruner, what the reason says; the families that share a tower are refused alike."""
 ALIKE = {
     **dict.fromkeys(
-        ("siglip_vision_model", "siglip2", "siglip2_vision_model", "paligemma", "gemma3", "llava_onevision"), "siglip"
+        (
+            "siglip_vision_model",
+            "siglip2",
+            "siglip2_vision_model",
+            "paligemma",
+            "gemma3",
+            "llava_onevision",
+            "qwen2_5_vl",
+        ),
+        "siglip",
     ),
     "dinov2_with_registers": "dinov2",
 }
@@ -51,7 +60,7 @@ def sampled(pair):
 def checkpoint(tmp_path_factory):
     @functools.cache
     def written(family):
-        writer = importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS[0]
+        writer = checkpoints_of(family).WRITERS[0]
         return writer(tmp_path_factory.mktemp(family))
 
     return written
@@ -70,9 +79,9 @@ def test_a_pruner_does_what_its_reference_does_or_is_refused(checkpoint, family,
     reason = REFUSED.get((ALIKE.get(family, family), pruner))
     if reason is not None:
         with pytest.raises(ModelError, match=rf"the pruner reads .*{reason}.*choose another pruner"):
-            load_model(checkpoint(family), needs)
+            load_family(checkpoint(family), needs)
         return
-    model = load_model(checkpoint(family), needs)
+    model = load_family(checkpoint(family), needs)
     config = rooms.load("pruners", pruner).Config(**settings)
     settings |= {name: value for name, value in PUBLISHED.items() if config.calibrated and hasattr(config, name)}
     assembly = assemble(model, pruner, settings)

@@ -1,7 +1,6 @@
 """The exported file of every family, in every precision: runtimes take it, and it does what the eager graph does."""
 
 import functools
-import importlib
 import itertools
 import zlib
 
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.formats import open_built
+from tests.laws.families import checkpoints_of, load_family
 from vtp_export import rooms
-from vtp_export.graphs.assembly import assemble, load_model, needs_of
+from vtp_export.graphs.assembly import assemble, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.models.toy import draw_weights
 from vtp_export.parity.gates import GATES
@@ -60,8 +60,8 @@ def graph_of(tmp_path_factory):
 
     @functools.cache
     def wide(family):
-        writer = importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS[0]
-        model = load_model(writer(tmp_path_factory.mktemp(family)), needs_of(PRUNER, SETTINGS))
+        writer = checkpoints_of(family).WRITERS[0]
+        model = load_family(writer(tmp_path_factory.mktemp(family)), needs_of(PRUNER, SETTINGS))
         draw_weights(model.module, 5)
         return assemble(model, PRUNER, SETTINGS).graph
 

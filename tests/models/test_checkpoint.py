@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from vtp_export.errors import ModelError
 from vtp_export.graphs.assembly import load_model, needs_of
 from vtp_export.models._checkpoint import folder_checkpoint
-from vtp_export.models._weights import INDEX, SINGLE, Fingerprint, Weights
+from vtp_export.models._fingerprint import Fingerprint
+from vtp_export.models._weights import INDEX, SINGLE, Weights
 
 TOWER, PROJECTOR, LANGUAGE = (f"model-0000{part}-of-00003.safetensors" for part in (1, 2, 3))
 

@@ -12,7 +12,7 @@ from tests.models.test_tiles import FEW, LARGE, changed, drawn
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.packing import packed, packer_for, settings_of
-from vtp_export.integrations.transformers import image_processor
+from vtp_export.integrations.processors import image_processor
 from vtp_export.models._weights import Weights
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.preprocess import pixel_values, view_boxes

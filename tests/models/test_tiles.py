@@ -14,7 +14,7 @@ from tests.models.test_towers import lively
 from vtp_export.errors import ImageError, ModelError
 from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.packing import packed, packer_for, packing_notes
-from vtp_export.integrations.transformers import image_processor
+from vtp_export.integrations.processors import image_processor
 from vtp_export.models._weights import Weights
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.packing import unpadded

@@ -56,6 +56,22 @@ def test_what_is_planted_is_named(what):
     assert found(changes, view=1) == ()  # and in its own image alone
 
 
+def placed(positions):
+    """The first image alone, with positions (3, k)."""
+    arrays = {name: array[:1] for name, array in output().arrays().items()}
+    return breaches(Output(**arrays, position_ids=np.array([positions])), 0, LAYOUT, True, False)
+
+
+def test_positions_are_those_of_what_is_kept():
+    right = [[0, 0, 0, -1], [0, 1, 2, -1], [0, 1, 3, -1]]
+    assert placed(right) == ()
+    for axis, slot in ((0, 0), (1, 1), (2, 2), (2, 3)):
+        wrong = np.array(right)
+        wrong[axis, slot] += 1
+        (sentence,) = placed(wrong)
+        assert sentence.startswith(f"'position_ids' of slot {slot} are {wrong[:, slot].tolist()}, and candidate")
+
+
 def test_what_a_method_may_do_is_no_breach():
     assert found({"kept": ((0, 0), 6)}, ascending=False) == ()
     assert found({"kept": ((0, 0), -1)}, merges=True) == ()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vtp_export.graphs.assembly import source_of
-from vtp_export.integrations.transformers import image_processor
+from vtp_export.integrations.processors import image_processor
 from vtp_export.parity.preprocessing import GATE, compare_pixels
 from vtp_export.runtime.preprocess import clip_preprocessing, pixel_values
 

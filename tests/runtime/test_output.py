@@ -35,6 +35,12 @@ def test_a_view_says_how_complex_it_is(arrays):
     assert Output.of({**arrays, "erank": np.array([4, 8], np.float32)})[1].erank == 8.0
 
 
+def test_positions_end_where_slots_do(arrays):
+    view = Output.of({**arrays, "position_ids": np.arange(18).reshape(2, 3, 3)})[1]
+    assert view.position_ids.tolist() == [[9, 10], [12, 13], [15, 16]]
+    assert Output.of(arrays)[1].position_ids is None
+
+
 def test_an_anchor_of_no_candidate_is_no_empty_slot(arrays):
     arrays["kept"][1] = -1, 5, -1
     assert Output.of(arrays)[1].kept.tolist() == [-1, 5]

@@ -127,6 +127,26 @@ Options = Annotated[
 ]
 
 
+Grid = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RxC", help="Of a model of any resolution: rows and columns of tokens to build for, as 26x46."
+    ),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="The same by the width and height of the pictures in pixels, as 1280x720."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of a model of any resolution: most tokens of a picture; larger ones are shrunk."),
+]
+NearestGrid = Annotated[
+    bool,
+    typer.Option("--nearest-grid", help="Of a model of any resolution: stretch pictures that it was not built for."),
+]
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

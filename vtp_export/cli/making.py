@@ -10,7 +10,10 @@ from vtp_export.cli._app import (
     Dtype,
     Folder,
     Force,
+    Grid,
+    ImageSize,
     Limit,
+    MaxTokens,
     Model,
     Options,
     Revision,
@@ -103,6 +106,9 @@ def export(
             help="Of a model that sees a picture in tiles: newlines=rows|none, unpad=true|false, tiles=N. Repeatable.",
         ),
     ] = None,
+    grid: Grid = None,
+    image_size: ImageSize = None,
+    max_tokens: MaxTokens = None,
     device: TorchDevice = "cpu",
     threads: Threads = None,
     revision: Revision = None,
@@ -116,6 +122,8 @@ def export(
         vtp-export export ./my-llava --keep 128 --set complexity=entropy -f onnx -f torchscript --out llava128
 
         vtp-export export ./my-llava --precision int8 --range-images ./photos --out llava-int8
+
+        vtp-export export Qwen/Qwen2.5-VL-7B-Instruct --image-size 980x980 --pruner fastervlm --keep 256 --out qwen256
     """
     from vtp_export.pipeline.export import export as run_export
     from vtp_export.precision.policy import Precision
@@ -144,6 +152,9 @@ def export(
         golden_images=golden_images,
         options=settings_of(options, "--option"),
         packing=settings_of(packing, "--packing"),
+        grid=grid,
+        image_size=image_size,
+        max_tokens=max_tokens,
         device=device,
         threads=threads,
         revision=revision,
@@ -199,6 +210,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The record to write (JSON).")],
     limit: Limit = None,
     revision: Revision = None,
+    grid: Grid = None,
+    image_size: ImageSize = None,
+    max_tokens: MaxTokens = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was interrupted.")] = False,
     device: TorchDevice = "cpu",
     dtype: Dtype = "float32",
@@ -222,6 +236,9 @@ def calibrate(
         out,
         limit=limit,
         revision=revision,
+        grid=grid,
+        image_size=image_size,
+        max_tokens=max_tokens,
         resume=resume,
         device=device,
         dtype=dtype,

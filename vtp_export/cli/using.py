@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Device, Dtype, Folder, Formats, Options, Threads, TorchDevice, name_option, settings_of
+from vtp_export.cli._app import (
+    Device,
+    Dtype,
+    Folder,
+    Formats,
+    NearestGrid,
+    Options,
+    Threads,
+    TorchDevice,
+    name_option,
+    settings_of,
+)
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -46,6 +57,7 @@ def run(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out, and list, images that cannot be used.")
     ] = False,
+    nearest_grid: NearestGrid = False,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
@@ -67,6 +79,7 @@ def run(
         out=out,
         overlays=overlay,
         skip_bad=skip_bad,
+        nearest_grid=nearest_grid,
         device=device,
         threads=threads,
         options=settings_of(options, "--option"),

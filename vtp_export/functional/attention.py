@@ -42,6 +42,32 @@ def attention_received(query: Tensor, key: Tensor, scale: float) -> Tensor:
     return total / static_size(query, 1)
 
 
+def attention_and_received(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention, and what each token receives of it, from the same weights: no second product of queries and keys.
+
+    One head at a time, as `attention_received`.
+
+    Args:
+        query: (b, heads, m, dh).
+        key: (b, heads, m, dh).
+        value: (b, heads, m, dh).
+        scale: factor on the logits, usually dh ** -0.5.
+
+    Returns:
+        (b, heads, m, dh) and (b, m), both in at least float32.
+    """
+    count = static_size(query, 2)
+    total = torch.zeros_like(at_least_float32(key[:, 0, :, :1].transpose(-1, -2)))  # (b, 1, m)
+    each = torch.full((1, count), 1 / count, dtype=total.dtype, device=total.device)  # a product, not a sum of columns
+    mixed = []
+    for head in range(static_size(query, 1)):
+        logits = at_least_float32(query[:, head] * scale) @ at_least_float32(key[:, head]).transpose(-1, -2)
+        weights = logits.softmax(-1)
+        mixed.append(weights @ at_least_float32(value[:, head]))
+        total = total + each @ weights
+    return torch.stack(mixed, dim=1), total.squeeze(1) / static_size(query, 1)
+
+
 def attention_entropy(saliency: Tensor) -> Tensor:
     """Shannon entropy of the attention that falls on the candidates (paper, eq. 1-2).
 

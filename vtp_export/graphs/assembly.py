@@ -13,6 +13,7 @@ from vtp_export.calibrations import CalibrationRecord, calibration_from_json
 from vtp_export.errors import ModelError, SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.json_records import read_text
+from vtp_export.models._sizes import AskedSize
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
 from vtp_export.spec import Layout, ModelRecord, PrunerRecord
@@ -44,20 +45,27 @@ class Assembly:
     notes: tuple[str, ...]
 
 
-def load_model(model: str | Path, needs: Collection[str] = (), revision: str | None = None) -> LoadedModel:
+def load_model(
+    model: str | Path,
+    needs: Collection[str] = (),
+    revision: str | None = None,
+    size: AskedSize | None = None,
+) -> LoadedModel:
     """Load a front end by embedded name, local folder or hub id.
 
     Args:
         model: which; a `Path`, and a text with a slash, is a folder before it is anything else.
         needs: signals that it must be able to give; see `needs_of`.
         revision: commit, branch or tag on the hub.
+        size: what a model of any resolution is to be built for.
 
     Raises:
-        ModelError: none of the three, or not loadable; or a revision of what has none.
+        ModelError: none of the three, or not loadable; a revision of what has none, or a size of what has one.
     """
     name = name_of(model)
     if name in _drawn_models():
         _refuse_revision(name, revision)
+        _refuse_size(name, size)
         drawn: LoadedModel = rooms.load("models", name).load(None, needs)
         return drawn
     checkpoint = _checkpoint(name, revision)
@@ -66,7 +74,13 @@ def load_model(model: str | Path, needs: Collection[str] = (), revision: str | N
     if family not in families:
         kind = "model without a model_type" if family in (None, "") else shown(family)
         raise ModelError(f"'{name}' is a {kind}; supported: {', '.join(families)}")
-    loaded: LoadedModel = rooms.load("models", family).load(checkpoint, needs)
+    room = rooms.load("models", family)
+    loaded: LoadedModel
+    if getattr(room, "ANY_SIZE", False):
+        loaded = room.load(checkpoint, needs, size)
+    else:
+        _refuse_size(name, size)
+        loaded = room.load(checkpoint, needs)
     return loaded
 
 
@@ -108,6 +122,11 @@ def _checkpoint(name: str, revision: str | None) -> "Checkpoint":
 def _refuse_revision(name: str, revision: str | None) -> None:
     if revision is not None:
         raise ModelError(f"'{name}' is no model of the hub and has no revision '{revision}'; leave --revision out")
+
+
+def _refuse_size(name: str, size: AskedSize | None) -> None:
+    if size is not None:
+        raise ModelError(f"'{name}' takes pictures of one size; leave --grid, --image-size and --max-tokens out")
 
 
 def source_of(model: str | Path) -> str:

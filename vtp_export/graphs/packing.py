@@ -10,17 +10,18 @@ from vtp_export.errors import SpecError
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.packing import Packer, PackingSettings, newline_file, newline_record
 from vtp_export.runtime.pinpoints import canvases_of_longest, tiled
+from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.tiles import view_count
 from vtp_export.settings import from_settings
 from vtp_export.spec import BatchRange, Layout, Packing, Preprocessing
 
 
-def packed(model: LoadedModel, settings: Mapping[str, Any] | None) -> tuple[LoadedModel, Packing | None]:
+def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel, Packing | None]:
     """Let a model cut pictures into as many tiles as are wanted, and say how they are joined.
 
     Args:
         model: as it was loaded.
-        settings: of `PackingSettings`, by name; values or texts. None for none.
+        settings: of `PackingSettings`, by name; values or texts.
 
     Returns:
         The model, and the record for the manifest; None where a picture is one view.
@@ -100,8 +101,8 @@ def settings_of(packing: Packing | None) -> dict[str, Any]:
 def packer_for(model: LoadedModel, layout: Layout, packing: Packing | None) -> Packer:
     """What joins the views of a model that was `packed`, without an artefact."""
     vector = None if model.tiling is None or packing is None or packing.newlines == "none" else model.tiling.newline
-    newline = None if vector is None else vector.numpy()
-    return Packer(layout=layout, preprocessing=model.preprocessing, packing=packing, newline=newline)
+    newline, prep = None if vector is None else vector.numpy(), stretching(model.preprocessing)  # it is measured
+    return Packer(layout=layout, preprocessing=prep, packing=packing, newline=newline)
 
 
 def _limited(model: LoadedModel, tiles: int) -> LoadedModel:

@@ -16,8 +16,9 @@ class PrunedFrontend(nn.Module):
     """Tower, pruner, projector and gather, with the fixed output contract.
 
     Outputs, a plain tuple in the order of `outputs`: `tokens` (b, k, d); `kept` (b, k) int64, -1 in empty slots;
-    `num_kept` (b,) int64; then `erank` (b,) and `attention_entropy` (b,), each only if the pruner measures it. Slots
-    past `num_kept` hold zeros.
+    `num_kept` (b,) int64; then `erank` (b,) and `attention_entropy` (b,), each only if the pruner measures it; then
+    `position_ids` (b, axes, k) int64, only if the front end has positions. Slots past `num_kept` hold zeros, and -1 for
+    positions, as a token does that stands for no place.
 
     Args:
         frontend: an `nn.Module` that is a `Frontend`.
@@ -54,7 +55,14 @@ class PrunedFrontend(nn.Module):
             TensorSpec("kept", "int64", ("b", method.slots)),
             TensorSpec("num_kept", "int64", ("b",)),
             *(TensorSpec(name, "float32", ("b",)) for name in method.measures),
+            *(TensorSpec("position_ids", "int64", ("b", len(table), method.slots)) for table in self._positions),
         )
+
+    @property
+    def _positions(self) -> tuple[Tensor, ...]:
+        """The table (axes, n) of the front end's positions, where it has one."""
+        table = self.frontend.positions
+        return () if table is None else (table,)
 
     def encode(self, pixel_values: Tensor) -> Tokens:
         """(b, 3, h, w) to the signals that the pruner reads."""
@@ -87,7 +95,14 @@ class PrunedFrontend(nn.Module):
             chosen = torch.where(real[:, :, None], chosen, 0.0)
         chosen = chosen if self.tokens_dtype is None else chosen.to(self.tokens_dtype)
         measured = tuple(getattr(selection, name) for name in method.measures)
-        return (chosen, kept, num_kept, *measured)
+        return (chosen, kept, num_kept, *measured, *(_places(table, kept) for table in self._positions))
+
+
+def _places(table: Tensor, kept: Tensor) -> Tensor:
+    """Positions (b, axes, k) of what is kept (b, k), by a table (axes, n); -1 where that is -1."""
+    slots = static_size(kept, 1)
+    places = table.index_select(1, kept.clamp(min=0).flatten()).reshape(static_size(table, 0), -1, slots)
+    return torch.where(kept[:, None] >= 0, places.transpose(0, 1), -1)
 
 
 def _chosen(features: Tensor, selection: Selection) -> Tensor:

@@ -1,4 +1,4 @@
-"""A checkpoint as Transformers has it: its image processor, and its language model, which reads pruned visual tokens.
+"""A checkpoint's language model, as Transformers has it, which reads pruned visual tokens.
 
 The tokens may come from the eager graph or from any artefact. They stand where the image stood in the prompt, with the
 text that belongs around and between them, at consecutive positions, as LLaVA and every pre-LLM pruner for it do. The
@@ -7,87 +7,23 @@ prompt up to and with the image is run once an image; all its questions share th
 
 import copy
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
+from vtp_export.integrations.processors import quiet
 from vtp_export.runtime.packing import Picture
-from vtp_export.runtime.tiles import most_tiles
-from vtp_export.spec import Filling, Preprocessing
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
-
-
-@dataclass(frozen=True)
-class ImageProcessor:
-    """A checkpoint's own image processor, as Transformers chooses its class, on Pillow.
-
-    name: of the class.
-    options: what it is called with besides.
-    """
-
-    name: str
-    processor: Any
-    options: Mapping[str, Any]
-
-    def __call__(self, image: Image) -> np.ndarray:
-        """Values (v, 3, h, w) float32 of all views of one picture, the whole of it first."""
-        made = np.asarray(self.processor(images=[image], return_tensors="np", **self.options)["pixel_values"])
-        views: np.ndarray = made.reshape(-1, *made.shape[-3:])
-        return np.roll(views, 1, axis=0) if _whole_is_last(self.processor) else views
-
-    def cutting(self, prep: Preprocessing) -> "ImageProcessor":
-        """The same, cutting as few tiles as a preprocessing that was limited."""
-        only: dict[Filling, dict[str, Any]] = {
-            "fit": {"image_grid_pinpoints": [list(canvas) for canvas in prep.pinpoints]},
-            "stretch": {"max_patches": most_tiles(prep)},
-            "grow": {"size": {"longest_edge": prep.resize_longest}},
-        }
-        return replace(self, options={**self.options, **only[prep.filling]})
-
-
-def _whole_is_last(processor: Any) -> bool:
-    """Of the views of a picture: in the image processors of InternVL, SmolVLM and Idefics3."""
-    return hasattr(processor, "crop_to_patches") or hasattr(processor, "do_image_splitting")
-
-
-def image_processor(source: str, revision: str | None = None) -> ImageProcessor | str:
-    """The image processor of a checkpoint, or why there is none: the class that Transformers has for it, no other.
-
-    Args:
-        source: folder or hub id.
-        revision: commit, branch or tag on the hub.
-    """
-    if not Path(source).is_dir() and ("/" not in source or Path(source).is_absolute()):
-        return f"'{Path(source).name}' is no checkpoint of Transformers"
-    try:
-        import transformers
-    except ImportError:
-        return "transformers is not installed"
-    at = {} if revision is None else {"revision": revision}
-    try:
-        with _quiet(transformers):
-            loader: Any = transformers.AutoImageProcessor
-            processor = loader.from_pretrained(source, backend="pil", trust_remote_code=False, **at)
-    except Exception as error:  # no such file, a class of torchvision or of the checkpoint's own code, strange settings
-        return f"it has none for '{source}' ({first_line(error)})"
-    if hasattr(processor, "max_num_patches"):
-        return f"{type(processor).__name__} gives each picture a grid of its own shape, and this artefact has one grid"
-    # InternVL's own processor, of text and images, has its image processor cut tiles, whatever the file says.
-    options = {"crop_to_patches": True} if hasattr(processor, "crop_to_patches") else {}
-    return ImageProcessor(type(processor).__name__, processor, options)
 
 
 class Answerer:
@@ -115,7 +51,7 @@ class Answerer:
         except ImportError as error:
             raise UnavailableError(f"answers need transformers: {install('export')}") from error
         try:
-            with _quiet(transformers):
+            with quiet(transformers):
                 at = {} if revision is None else {"revision": revision}
                 loader: Any = transformers.AutoModelForImageTextToText
                 self._model = loader.from_pretrained(source, dtype=kind, **at).to(device).eval()
@@ -230,20 +166,3 @@ class Answerer:
             step = self._embed(chosen[:, None].tolist())
         texts = [self._tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
         return [Decoded(tuple(i), text, tuple(g)) for i, text, g in zip(ids, texts, gaps, strict=True)]
-
-
-class _quiet:
-    """Transformers' progress bars and notes kept from the user while it loads."""
-
-    def __init__(self, transformers: Any) -> None:
-        self._logging = transformers.utils.logging
-
-    def __enter__(self) -> None:
-        self._before = self._logging.get_verbosity(), self._logging.is_progress_bar_enabled()
-        self._logging.set_verbosity_error()
-        self._logging.disable_progress_bar()
-
-    def __exit__(self, *exc: object) -> None:
-        self._logging.set_verbosity(self._before[0])
-        if self._before[1]:
-            self._logging.enable_progress_bar()

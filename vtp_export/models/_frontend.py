@@ -59,7 +59,7 @@ class VisionFrontend(nn.Module):
         if self.shuffled and config.cls:
             _refuse_cls(needs)
             lacking |= {"cls"}
-        _check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
+        check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
         self.saliency: Saliency = "cls" if config.cls else "received"
         self.image_size = (config.image_size, config.image_size)
         self.pool = 1 if projector is None else projector.pool
@@ -118,7 +118,17 @@ def _refuse_cls(needs: Collection[str]) -> None:
         )
 
 
-def _check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:
+def check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:
+    """See that a front end gives what it is asked for.
+
+    Args:
+        lacking: signals that are asked for and cannot be given.
+        has_cls: whether the tower has a class token.
+        past_the_end: whether the layer after the last one is asked for.
+
+    Raises:
+        ModelError: it does not.
+    """
     names = ", ".join(sorted(lacking))
     if lacking and not has_cls:
         raise ModelError(

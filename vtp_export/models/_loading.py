@@ -10,11 +10,13 @@ from torch import Tensor
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.models._checkpoint import IMAGE_PROCESSOR, PROCESSOR, Checkpoint
 from vtp_export.models._config import TowerConfig
+from vtp_export.models._fingerprint import Fingerprint
 from vtp_export.models._frontend import VisionFrontend
+from vtp_export.models._grid_frontend import GridFrontend
 from vtp_export.models._projectors import ProjectorConfig
 from vtp_export.models._tower import FOLLOWING
 from vtp_export.models._towers import TowerFamily
-from vtp_export.models._weights import Fingerprint, Weights
+from vtp_export.models._weights import Weights
 from vtp_export.models.base import LoadedModel, Tiling
 from vtp_export.runtime.pinpoints import tiled
 from vtp_export.runtime.preprocess import preprocessing_from_config, usual_preprocessing
@@ -166,14 +168,15 @@ def _wanted(frontend: VisionFrontend, weights: Weights, parts: Parts) -> dict[st
     return wanted
 
 
-def loaded(
-    frontend: VisionFrontend,
+def loaded(  # noqa: PLR0913 (what the record tells)
+    frontend: VisionFrontend | GridFrontend,
     tensors: Iterable[tuple[str, Tensor]],
     preprocessing: Preprocessing,
     *,
     id: str,
     revision: str | None,
     family: str,
+    grid: tuple[int, int] | None = None,
 ) -> LoadedModel:
     """A front end with its weights, ready to use.
 
@@ -184,12 +187,16 @@ def loaded(
         id: of the model, as it was given.
         revision: on the hub.
         family: its model_type.
+        grid: (rows, columns) of tokens, where the same weights may be used at others: what is measured at one grid
+            is not of another.
 
     Raises:
         ModelError: a tensor has another shape than the front end's.
     """
     expected = frontend.state_dict() | {NEWLINE: torch.empty(frontend.width)}
     core, whole = Fingerprint(), Fingerprint()
+    if grid is not None:
+        core.mark(f"grid {grid}")
     extra = any(name.startswith(EXTRA) for name in expected)
     state = {}
     for name, tensor in tensors:

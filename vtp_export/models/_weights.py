@@ -4,12 +4,10 @@ Nothing is read that is not asked for: the index says which shard holds a tensor
 and from the hub only the shards that hold a wanted tensor are fetched.
 """
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,7 +28,7 @@ LARGEST = torch.finfo(torch.float32).max
 
 PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-ROOTS = {"model", "base_model", "vision_tower", "vision_model"}
+ROOTS = {"model", "base_model", "vision_tower", "vision_model", "visual"}
 """Words before the name of a layer that differ between versions of Transformers, which reads all of them alike."""
 
 ADAPTED = re.compile(
@@ -274,27 +272,3 @@ def _beside(names: Iterable[str], layers: Collection[str]) -> list[str]:
         if (end := next(ends, None)) is not None and parts[end:] not in (["weight"], ["bias"]):
             beside.append(name)
     return sorted(beside)
-
-
-class Fingerprint:
-    """What tells weights apart: SHA-256 over names, dtypes, shapes and bytes; and how many bytes they are.
-
-    Args:
-        tensors: by name; more may be added, as long as all come in the order of their names.
-    """
-
-    def __init__(self, tensors: Mapping[str, Tensor] = MappingProxyType({})) -> None:
-        self._sha256, self.bytes = hashlib.sha256(), 0
-        for name in sorted(tensors):
-            self.add(name, tensors[name])
-
-    @property
-    def sha256(self) -> str:
-        """Of what has been added."""
-        return self._sha256.hexdigest()
-
-    def add(self, name: str, tensor: Tensor) -> None:
-        """Count a tensor in, in the dtype it has."""
-        self._sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        self._sha256.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        self.bytes += tensor.nbytes

@@ -1,12 +1,14 @@
 """What every result must be, whatever the image: judged before it is held against another.
 
 Finite; as many tokens as the slots allow; positions that exist, each once, in the order that the method declares; and
-empty slots empty, for whoever reads them: zeros in `tokens`, -1 in `kept`.
+empty slots empty, for whoever reads them: zeros in `tokens`, -1 in `kept`. Where there are `position_ids`, those of
+what is kept.
 """
 
 import numpy as np
 
 from vtp_export.runtime.output import Kept, Output
+from vtp_export.runtime.positions import positions_of
 from vtp_export.spec import Layout
 
 
@@ -35,6 +37,15 @@ def breaches(output: Output, view: int, layout: Layout, ascending: bool, merges:
         )
     if (filled := np.flatnonzero((arrays["tokens"][count:] != 0).any(1))).size:
         sentences.append(f"'tokens' is not zero in slot {count + filled[0]}, past num_kept ({count})")
+    if (given := arrays.get("position_ids")) is not None:
+        kept = np.minimum(arrays["kept"], layout.candidates.n - 1)  # one beyond is told of already
+        wrong = np.flatnonzero((given != positions_of(kept, layout.candidates.grid)).any(0))
+        if wrong.size:
+            slot = wrong[0]
+            sentences.append(
+                f"'position_ids' of slot {slot} are {given[:, slot].tolist()}, and candidate {kept[slot]} does not "
+                "stand there"
+            )
     return tuple(sentences)
 
 

@@ -27,6 +27,7 @@ from vtp_export.runtime.changing import record_files
 from vtp_export.runtime.images import read_image
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.preprocess import model_views, values_of
+from vtp_export.runtime.resolution import stretching
 from vtp_export.spec import FileRecord, Manifest, PrunerRecord
 
 NOISE_PICTURES = 4
@@ -113,7 +114,7 @@ def _seen(folder: Path, file: str, original: Original, eager: EagerSession, mani
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(original.content)
     try:
-        views, seen = model_views(read_image(path), manifest.preprocessing), []
+        views, seen = model_views(read_image(path), stretching(manifest.preprocessing)), []
         for i in range(len(views)):
             pixels = values_of(views[i : i + 1], manifest.preprocessing)
             if pixels.shape[2:] != manifest.layout.image_size:

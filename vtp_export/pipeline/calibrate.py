@@ -19,6 +19,7 @@ from vtp_export.graphs.assembly import assemble, load_model
 from vtp_export.graphs.complexity import SIGNALS, complexities
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.json_records import as_unicode, read_text, to_json
+from vtp_export.models._sizes import asked_size
 from vtp_export.models.base import LoadedModel
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
@@ -39,6 +40,9 @@ def calibrate(
     *,
     limit: int | None = None,
     revision: str | None = None,
+    grid: str | tuple[int, int] | None = None,
+    image_size: str | tuple[int, int] | None = None,
+    max_tokens: int | None = None,
     resume: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
@@ -53,6 +57,9 @@ def calibrate(
         out: the record to write (JSON).
         limit: number of images, spread over all that there are, or None for all.
         revision: commit, branch or tag on the hub.
+        grid: of a model of any resolution, what it is measured at: rows and columns of tokens, see `export`.
+        image_size: the same by pictures.
+        max_tokens: of such a model, most tokens of a picture.
         resume: go on where an earlier run was interrupted.
         device: where torch runs the model: "cpu" or "cuda".
         dtype: what the model computes with; both measures are float32 at least.
@@ -65,10 +72,10 @@ def calibrate(
     prepare(device, threads)
     out, data = path_of("the record", out), as_unicode(str(images))
     refuse_unwritable_file(out)
-    benchmark = benchmark_of(images).calibration()
+    benchmark, size = benchmark_of(images).calibration(), asked_size(grid, image_size, max_tokens)
     refuse_overwriting([out], _read(model, images, benchmark, out))
     progress(f"loading the front end of {model}")
-    loaded = loaded_in(load_model(model, SIGNALS, revision), dtype)
+    loaded = loaded_in(load_model(model, SIGNALS, revision, size), dtype)
     for sentence in loaded.notes:
         note(sentence)
     session = EagerSession(assemble(loaded, "none", {}).graph, device)

@@ -26,6 +26,7 @@ from vtp_export.runtime.formats import obstacle, options_of
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import read_image
 from vtp_export.runtime.preprocess import pixel_values, values_of
+from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.versions import version
 from vtp_export.spec import BatchRange, Manifest
 
@@ -141,7 +142,7 @@ def _runnable(artefact: Artefact, formats: Sequence[str], device: str | None) ->
 
 
 def _pixels(artefact: Artefact, golden: Golden) -> PixelComparison:
-    prep, differences = artefact.manifest.preprocessing, {}
+    prep, differences = stretching(artefact.manifest.preprocessing), {}
     for name, picture, view in zip(golden.names, golden.record.pictures, golden.views, strict=True):
         recorded = values_of(view[None], prep)
         try:

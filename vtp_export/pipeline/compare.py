@@ -1,6 +1,7 @@
 """`vtp-export compare`: methods and budgets side by side on one benchmark, by what the language model then answers."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import time
@@ -24,6 +25,7 @@ from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
+from vtp_export.models._sizes import asked_size
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
@@ -36,6 +38,7 @@ from vtp_export.runtime.images import as_image, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.packing import Packer
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.tiles import view_names
 from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import PrunerRecord
@@ -70,6 +73,9 @@ def compare(
     limit: int | None = None,
     calibration: str | Path | None = None,
     revision: str | None = None,
+    grid: str | tuple[int, int] | None = None,
+    image_size: str | tuple[int, int] | None = None,
+    max_tokens: int | None = None,
     report: str | Path | None = None,
     resume: bool = False,
     device: str = "cpu",
@@ -88,6 +94,9 @@ def compare(
         limit: number of images, or None for all.
         calibration: see `export`.
         revision: commit, branch or tag on the hub.
+        grid: of a model of any resolution, what it is measured at: rows and columns of tokens, see `export`.
+        image_size: the same by pictures.
+        max_tokens: of such a model, most tokens of a picture.
         report: folder of a page with figures, or None.
         resume: go on where an earlier run into the same report was interrupted.
         device: where torch runs all of it: "cpu" or "cuda".
@@ -98,7 +107,7 @@ def compare(
     Raises:
         VtpError: the model, a method or the benchmark cannot be used.
     """
-    keeps = one_or_several(keep)
+    keeps, size = one_or_several(keep), asked_size(grid, image_size, max_tokens)
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
     if resume and report is None:
@@ -112,7 +121,8 @@ def compare(
     examples = list(data.examples(limit))
     refuse_silent(examples)
     progress("loading the model")
-    loaded = loaded_in(load_model(model, needs, revision), dtype)
+    loaded = loaded_in(load_model(model, needs, revision, size), dtype)
+    loaded = dataclasses.replace(loaded, preprocessing=stretching(loaded.preprocessing))
     loaded.module.to(device)
     contenders = _contenders(loaded, wanted, calibration)
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)

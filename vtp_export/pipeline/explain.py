@@ -23,7 +23,9 @@ from vtp_export.runtime.formats import obstacle
 from vtp_export.runtime.front_end import load
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.preprocess import pixel_values
+from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.writing import refuse_overwriting, refuse_unwritable_file
+from vtp_export.spec import Preprocessing
 
 
 def explain(
@@ -117,14 +119,14 @@ def _view(golden: Golden, artefact: Artefact, photo: str, tile: int) -> int | No
         return named[0]
     if artefact.manifest.signals:  # the run itself tells
         return None
-    pixels = _pixels(Path(photo), tile, artefact)
+    pixels = _pixels(Path(photo), tile, stretching(artefact.manifest.preprocessing))  # as they were recorded
     digest = hashlib.sha256(pixels.data).hexdigest()
     return next((view for view, picture in enumerate(pictures) if picture.pixels_sha256 == digest), None)
 
 
-def _pixels(photo: Path, tile: int, artefact: Artefact) -> np.ndarray:
+def _pixels(photo: Path, tile: int, prep: Preprocessing) -> np.ndarray:
     """(1, 3, h, w) of one view."""
-    pixels: np.ndarray = pixel_values(photo, artefact.manifest.preprocessing)
+    pixels: np.ndarray = pixel_values(photo, prep, [str(photo)])
     if tile >= len(pixels):
         views = (
             f"0, the whole photo, to {len(pixels) - 1}" if len(pixels) > 1 else "0: a photo is one view to the model"
@@ -143,7 +145,7 @@ def _ran(
         raise ArtefactError(f"no format of '{artefact.folder}' returns signals; export it again with ONNX or OpenVINO")
     fmt = next((fmt for fmt in formats if obstacle(artefact, fmt, device) is None), formats[0])
     with load(artefact.folder, fmt, device=device, threads=threads, signals=True) as session:
-        pixels = _pixels(photo, tile, artefact)
+        pixels = _pixels(photo, tile, session.preprocessing)
         pixels = np.concatenate([pixels] * manifest.batch.min)
         output, signals = session.see(pixels)
     arrays = {"hidden": np.empty((manifest.layout.candidates.n, 0)), **{k: v[0] for k, v in signals.items()}}

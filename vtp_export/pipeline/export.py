@@ -17,6 +17,7 @@ from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packing_notes, write_newline
 from vtp_export.graphs.signals import WithSignals, signals_of
+from vtp_export.models._sizes import asked_size
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.originals import originals, shortage
 from vtp_export.parity.recording import write_golden
@@ -52,6 +53,9 @@ def export(
     golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     packing: Mapping[str, Any] | None = None,
+    grid: str | tuple[int, int] | None = None,
+    image_size: str | tuple[int, int] | None = None,
+    max_tokens: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
     revision: str | None = None,
@@ -78,6 +82,9 @@ def export(
         options: of the formats, see `BuildOptions` of their backends; each is given to the formats that have it.
         packing: of a model that sees a picture in several views, how they are cut and joined; see
             `runtime.packing.PackingSettings`.
+        grid: of a model of any resolution, what to build for: rows and columns of tokens, "26x46" or two numbers.
+        image_size: the same by the width and height of pictures in pixels, "1280x720" or two numbers.
+        max_tokens: of such a model, most tokens of a picture; None for as many as its image processor makes.
         device: where torch finds out what may be narrow: "cpu" or "cuda"; the graph is written on the CPU.
         threads: CPU threads of torch, or None for its own choice.
         revision: commit, branch or tag on the hub.
@@ -94,16 +101,15 @@ def export(
     """
     started, out = time.perf_counter(), path_of("the artefact", out)
     backends = _backends(one_or_several(formats))
-    limits = _batch_range(batch)
-    narrowing = _narrowing(precision, backends)
-    building = _options(options, backends)
+    limits, narrowing, building = _batch_range(batch), _narrowing(precision, backends), _options(options, backends)
     _refuse_signals(signals, backends)
     pictures = originals(golden_images, count := whole("golden", golden, 0))
-    chosen = _with_keep(by_name("settings", settings), keep)
+    chosen, size = _with_keep(by_name("settings", settings), keep), asked_size(grid, image_size, max_tokens)
     prepare(device, threads)
     with writing(out, force) as folder:
         progress(f"loading the front end of {model}")
-        loaded, joined = packed(load_model(model, needs_of(pruner, chosen), revision), packing)
+        front_end = load_model(model, needs_of(pruner, chosen), revision, size)
+        loaded, joined = packed(front_end, by_name("settings", packing))
         record, remarks = calibration_for(loaded, calibration, pruner, chosen)
         assembly = assemble(loaded, pruner, chosen, record)
         _check_space(folder, loaded, len(backends))

@@ -40,6 +40,7 @@ def run(
     out: str | Path | None = None,
     overlays: str | Path | None = None,
     skip_bad: bool = False,
+    nearest_grid: bool = False,
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -54,6 +55,7 @@ def run(
         out: an `.npz` file that receives all arrays.
         overlays: a folder that receives one picture of each image, kept patches lit.
         skip_bad: leave out, and list, images that cannot be read, or of which nothing finite comes out.
+        nearest_grid: see `load`.
         device: where it runs.
         threads: CPU threads of one run.
         options: of the format.
@@ -75,7 +77,8 @@ def run(
     refuse_overwriting([] if out is None else [out], read)
     results: list[ImageResult] = []
     with ExitStack() as stack:
-        artefact = stack.enter_context(load(folder, format, device=device, threads=threads, options=options))
+        how = {"device": device, "threads": threads, "options": options, "nearest_grid": nearest_grid}
+        artefact = stack.enter_context(load(folder, format, **how))  # type: ignore[arg-type]
         for note in artefact.notes:
             progress(note)
         rows = None if out is None else stack.enter_context(_rows(out))
@@ -148,7 +151,7 @@ class _Batches:
         """Names of images, and their pixels (3, h, w)."""
         for path in paths:
             try:
-                yield str(path), pixel_values(path, self.artefact.manifest.preprocessing)[0]
+                yield str(path), pixel_values(path, self.artefact.preprocessing, [str(path)])[0]
             except ImageError as error:
                 if not self.skip_bad:
                     raise

@@ -28,8 +28,10 @@ from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, 
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for, settings_of
 from vtp_export.graphs.parts import Parts
-from vtp_export.integrations.transformers import Answerer, image_processor
+from vtp_export.integrations.processors import compared_pixels
+from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
+from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
@@ -37,8 +39,6 @@ from vtp_export.parity.claims import false_claims, false_files, own_manifest
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.golden import read_record
 from vtp_export.parity.parts import Bisection
-from vtp_export.parity.preprocessing import IMAGES as PIXEL_IMAGES
-from vtp_export.parity.preprocessing import MakePixels, PixelComparison, compare_pixels
 from vtp_export.parity.trial import Trial, outcome
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.pipeline.export import built
@@ -56,7 +56,7 @@ from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.packing import Packer
-from vtp_export.runtime.preprocess import named_views, pixel_values, values_of
+from vtp_export.runtime.preprocess import named_views, values_of
 from vtp_export.spec import Manifest, Packing, PrunerRecord, Scalar
 
 NOISE_IMAGES = 4  # run again in float64
@@ -115,7 +115,7 @@ def validate(
     source = source_of(loaded.core.id), loaded.core.revision
     answerer = Answerer(*source, device=eager_device, dtype=dtype) if answers else None
     progress("comparing the pixels")
-    pixels, notes = _pixels(artefact.manifest, loaded, examples)
+    pixels, notes = compared_pixels(artefact.manifest, loaded, source, examples)
     own = own_manifest(artefact.manifest, loaded, assembly, weighted_layers(assembly.graph), packing)
     eager = EagerSession(assembly.graph, eager_device)
     progress("measuring the rounding noise")
@@ -176,7 +176,7 @@ def _exported(manifest: Manifest, moved: str | Path | None) -> tuple[LoadedModel
     record = manifest.model
     name, revision = (record.id, record.revision) if moved is None else (name_of(moved), None)
     needs = needs_of(manifest.pruner.name, manifest.pruner.settings)
-    model = load_model(name, needs, revision)
+    model = load_model(name, needs, revision, size_of(manifest))
     now = model.record(needs)
     if now.weights_sha256 != record.weights_sha256:
         raise ArtefactError(
@@ -185,23 +185,6 @@ def _exported(manifest: Manifest, moved: str | Path | None) -> tuple[LoadedModel
         )
     model, packing = packed(model, settings_of(manifest.packing))
     return model, assemble(model, manifest.pruner.name, manifest.pruner.settings), packing
-
-
-def _pixels(
-    manifest: Manifest, model: LoadedModel, examples: Sequence[Example]
-) -> tuple[tuple[PixelComparison, ...], list[str]]:
-    """The manifest's pixels against the model's, and what kept them from being compared."""
-    sources: dict[str, MakePixels] = {"the model's own files": lambda image: pixel_values(image, model.preprocessing)}
-    notes = []
-    processor = image_processor(source_of(model.core.id), model.core.revision)
-    if isinstance(processor, str):
-        notes.append(f"pixels were not compared with Transformers' image processor: {processor}")
-    else:
-        if manifest.packing is not None and manifest.packing.tiles is not None:
-            processor = processor.cutting(model.preprocessing)
-        sources[f"Transformers' {processor.name}"] = processor
-    pictures = ((example.name, example.open()) for example in examples[:PIXEL_IMAGES])
-    return compare_pixels(manifest.preprocessing, sources, pictures), notes
 
 
 def _trial(own: Manifest, pruner: PrunerRecord, eager: EagerSession, examples: Sequence[Example]) -> Trial:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vtp_export.errors import SpecError
 from vtp_export.runtime.images import ImageLike, as_image, rgb_from_image
 from vtp_export.runtime.preprocess import view_boxes
+from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.tiles import Box
 from vtp_export.spec import Layout, Preprocessing
 
@@ -49,7 +50,7 @@ def overlay(
         (512, 384)
     """
     photo = as_image(photo)
-    return _lit(photo, [(kept, view_boxes(photo.size, prep)[view])], layout)
+    return _lit(photo, [(kept, view_boxes(photo.size, stretching(prep))[view])], layout)
 
 
 def overlay_of_views(
@@ -67,7 +68,7 @@ def overlay_of_views(
         SpecError, ImageError: as `overlay`.
     """
     photo = as_image(photo)
-    pairs = list(zip(views, view_boxes(photo.size, prep), strict=True))
+    pairs = list(zip(views, view_boxes(photo.size, stretching(prep)), strict=True))
     whole, tiles = _lit(photo, pairs[:1], layout), pairs[1:]
     if not tiles:
         return whole

@@ -18,16 +18,21 @@ from vtp_export.runtime.images import ImageLike, as_images, batched
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.packing import Packer, Picture, packer_of
 from vtp_export.runtime.preprocess import check_shape, checked_pixels, pixel_values
+from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.session import UNPORTABLE, Session
 from vtp_export.settings import usable_threads
-from vtp_export.spec import Manifest
+from vtp_export.spec import Manifest, Preprocessing
 
 
 class PrunedArtefact:
     """An open artefact: call it with images, or `run` it on pixels. Close it, or use it in a `with` block."""
 
-    def __init__(self, artefact: Artefact, fmt: str, session: Session, way: str) -> None:
+    def __init__(
+        self, artefact: Artefact, fmt: str, session: Session, way: str, preprocessing: Preprocessing | None = None
+    ) -> None:
         self.artefact = artefact
+        self.preprocessing = preprocessing or artefact.manifest.preprocessing
+        """What is made of images: as the manifest says, but for those that may be stretched."""
         self.format = fmt
         self.way = way
         """Digest of what was opened and how, under which `checks` remembers it."""
@@ -40,7 +45,7 @@ class PrunedArtefact:
         Raises:
             ArtefactError: the newline vector cannot be read.
         """
-        return packer_of(self.artefact)
+        return dataclasses.replace(packer_of(self.artefact), preprocessing=self.preprocessing)
 
     @property
     def manifest(self) -> Manifest:
@@ -113,7 +118,7 @@ class PrunedArtefact:
         for given in batched(as_images(images), size):
             names = [_named(one, done + i) for i, one in enumerate(given)]
             with naming(names):
-                output = self.run_padded(pixel_values(given, self.manifest.preprocessing, names))
+                output = self.run_padded(pixel_values(given, self.preprocessing, names))
             yield given, output
             done += len(given)
 
@@ -202,7 +207,7 @@ class PrunedArtefact:
         self.close()
 
 
-def load(
+def load(  # noqa: PLR0913 (keywords)
     folder: str | Path,
     format: str | None = None,
     *,
@@ -210,6 +215,7 @@ def load(
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     signals: bool = False,
+    nearest_grid: bool = False,
 ) -> PrunedArtefact:
     """Open an artefact, after its files were verified.
 
@@ -220,6 +226,8 @@ def load(
         threads: CPU threads of one run, or None for as many as the process may use.
         options: of the format, see `Options` of its backend; values or texts.
         signals: also return what the pruner sees, see `PrunedArtefact.see`.
+        nearest_grid: of a model of any resolution, stretch pictures that the artefact was not built for, with a note;
+            otherwise they are refused.
 
     Raises:
         UnknownNameError: no format runs on such a device, or the format has no such option.
@@ -242,7 +250,9 @@ def load(
         if signals:
             brief = dataclasses.replace(brief, outputs=(*brief.outputs, *artefact.manifest.signals))
         session = backend.open(artefact.folder, build, brief, where, threads, chosen)
-        return PrunedArtefact(artefact, name, session, way(artefact.manifest, build, where, chosen))
+        prep = artefact.manifest.preprocessing
+        prep = stretching(prep, "stretched") if nearest_grid else prep
+        return PrunedArtefact(artefact, name, session, way(artefact.manifest, build, where, chosen), prep)
 
     return steadily(folder, use, discard=PrunedArtefact.close)
 

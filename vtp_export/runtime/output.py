@@ -17,12 +17,15 @@ class Kept:
     kept: (m,) int64 candidate positions; -1 for a token that belongs to none, such as CLS.
     tokens: (m, d) what the language model reads, float32 or float16, see `Output`.
     erank, attention_entropy: of the view, None where the pruner does not measure it.
+    position_ids: (3, m) int64 time, row and column of each token, counted from the picture's start; -1 for one that
+        belongs to no candidate. None where the language model counts tokens alone.
     """
 
     kept: np.ndarray
     tokens: np.ndarray
     erank: float | None = None
     attention_entropy: float | None = None
+    position_ids: np.ndarray | None = None
 
     @property
     def num_kept(self) -> int:
@@ -44,6 +47,7 @@ class Output:
     kept: (b, k) int64 candidate positions, -1 past `num_kept`.
     num_kept: (b,) int64.
     erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
+    position_ids: (b, 3, k) int64, or None where the language model counts tokens alone; see `Kept`.
     """
 
     tokens: np.ndarray
@@ -51,6 +55,7 @@ class Output:
     num_kept: np.ndarray
     erank: np.ndarray | None = None
     attention_entropy: np.ndarray | None = None
+    position_ids: np.ndarray | None = None
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "Output":
@@ -96,6 +101,7 @@ class Output:
             tokens=self.tokens[view, :count],
             erank=None if self.erank is None else float(self.erank[view]),
             attention_entropy=None if self.attention_entropy is None else float(self.attention_entropy[view]),
+            position_ids=None if self.position_ids is None else self.position_ids[view, :, :count],
         )
 
     def __iter__(self) -> Iterator[Kept]:

@@ -15,6 +15,7 @@ from PIL import Image
 from vtp_export.errors import ImageError
 from vtp_export.runtime.images import ImageLike, as_image, as_images, named, note, rgb_from_image
 from vtp_export.runtime.processor_config import preprocessing_from_config
+from vtp_export.runtime.resolution import refuse_other_size, stretching
 from vtp_export.runtime.tiles import Box, boxes, cut, view_names
 from vtp_export.runtime.usual import clip_preprocessing, usual_preprocessing
 from vtp_export.spec import BatchRange, Preprocessing, TensorSpec
@@ -86,6 +87,8 @@ def named_views(
 ) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """Every view (h, w, 3) of every picture with its name, one picture in memory at a time.
 
+    For what measures a model: of one of any resolution every picture is stretched to the size of the graph.
+
     Args:
         pictures: with their names.
         prep: the model's preprocessing.
@@ -93,6 +96,7 @@ def named_views(
     Raises:
         ImageError: one cannot be used.
     """
+    prep = stretching(prep)
     for name, picture in pictures:
         views = model_views(picture, prep, [name])
         yield from zip(view_names(name, len(views)), views, strict=True)
@@ -213,6 +217,7 @@ def _planned_sizes(
     width, height = size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has {width} x {height} pixels; both sides must be at least 1")
+    refuse_other_size(size, prep, name)
     padded = (max(size), max(size)) if prep.pad_to_square else (width, height)
     resized = padded
     if prep.resize_exact is not None:

@@ -13,7 +13,7 @@ from vtp_export.runtime.pinpoints import (
     refuse_other_pinpoints,
     tiled,
 )
-from vtp_export.runtime.processor_defaults import DEFAULTS, FILLINGS, NAFLEX, SHARED
+from vtp_export.runtime.processor_defaults import ANY_RESOLUTION, DEFAULTS, FILLINGS, NAFLEX, SHARED
 from vtp_export.spec import Filling, Preprocessing
 
 _KNOWN_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_pad"}
@@ -126,8 +126,10 @@ def _family(config: dict[str, Any], unnamed: str) -> str:
     written = config.get("image_processor_type") or config.get("feature_extractor_type") or unnamed
     name = str(written).replace("FeatureExtractor", "ImageProcessor")
     name = name.removesuffix("Fast").removesuffix("Pil")
-    if name not in DEFAULTS:
-        raise SpecError(f"the image processor {shown(written)} is not supported; known are {', '.join(DEFAULTS)}")
+    # Whose pictures have sizes of their own is of no use to a tower of one size, nor the other way round.
+    known = [own for own in DEFAULTS if (own == ANY_RESOLUTION) == (unnamed == ANY_RESOLUTION)]
+    if name not in known:
+        raise SpecError(f"the image processor {shown(written)} is not supported; known are {', '.join(known)}")
     return name
 
 

@@ -17,6 +17,9 @@ MOST_TILES = 12
 
 NAFLEX = "Siglip2ImageProcessor"
 
+ANY_RESOLUTION = "Qwen2VLImageProcessor"
+"""Of models whose pictures have sizes of their own; see `resolution`."""
+
 CLIP: Mapping[str, Any] = {
     "size": {"shortest_edge": 224},
     "crop_size": {"height": 224, "width": 224},
@@ -50,6 +53,14 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
     "SiglipImageProcessor": SIGLIP,
     "Gemma3ImageProcessor": {**SIGLIP, "resample": BILINEAR},
     NAFLEX: {**SIGLIP, "resample": BILINEAR, "patch_size": 16, "max_num_patches": 256},
+    ANY_RESOLUTION: {
+        **CLIP,
+        "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280},  # pixels of a picture
+        "crop_size": None,
+        "do_center_crop": False,
+        "patch_size": 14,
+        "merge_size": 2,
+    },
     "LlavaNextImageProcessor": {**CLIP, "do_pad": True, "image_grid_pinpoints": NEXT_PINPOINTS},
     "LlavaOnevisionImageProcessor": {
         **CLIP,
