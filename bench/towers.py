@@ -74,6 +74,19 @@ TOWERS: dict[str, dict[str, Any]] = {
     "gemma3-4b": joined(
         "gemma3", {"model_type": "siglip_vision_model", "image_size": 896, **SO400M}, "gemma3_text", 2560
     ),
+    "internvl3-1b": joined(
+        "internvl",
+        {
+            "model_type": "internvl_vision",
+            "image_size": [448, 448],
+            "intermediate_size": 4096,
+            "attention_bias": True,
+            **LARGE,
+            "patch_size": [14, 14],
+        },
+        "qwen2",
+        896,
+    ),
     "qwen2.5-vl-7b": joined("qwen2_5_vl", QWEN2_5, "qwen2_5_vl_text", 3584),
 }
 """Of every family but LLaVA-1.5, which `bench.frontend` measures. The first three are in RESULTS.md."""

@@ -18,6 +18,7 @@ SIDES = {
     "llava-onevision-7b": 27,
     "paligemma-448": 32,
     "gemma3-4b": 16,
+    "internvl3-1b": 16,
     "qwen2.5-vl-7b": 35,
 }
 """Tokens along an edge, as models.md counts them."""
