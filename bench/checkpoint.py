@@ -68,11 +68,15 @@ def shapes(text_width: int, next: bool = False) -> dict[str, tuple[int, ...]]:
     return found
 
 
+SCALES = ("lambda1", "lambda_1", "lambda_2")
+"""How the names of what scales halves of layers end."""
+
+
 def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """A tensor in float16, scaled so that signals keep their size with depth, and attention is not flat."""
     if len(shape) == 1:
         norm = "norm" in name or ".ln_q." in name
-        fill = 1.0 if (norm and name.endswith("weight")) or name.endswith("lambda1") else 0.0
+        fill = 1.0 if (norm and name.endswith("weight")) or name.endswith(SCALES) else 0.0
         return torch.full(shape, fill, dtype=torch.float16)
     sharpness = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
     fan_in = torch.Size(shape[1:]).numel()

@@ -17,22 +17,24 @@ from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.runtime.packing import SHRUNK_ABOVE, unpadded
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS, tiled
 from vtp_export.runtime.tiles import plan
-from vtp_export.runtime.usual import clip_preprocessing
+from vtp_export.runtime.usual import clip_preprocessing, usual_preprocessing
 from vtp_export.spec import Preprocessing
 
 SIZES = ((336, 336), (640, 480), (1000, 1000), (1920, 1080), (1080, 1920), (4000, 3000))
-SIDES = {"llava_next": 24, "llava_onevision": 27}
 NINE = tuple(canvas for canvas in ONEVISION_PINPOINTS if math.prod(canvas) <= 9 * 384**2)
 MODELS = {
-    "llava_next": (336, NEXT_PINPOINTS),
-    "llava_onevision": (384, ONEVISION_PINPOINTS),
-    "llava_onevision, tiles=9": (384, NINE),
+    "llava_next": (tiled(clip_preprocessing(336), 336, NEXT_PINPOINTS), 24),
+    "llava_onevision": (tiled(clip_preprocessing(384), 384, ONEVISION_PINPOINTS), 27),
+    "llava_onevision, tiles=9": (tiled(clip_preprocessing(384), 384, NINE), 27),
+    "internvl": (usual_preprocessing("OpenGVLab's InternVL", 448), 16),
 }
-"""Edge of a view in pixels, and the canvases of the released models."""
+"""How the released models prepare pictures, and the tokens along the edge of a view."""
 
 
 def tokens(size: tuple[int, int], prep: Preprocessing, side: int) -> tuple[int, int]:
-    """Of an unpruned picture, newline vectors among them; and rows of it."""
+    """Of an unpruned picture, newline vectors among them; and rows of it that one follows."""
+    if prep.filling != "fit":
+        return plan(size, prep).views * side**2, 0
     grid = plan(size, prep).grid
     rows, columns = unpadded((grid[0] * side, grid[1] * side), size)
     return side**2 + len(rows) * (len(columns) + 1), len(rows)
@@ -77,8 +79,7 @@ def main() -> None:
     keep = int(sys.argv[1]) if len(sys.argv) > 1 else 128
     print(f"| picture | model | views | unpruned | {keep} a view, at most |\n|---|---|---|---|---|")
     for size in SIZES:
-        for name, (edge, pinpoints) in MODELS.items():
-            prep, side = tiled(clip_preprocessing(edge), edge, pinpoints), SIDES[name.split(",")[0]]
+        for name, (prep, side) in MODELS.items():
             views = plan(size, prep).views
             whole, rows = tokens(size, prep, side)
             shrunk = name == "llava_onevision" and math.sqrt((whole - side**2 - rows) / (9 * side**2)) > SHRUNK_ABOVE

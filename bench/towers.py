@@ -83,6 +83,19 @@ TOWERS: dict[str, dict[str, Any]] = {
     "gemma3-4b": joined(
         "gemma3", {"model_type": "siglip_vision_model", "image_size": 896, **SO400M}, "gemma3_text", 2560
     ),
+    "internvl3-1b": joined(
+        "internvl",
+        {
+            "model_type": "internvl_vision",
+            "image_size": [448, 448],
+            "intermediate_size": 4096,
+            "attention_bias": True,
+            **LARGE,
+            "patch_size": [14, 14],
+        },
+        "qwen2",
+        896,
+    ),
     "qwen2.5-vl-7b": joined("qwen2_5_vl", QWEN2_5, "qwen2_5_vl_text", 3584),
     "qwen2-vl-7b": joined(
         "qwen2_vl", {"depth": 32, "embed_dim": 1280, "num_heads": 16, "hidden_size": 3584}, "qwen2_vl_text", 3584

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 import os
 import shutil
 
@@ -80,11 +81,14 @@ def test_list_of_nothing(vtp):
     refused(vtp("list", "prunners"), "prunners", "did you mean 'pruners'")
 
 
-def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path):
+def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path, caplog):
     out = tmp_path / "a"
-    code, printed, _ = vtp("export", small_llava, "--keep", "16.7%", "--set", "complexity=entropy", "--out", out)
+    code, printed, err = vtp("export", small_llava, "--keep", "16.7%", "--set", "complexity=entropy", "--out", out)
     assert code == 0
     assert "keeps 6 of 36" in printed
+    leaked = [line for line in err.splitlines() if not line.startswith(("[", "note: "))]
+    leaked += [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert leaked == []  # what torch and its exporter log is for nobody
     code, printed, _ = vtp("validate", out, "--limit", 3, "--json", "--report", tmp_path / "report")
     assert code == 0
     # The page is written before the JSON is printed, and the JSON stands alone.

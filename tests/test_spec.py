@@ -123,7 +123,7 @@ def test_identity_is_of_the_promise_alone() -> None:
             r"tensorrt opens 'b\.plan', which is not among its files: a\.plan",
         ),
         (changed("builds", 1, "engine", value=[]), r"manifest\.builds\[1\]\.engine is \[\]"),
-        (changed("precision", drop=True), "manifest lacks the key 'precision'"),
+        (changed("precision", drop=True), "manifest lacks the key 'precision'; export again$"),
         (changed("outputs", 1, "dtype", drop=True), r"manifest\.outputs\[1\] lacks the key 'dtype'"),
         (changed("batch", "max", value=2.0), r"manifest\.batch\.max is 2\.0"),
         (changed("batch", "max", value=True), r"manifest\.batch\.max is True"),

@@ -9,7 +9,11 @@ from vtp_export.models._sizes import asked_size
 
 SAME_TOWER = {
     "qwen3_vl_moe": "qwen3_vl",
-    "qwen3_5_moe": "qwen3_5","clip": "clip_vision_model", "siglip": "siglip_vision_model", "siglip2": "siglip2_vision_model"}
+    "qwen3_5_moe": "qwen3_5",
+    "clip": "clip_vision_model",
+    "siglip": "siglip_vision_model",
+    "siglip2": "siglip2_vision_model",
+}
 SIDES = {
     "siglip-so400m-384": 27,
     "dinov2-large-518": 37,
@@ -20,6 +24,7 @@ SIDES = {
     "llava-onevision-7b": 27,
     "paligemma-448": 32,
     "gemma3-4b": 16,
+    "internvl3-1b": 16,
     "qwen2.5-vl-7b": 35,
     "qwen2-vl-7b": 35,
     "qwen3-vl-4b": 30,

@@ -175,7 +175,7 @@ def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str
         text: JSON.
         what: the record's name in messages.
         schema: the number that is read.
-        remedy: what to do about another number.
+        remedy: what to do about another number, or a record that is none of this version.
 
     Raises:
         SpecError: not JSON, another schema, changed since it was written, or a key that is unknown, missing, repeated
@@ -193,7 +193,10 @@ def from_json(kind: type[Record], text: str, what: str, schema: int, remedy: str
     if written != seal(raw):
         changed = "was changed after it was written: its seal does not fit" if written else "has no seal"
         raise SpecError(f"the {what} {changed}; take an unchanged copy, or {remedy}")
-    record: Record = decode(kind, raw, what)
+    try:
+        record: Record = decode(kind, raw, what)
+    except SpecError as error:
+        raise SpecError(f"{error}; {remedy}") from error
     return record
 
 

@@ -23,6 +23,10 @@ REFUSED = {
     ("siglip", "prumerge_plus"): "made with a CLS token",
     ("dinov2", "prumerge"): "come from its last layer",
     ("dinov2", "prumerge_plus"): "come from its last layer",
+    ("internvl", "visionzip"): "which the projector of this model cannot take",
+    ("internvl", "prunesid"): "which the projector of this model cannot take",
+    ("internvl", "prumerge"): "come from its last layer",
+    ("internvl", "prumerge_plus"): "come from its last layer",
 }
 """By family and pruner, what the reason says; the families that share a tower are refused alike."""
 ALIKE = {

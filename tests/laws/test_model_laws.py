@@ -293,7 +293,7 @@ def test_the_record_names_the_family(name, loaded, asked):
     assert record.family in rooms.names("models")
     assert record.saliency == loaded.frontend.saliency
     assert len(record.weights_sha256) == 64
-    newline = () if loaded.tiling is None else (loaded.tiling.newline,)
+    newline = [loaded.tiling.newline] if loaded.tiling is not None and loaded.tiling.newline is not None else []
     assert record.weights_bytes == sum(4 * tensor.numel() for tensor in (*loaded.module.parameters(), *newline))
     size = loaded.preprocessing.crop or loaded.preprocessing.resize_exact
     assert size == loaded.frontend.image_size

@@ -3,6 +3,7 @@
 import inspect
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +14,7 @@ from tests.laws.checkpoints import (
     dinov2,
     dinov2_with_registers,
     gemma3,
+    internvl,
     llava,
     paligemma,
     siglip,
@@ -49,16 +51,35 @@ WRITERS = {
     "vipllava": vipllava.vipllava,
     "paligemma": paligemma.paligemma,
     "gemma3": gemma3.gemma3,
+    "internvl": internvl.internvl,
+    "internvl of normed queries": internvl.internvl_of_normed_queries,
+    "internvl of an earlier layer": lambda folder: internvl.internvl(folder, vision_feature_layer=-2),
+    "internvl with a last norm": lambda folder: internvl.internvl(
+        folder, {**internvl.INTERNVIT, "use_mean_pooling": False}
+    ),
+    "internvl of normed queries and an earlier layer": lambda folder: internvl.internvl(
+        folder, {**internvl.INTERNVIT, **internvl.NORMED}, vision_feature_layer=-2
+    ),
 }
 
 CLIP = {"model_type": "clip_vision_model", "patch_size": 14, "image_size": 112}
 SIGLIP = {**CLIP, "model_type": "siglip_vision_model"}
 SIGLIP2 = {"model_type": "siglip2_vision_model", "patch_size": 14, "num_patches": 64}
+INTERNVIT = {"model_type": "internvl_vision", "patch_size": [14, 14], "image_size": [112, 112]}
 DINOV2 = {"model_type": "dinov2", "patch_size": 14, "image_size": 112, "mlp_ratio": 4}
 L14 = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
 SO400M = {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16}
 GIANT = {"hidden_size": 1536, "num_attention_heads": 24}
+VIT_6B = {"hidden_size": 3200, "intermediate_size": 12800, "num_attention_heads": 25}
 NARROW = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+
+
+def internvl_at_112(folder, vision=INTERNVIT):
+    """Its image processor says what size it makes."""
+    name = internvl.internvl(folder, vision)
+    internvl.tiles(folder, vision["image_size"][0])
+    return name
+
 
 SIZED = {
     "clip": (clip.clip, CLIP, L14, 24),
@@ -71,6 +92,8 @@ SIZED = {
     "vipllava": (vipllava.vipllava, CLIP, L14, 24),
     "paligemma": (paligemma.paligemma, SIGLIP, SO400M, 27),
     "gemma3": (gemma3.gemma3, SIGLIP, SO400M, 27),
+    "internvl": (internvl_at_112, INTERNVIT, L14, 24),
+    "internvl of 6B": (internvl_at_112, {**INTERNVIT, **internvl.NORMED}, VIT_6B, 45),
 }
 """A writer, what its published towers have in common, their full width, and their full depth."""
 TWINS = {
@@ -80,6 +103,19 @@ TWINS = {
 }
 
 
+NEAR_ONE = (
+    "norm.weight",
+    "norm1.weight",
+    "norm2.weight",
+    "before.weight",
+    "after.weight",
+    "lambda1",
+    "lambda_1",
+    "lambda_2",
+)
+"""How the names of weights end that scale channels."""
+
+
 def lively(folder):
     """Weights large enough that tokens, and the attention that they pay, differ."""
     file = folder / "model.safetensors"
@@ -87,17 +123,20 @@ def lively(folder):
     tensors = {}
     for name, tensor in load_file(file).items():
         noise = torch.randn(tensor.shape, generator=generator)
-        around = 1.0 if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "lambda1")) else 0.0
+        around = 1.0 if name.endswith(NEAR_ONE) else 0.0
         fan_in = tensor[0].numel() if tensor.dim() in (2, 4) else 25
         tensors[name] = around + noise * fan_in**-0.5 * (2.0 if "query" in name or "q_proj" in name else 1.0)
     save_file(tensors, file, metadata={"format": "pt"})
+
+
+JOINED = ("llava", "vipllava", "paligemma", "gemma3", "internvl")
 
 
 def of_transformers(folder):
     """A model, its vision tower, and whether it has a projector."""
     from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
-    joined = AutoConfig.from_pretrained(folder).model_type in ("llava", "vipllava", "paligemma", "gemma3")
+    joined = AutoConfig.from_pretrained(folder).model_type in JOINED
     loader = AutoModelForImageTextToText if joined else AutoModel
     model = loader.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     return model, model.model.vision_tower if joined else getattr(model, "vision_model", model), joined
@@ -115,11 +154,20 @@ def seen_by(tower, pixels, patch):
     return tower(cut.flatten(3).flatten(1, 2), mask, shapes, **every)
 
 
-def pooled(signal, frontend):
-    """Of patches, (b, m, .), the mean of those that are one token, (b, n, .)."""
+def pooled(signal, frontend, side_by_side=False):
+    """Of patches, (b, m, .), the mean of those that are one token, (b, n, .), or all of them side by side."""
     (rows, columns), edge = frontend.candidates.grid, frontend.pool
     if edge == 1:
         return signal
+    if side_by_side:
+        one_by_one = [
+            torch.cat(
+                [signal[:, (row * edge + y) * columns * edge + column * edge + x] for y, x in np.ndindex(edge, edge)],
+                -1,
+            )
+            for row, column in np.ndindex(rows, columns)
+        ]
+        return torch.stack(one_by_one, 1)
     square = signal.transpose(1, 2).unflatten(2, (rows * edge, columns * edge))
     return torch.nn.functional.avg_pool2d(square, edge).flatten(2).transpose(1, 2)
 
@@ -151,14 +199,16 @@ def assert_twin(folder, assert_near):
     if frontend.tower.post_layernorm is not None:
         states = [seen.last_hidden_state]
     last = len(frontend.blocks)
-    assert_near(tokens.hidden, pooled(torch.cat(states, -1)[:, first:], frontend))
+    assert_near(tokens.hidden, pooled(torch.cat(states, -1)[:, first:], frontend, frontend.shuffled))
     assert_near(tokens.projected, torch.stack(list(projected)))
 
     def read(number):
         """Of the map of a layer: what candidates receive, and what CLS, where there is one, pays to them."""
         attention = seen.attentions[number - 1].mean(1)  # (b, m, m)
-        received = pooled(attention.mean(1)[:, first:, None], frontend)[..., 0]
-        return received, attention[:, 0, first:] if has_cls else received
+        received, paid = (
+            pooled(row[:, first:, None], frontend)[..., 0] for row in (attention.mean(1), attention[:, 0])
+        )
+        return received, paid if has_cls else received
 
     assert_near(tokens.received, read(last)[0])
     assert_near(tokens.saliency, read(last)[1])

@@ -89,6 +89,14 @@ def test_an_interrupted_run_goes_on_to_the_same_record(record, monkeypatch, tmp_
     assert not journal.exists()
 
 
+def test_what_was_killed_at_the_rename_is_swept(record, tmp_path):
+    """The record was written beside its place, and the process ended before it had the name."""
+    journal = interrupted(tmp_path, 8)
+    (tmp_path / ".record.json.0123abcd").write_text("{}")
+    assert measured(tmp_path, resume=True) == record[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json"] and not journal.exists()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
 def test_a_journal_cut_anywhere_is_resumed_to_the_same_record(record, tmp_path, share):
     """By a full disk, for one. Where not even the head is whole there is nothing to resume, and no need to say so."""

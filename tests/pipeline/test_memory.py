@@ -1,6 +1,9 @@
 """Photos are decoded one after the other, however many there are: no command holds as many as a batch."""
 
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,3 +80,26 @@ def test_a_list_of_examples_holds_none(photos, alive):
     assert alive.all == 0
     size = examples[-1].open().size
     assert min(size) > 0 and alive.now == 0
+
+
+LARGE, CROWD = (4000, 3000), 12
+GROWTH = """
+import resource, sys
+from vtp_export import load
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+artefact, photo, crowd = sys.argv[1:]
+with load(artefact, "onnx", threads=1) as front_end:
+    front_end([photo] * 2)
+    before = peak()
+    assert len(front_end([photo] * int(crowd)).kept) == int(crowd)
+    print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
+def test_the_megabytes_are_those_of_a_photo_and_not_of_a_batch(artefact, tmp_path):
+    Image.new("RGB", LARGE, (90, 120, 30)).save(tmp_path / "large.jpg")
+    command = [sys.executable, "-c", GROWTH, artefact, tmp_path / "large.jpg", str(CROWD)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    one = 3 * LARGE[0] * LARGE[1] / 1024  # KiB of a photo that is decoded
+    assert int(done.stdout) < 2 * one  # a batch would be ten more

@@ -39,6 +39,7 @@ from vtp_export.precision.twins import twin_of
 from vtp_export.precision_plans import PrecisionPlan
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
+from vtp_export.runtime.front_end import load
 from vtp_export.spec import PrecisionRecord
 
 SHAPES = {"images": "shapes", "limit": 4}
@@ -91,6 +92,9 @@ def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(sm
     products = [node for node in file.graph.node if node.op_type == "MatMul" and set(node.input) & set(weights)]
     assert {weights[name] for node in products for name in node.input if name in weights} == {TensorProto.FLOAT16}
     assert open_artefact(tmp_path / "out").manifest.outputs[0].dtype == "float16"
+    with load(tmp_path / "out") as front_end:
+        output = front_end(np.zeros((42, 42, 3), dtype=np.uint8))
+    assert {output.tokens.dtype.name, output[0].tokens.dtype.name} == {"float16"}  # as `Output` says of it
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16"])

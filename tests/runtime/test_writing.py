@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path):
         write_atomically(tmp_path / "absent" / "record.json", "text")
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a link to a pipe"])
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a link to a pipe", "a device"])
 def test_only_a_regular_file_is_replaced(tmp_path, kind):
     path, pipe = tmp_path / "out", tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -57,6 +58,11 @@ def test_only_a_regular_file_is_replaced(tmp_path, kind):
         path.mkdir()
     elif kind == "a pipe":
         os.mkfifo(path)
+    elif kind == "a device":
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # the numbers of /dev/null
+        except PermissionError:
+            pytest.skip("who is not root makes no device, and could not replace one")
     else:
         path.symlink_to(pipe)
     before = os.lstat(path)

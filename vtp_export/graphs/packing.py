@@ -38,7 +38,7 @@ def packed(model: LoadedModel, settings: Mapping[str, Any]) -> tuple[LoadedModel
         return model, None
     fits = model.preprocessing.filling == "fit"
     if not fits:
-        _refuse_nothing_to_do(model, settings)
+        _refuse_nothing_to_do(model, settings or {})
     vector = tiling.newline if chosen.newlines == "rows" else None
     record = Packing(
         newlines="none" if vector is None else "rows",

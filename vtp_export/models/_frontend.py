@@ -56,7 +56,8 @@ class VisionFrontend(nn.Module):
         following = not FOLLOWING.isdisjoint(needs)
         self.shuffled = projector is not None and projector.shuffled
         lacking = (APART if keep_cls else frozenset()) if config.cls else OF_CLS
-        if self.shuffled:
+        if self.shuffled and config.cls:
+            _refuse_cls(needs)
             lacking |= {"cls"}
         check_needs(lacking.intersection(needs), config.cls, following and max(states) == config.num_hidden_layers)
         self.saliency: Saliency = "cls" if config.cls else "received"
@@ -109,6 +110,14 @@ class VisionFrontend(nn.Module):
         return projected
 
 
+def _refuse_cls(needs: Collection[str]) -> None:
+    if "cls" in needs:
+        raise ModelError(
+            "the pruner reads cls, which the projector of this model cannot take: its tokens are several patches side "
+            "by side; choose another pruner"
+        )
+
+
 def check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> None:
     """See that a front end gives what it is asked for.
 
@@ -121,11 +130,6 @@ def check_needs(lacking: Collection[str], has_cls: bool, past_the_end: bool) -> 
         ModelError: it does not.
     """
     names = ", ".join(sorted(lacking))
-    if lacking == {"cls"} and has_cls:
-        raise ModelError(
-            "the pruner keeps the CLS token, and a token of this model is several patches side by side, which CLS is "
-            "not; choose another pruner"
-        )
     if lacking and not has_cls:
         raise ModelError(
             f"the pruner reads {names}, made with a CLS token, and the tower of this model has none; "

@@ -142,9 +142,12 @@ def read_record(artefact: Artefact) -> GoldenRecord:
         verify_file(folder, name, file)
     try:
         text = read_text(folder / RECORD, f"the golden record '{folder / RECORD}'")
-        record = from_json(GoldenRecord, text, "golden record", GOLDEN_SCHEMA, "export again")
     except (OSError, SpecError) as error:
         raise ArtefactError(f"the golden record of '{folder}' cannot be read: {error}; export again") from error
+    try:
+        record = from_json(GoldenRecord, text, "golden record", GOLDEN_SCHEMA, "export again")
+    except SpecError as error:
+        raise ArtefactError(f"the golden record of '{folder}' cannot be read: {error}") from error
     _refuse(folder, _of_record(record, manifest))
     return record
 
