@@ -100,11 +100,12 @@ def lower(
     Raises:
         VtpError: the images or the plan cannot be used.
     """
-    if spec.name == "fp32":
-        return Lowered(graph, PrecisionRecord(), ())
-    if spec.name == "bf16":  # its range is that of float32: nothing can overflow
-        record = PrecisionRecord(name="bf16")
-        return Lowered(lowered(graph, record), record, ())
+    if spec.name in ("fp32", "bf16"):  # whose range is that of float32: nothing can overflow
+        usual = Precision()
+        unread = f"range images are for fp16 and int8; none were read for {spec.name}"
+        notes = (unread,) if (spec.images, spec.limit) != (usual.images, usual.limit) else ()
+        record = PrecisionRecord(name=spec.name)
+        return Lowered(graph if spec.name == "fp32" else lowered(graph, record), record, notes)
     images = range_images(spec.images, spec.limit, preprocessing)
     decided = _half if spec.name == "fp16" else _int8
     found = decided(graph, spec, images, device, progress)
