@@ -50,6 +50,15 @@ SMOLVLM = {
     "patch_size": 16,
 }
 IDEFICS3 = {"model_type": "idefics3_vision", "image_size": 364, **SO400M}
+QWEN3 = {
+    "depth": 24,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_heads": 16,
+    "out_hidden_size": 2560,
+    "deepstack_visual_indexes": [5, 11, 17],
+}
+QWEN3_5 = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "out_hidden_size": 2560}
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
 
 
@@ -100,14 +109,24 @@ TOWERS: dict[str, dict[str, Any]] = {
         896,
     ),
     "qwen2.5-vl-7b": joined("qwen2_5_vl", QWEN2_5, "qwen2_5_vl_text", 3584),
+    "qwen2-vl-7b": joined(
+        "qwen2_vl", {"depth": 32, "embed_dim": 1280, "num_heads": 16, "hidden_size": 3584}, "qwen2_vl_text", 3584
+    ),
+    "qwen3-vl-4b": joined("qwen3_vl", QWEN3, "qwen3_vl_text", 2560),
+    "qwen3.5": joined("qwen3_5", QWEN3_5, "qwen3_5_text", 2560),
 }
 """Of every family but LLaVA-1.5, which `bench.frontend` measures. The first three are in RESULTS.md."""
-OPTIONS: dict[str, dict[str, Any]] = {"qwen2.5-vl-7b": {"image_size": "980x980"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "qwen2.5-vl-7b": {"image_size": "980x980"},
+    "qwen2-vl-7b": {"image_size": "980x980"},
+    "qwen3-vl-4b": {"image_size": "960x960"},
+    "qwen3.5": {"image_size": "960x960"},
+}
 """Of those whose pictures have any size: what is built for."""
 IN_RESULTS = tuple(TOWERS)[:3]
 
 
-RESIDUAL = ("attn.proj.weight", "mlp.down_proj.weight")
+RESIDUAL = ("attn.proj.weight", "mlp.down_proj.weight", "mlp.fc2.weight", "mlp.linear_fc2.weight")
 """Of a Qwen tower, what is added to the stream."""
 
 

@@ -184,6 +184,25 @@ def test_a_page_runs_from_top_to_bottom(blocks, request, tmp_path, monkeypatch):
         assert (ends, last) == ([0] * len(ends), int(block.marks["code"] or 0)), named(block)
 
 
+SIZES = [
+    (page.name, *told)
+    for page in PAGES
+    for told in re.findall(
+        r"^(vtp-export export .*) --out \S+ +# ([\d.]+) MB instead of ([\d.]+)$", page.read_text(), re.MULTILINE
+    )
+]
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(("page", "command", "size", "instead"), SIZES, ids=[name for name, *_ in SIZES])
+def test_megabytes_behind_a_command_are_those_of_the_files(page, command, size, instead, tmp_path, monkeypatch):
+    plain = re.sub(r" --precision \S+", "", command)
+    for out, typed_in in (("narrow", command), ("plain", plain)):
+        assert run([*shlex.split(typed_in), "--golden", "0", "--out", str(tmp_path / out)], monkeypatch) == 0
+    sizes = [f"{(tmp_path / out / 'model.onnx').stat().st_size / 1e6:.1f}" for out in ("narrow", "plain")]
+    assert sizes == [size, instead]
+
+
 def stood_in(text):
     for name, other in STAND_INS.items():
         text = text.replace(name, other)

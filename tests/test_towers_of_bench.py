@@ -7,7 +7,13 @@ from vtp_export import rooms
 from vtp_export.graphs.assembly import load_model
 from vtp_export.models._sizes import asked_size
 
-SAME_TOWER = {"clip": "clip_vision_model", "siglip": "siglip_vision_model", "siglip2": "siglip2_vision_model"}
+SAME_TOWER = {
+    "qwen3_vl_moe": "qwen3_vl",
+    "qwen3_5_moe": "qwen3_5",
+    "clip": "clip_vision_model",
+    "siglip": "siglip_vision_model",
+    "siglip2": "siglip2_vision_model",
+}
 SIDES = {
     "siglip-so400m-384": 27,
     "dinov2-large-518": 37,
@@ -22,6 +28,9 @@ SIDES = {
     "smolvlm2-500m": 8,
     "idefics3-8b": 13,
     "qwen2.5-vl-7b": 35,
+    "qwen2-vl-7b": 35,
+    "qwen3-vl-4b": 30,
+    "qwen3.5": 30,
 }
 """Tokens along an edge, as models.md counts them."""
 ELSEWHERE = {"llava", "llava_next", "toy"}
@@ -31,7 +40,7 @@ ELSEWHERE = {"llava", "llava_next", "toy"}
 def narrowed(config):
     """The same with little in it, but for the grid of patches."""
     narrow = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 11, "num_attention_heads": 2}
-    narrow |= {"depth": 11, "num_heads": 2, "out_hidden_size": 16}
+    narrow |= {"depth": 20, "num_heads": 2, "out_hidden_size": 16, "embed_dim": 16}
     if "vision_config" in config:
         text = {**config["text_config"], "hidden_size": 16}
         own = {"projection_dim": 16} if "projection_dim" in config else {}

@@ -34,12 +34,22 @@ DTYPES = {
     "erank": ("float32",),
     "attention_entropy": ("float32",),
     "position_ids": ("int64",),
+    "deepstack": ("float32", "float16"),
 }
 """All outputs that there are, in their order, and what they may be."""
 
 
-LEADING: dict[str, tuple[int | str, ...]] = {"tokens": ("k",), "kept": ("k",), "position_ids": (AXES, "k")}
+LEADING: dict[str, tuple[int | str, ...]] = {
+    "tokens": ("k",),
+    "kept": ("k",),
+    "position_ids": (AXES, "k"),
+    "deepstack": ("k",),
+}
 """The axes after the batch of those that are more than one number a view; k are the slots."""
+
+
+FEATURES = ("tokens", "deepstack")
+"""Those that the language model reads, whose last axis is of channels."""
 
 
 def manifest_from_json(text: str) -> Manifest:
@@ -164,10 +174,11 @@ def _of_tensors(manifest: Manifest) -> Iterator[str]:
             yield f"the output '{spec.name}' is {shown(spec.dtype)}; it must be {' or '.join(DTYPES[spec.name])}"
         leading = ("b", *LEADING.get(spec.name, ()))
         leading = tuple(manifest.layout.slots if axis == "k" else axis for axis in leading)
-        if spec.shape[: len(leading)] != leading or len(spec.shape) != len(leading) + (spec.name == "tokens"):
+        if spec.shape[: len(leading)] != leading or len(spec.shape) != len(leading) + (spec.name in FEATURES):
             yield f"the output '{spec.name}' is {shown(spec.shape)}, and the layout has {manifest.layout.slots} slots"
-        if spec.name == "tokens" and spec.dtype != manifest.precision.tokens_dtype:
-            yield f"tokens are {spec.dtype} among the outputs and {shown(manifest.precision.tokens_dtype)} in precision"
+        if spec.name in FEATURES and spec.dtype != manifest.precision.tokens_dtype:
+            told = shown(manifest.precision.tokens_dtype)
+            yield f"{spec.name} are {spec.dtype} among the outputs and {told} in precision"
 
 
 def _of_signals(manifest: Manifest) -> Iterator[str]:

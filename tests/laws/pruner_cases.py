@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vtp_export import rooms
+from vtp_export.functional.tokens import KINDS as TOKEN_KINDS
 from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.parity.noise import arithmetic_noise, signals_of
@@ -110,7 +111,7 @@ def image(kind, generator):
         "keys": seen_through(16),
         "following_keys": seen_through(WIDTH),
     }
-    rows = [field for field in Tokens._fields if field not in arrays]
+    rows = [signal for signal in TOKEN_KINDS if signal not in arrays]
     return arrays | {row: weights() for row in rows}
 
 
@@ -133,7 +134,7 @@ def count_of(pruner, selection, i):
 class Given(nn.Module):
     """A front end whose tokens are its input, projected by the identity."""
 
-    gives = frozenset(Tokens._fields)
+    gives, positions, planes = frozenset(TOKEN_KINDS), None, 0
 
     def project(self, features):
         return features

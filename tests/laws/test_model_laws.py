@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.laws.families import checkpoints_of, load_family
 from vtp_export import rooms
 from vtp_export.errors import ModelError
-from vtp_export.functional.tokens import KINDS, Tokens
+from vtp_export.functional.tokens import CARRIED, KINDS, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models._frontend import VisionFrontend
 from vtp_export.models._weights import SINGLE, Weights
@@ -21,7 +21,7 @@ from vtp_export.pruners.base import Method
 from vtp_export.spec import Saliency
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
-ALL = frozenset(Tokens._fields) - {"hidden"}
+ALL = frozenset(Tokens._fields) - {"hidden", CARRIED}
 WRITERS = Path(__file__).parent / "checkpoints"
 
 
@@ -117,7 +117,8 @@ def test_signals_have_the_declared_shapes_and_are_finite(frontend, tokens, asked
         assert signal.dtype == torch.float32
         assert signal.isfinite().all()
         assert signal.std() > 0
-    assert len(given(tokens)) == len(asked) + 1
+    assert len(given(tokens)) == len(asked) + 1 + (frontend.planes > 0)
+    assert (tokens.planes is not None) == (frontend.planes > 0)
 
 
 def test_only_what_is_needed_is_given_and_it_is_the_same(frontend, pixels, tokens, asked):
@@ -245,6 +246,10 @@ def test_projecting_and_gathering_commute(frontend, tokens):
 
     with torch.no_grad():
         pruned_first = frontend.project(gathered(tokens.hidden))
+        if frontend.planes:
+            planes = frontend.project_planes(tokens.planes)
+            assert planes.shape == (2, n, frontend.planes * frontend.width)
+            torch.testing.assert_close(frontend.project_planes(gathered(tokens.planes)), gathered(planes), **TOLERANCE)
     assert pruned_first.shape == (2, k, frontend.width)
     torch.testing.assert_close(pruned_first, gathered(tokens.projected), **TOLERANCE)
 

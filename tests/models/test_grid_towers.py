@@ -2,28 +2,44 @@
 
 import importlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.laws.checkpoints import qwen2_5_vl
+from tests.laws.checkpoints import qwen2_5_vl, qwen2_vl, qwen3_5, qwen3_5_moe, qwen3_vl, qwen3_vl_moe
 from vtp_export.errors import ModelError
-from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.functional.tokens import Selection
+from vtp_export.graphs.assembly import assemble, load_model, needs_of
+from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.models._grids import learned_taps, patch_places, windows_of
 from vtp_export.models._sizes import AskedSize, asked_size
 from vtp_export.models._weights import SINGLE
+from vtp_export.pruners.base import Method
 from vtp_export.runtime.positions import axes_positions
 
 SIGNALS = ("projected", "saliency", "received", "keys", "early_saliency", "early_received")
 
-WRITERS = {"qwen2_5_vl": qwen2_5_vl.qwen2_5_vl}
+WRITERS = {
+    "qwen2_5_vl": qwen2_5_vl.qwen2_5_vl,
+    "qwen2_vl": qwen2_vl.qwen2_vl,
+    "qwen3_vl": qwen3_vl.qwen3_vl,
+    "qwen3_vl_moe": qwen3_vl_moe.qwen3_vl_moe,
+    "qwen3_5": qwen3_5.qwen3_5,
+    "qwen3_5_moe": qwen3_5_moe.qwen3_5_moe,
+}
+OWN_TOWER = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_5")
+"""The others have one of these, letter for letter."""
 GRIDS = ((5, 6), (4, 4), (1, 7), (9, 2), (2, 2), (1, 1), (7, 3))
 """What windows of 2 x 2 divide, what they do not, thin ones, and the smallest."""
 
+WIDE3 = {"hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "patch_size": 16, "out_hidden_size": 2560}
 FULL = {
     "qwen2_5_vl": {
+        "depth": 3,
+        "fullatt_block_indexes": [0, 2],
         "hidden_size": 1280,
         "intermediate_size": 3420,
         "num_heads": 16,
@@ -31,9 +47,16 @@ FULL = {
         "out_hidden_size": 3584,
         "window_size": 112,
     },
+    "qwen2_vl": {"depth": 3, "embed_dim": 1280, "num_heads": 16, "patch_size": 14, "hidden_size": 3584},
+    "qwen3_vl": {"depth": 3, **WIDE3, "num_position_embeddings": 2304, "deepstack_visual_indexes": [0, 1]},
+    "qwen3_5": {"depth": 3, **WIDE3, "num_position_embeddings": 2304},
 }
-DEEP = {"qwen2_5_vl": {**qwen2_5_vl.VISION, "depth": 32, "fullatt_block_indexes": [7, 15, 23, 31]}}
-SHALLOW = {"qwen2_5_vl": {"depth": 3, "fullatt_block_indexes": [0, 2]}}
+DEEP = {
+    "qwen2_5_vl": {**qwen2_5_vl.VISION, "depth": 32, "fullatt_block_indexes": [7, 15, 23, 31]},
+    "qwen2_vl": {**qwen2_vl.VISION, "depth": 32},
+    "qwen3_vl": {**qwen3_vl.VISION, "depth": 27, "deepstack_visual_indexes": [8, 16, 24]},
+    "qwen3_5": {**qwen3_vl.PLAIN, "depth": 27},
+}
 
 
 def calm(folder, gain=1.0):
@@ -106,6 +129,10 @@ def assert_twin(folder, size, monkeypatch, bound=1e-5):
     with torch.no_grad():
         tokens = frontend.encode(pixels, SIGNALS)
     near(tokens.projected, torch.stack(list(seen.pooler_output)), bound)
+    assert frontend.planes == len(config.deepstack)
+    if frontend.planes:
+        planes = torch.cat([torch.stack(list(plane)) for plane in seen.deepstack_features], -1)
+        near(frontend.project_planes(tokens.planes), planes, bound)
     unit, windows = config.merge**2, windows_of(frontend.candidates.grid, config.window, 1)[1]
     groups = sum((group.stop - group.start) // group.size for group in windows)
     # Transformers leaves the patches in its own order of windows; ours is by size.
@@ -137,8 +164,9 @@ def theirs(grid, edge):
     )
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize(
+    ("family", "grid"), [(family, grid) for family in WRITERS for grid in GRIDS[: 7 if family in OWN_TOWER else 1]]
+)
 def test_a_front_end_is_the_twin_of_transformers(tmp_path, monkeypatch, family, grid):
     WRITERS[family](tmp_path)
     calm(tmp_path, gain=1.5)
@@ -155,9 +183,9 @@ def anything(folder):
 @pytest.mark.whole
 @pytest.mark.parametrize("grid", [(17, 23), (2, 40), (8, 8)], ids=str)
 @pytest.mark.parametrize("sizes", [FULL, DEEP], ids=["full width", "full depth"])
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize("family", OWN_TOWER)
 def test_a_front_end_of_full_size_is_the_twin_of_transformers(tmp_path, monkeypatch, family, sizes, grid):
-    WRITERS[family](tmp_path, {**SHALLOW[family], **sizes[family]})
+    WRITERS[family](tmp_path, sizes[family])
     calm(tmp_path)
     anything(tmp_path)
     assert_twin(tmp_path, AskedSize(grid=grid), monkeypatch)
@@ -191,6 +219,39 @@ def test_what_is_kept_comes_with_its_positions(tmp_path, family):
     assert made["position_ids"].shape == (3, 3, 7)
     for kept, positions in zip(made["kept"], made["position_ids"], strict=True):
         assert torch.equal(positions, table[:, kept])
+
+
+@pytest.mark.parametrize("pruner", ["fastervlm", "vispruner", "none"])
+def test_what_is_kept_comes_with_its_planes(tmp_path, pruner):
+    name = qwen3_vl.qwen3_vl(tmp_path)
+    model = load_model(name, needs_of(pruner, {}), size=AskedSize(grid=(5, 6)))
+    graph = assemble(model, pruner, {} if pruner == "none" else {"keep": 7}).graph
+    pixels = torch.randn(2, 3, *model.frontend.image_size, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        made = dict(zip([spec.name for spec in graph.outputs], graph(pixels), strict=True))
+        planes = model.frontend.project_planes(model.frontend.encode(pixels, ()).planes)
+    assert made["deepstack"].shape == (2, graph.pruner.method.slots, 2 * 48)
+    for kept, deepstack, every in zip(made["kept"], made["deepstack"], planes, strict=True):
+        near(deepstack, every[kept])
+
+
+def test_planes_are_mixed_as_tokens_are(tmp_path):
+    """A mixture of what two tokens bring is the mixture of what they show, and empty slots hold zeros."""
+    name = qwen3_vl.qwen3_vl(tmp_path)
+    frontend = load_model(name, size=AskedSize(grid=(5, 6))).frontend
+    tokens = frontend.encode(torch.randn(1, 3, *frontend.image_size), {"projected"})
+    mix = torch.zeros(1, 3, 30)
+    mix[0, 0, 4], mix[0, 1, (5, 9)] = 1.0, 0.5
+    selection = Selection(torch.tensor([[4, 5, 0]]), mix, num_kept=torch.tensor([2]))
+    for stage in ("hidden", "projected"):
+        method = Method(slots=3, needs=frozenset({"projected"}), stage=stage, merges=True)
+        graph = PrunedFrontend(frontend, SimpleNamespace(method=method))
+        made = dict(zip([spec.name for spec in graph.outputs], graph.finish(tokens, selection), strict=True))
+        whole = frontend.project_planes(tokens.planes)[0]
+        half = frontend.project_planes(tokens.planes[:, (5, 9)].mean(1, keepdim=True))[0, 0]
+        mixed = half if stage == "hidden" else whole[[5, 9]].mean(0)
+        near(made["deepstack"][0], torch.stack([whole[4], mixed, torch.zeros_like(mixed)]))
+        assert made["position_ids"][0, :, 2].tolist() == [-1, -1, -1]
 
 
 # Names
@@ -287,6 +348,17 @@ def test_pictures_name_the_grid(tmp_path):
 def told(folder, file, **entries):
     path = folder / file
     path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def test_deepstack_of_blocks_that_there_are_not_is_refused(tmp_path):
+    name = qwen3_vl.qwen3_vl(tmp_path)
+    for planes in ([0, 9], [2, 0], [1, 1], "all", [True]):
+        told(tmp_path, "config.json", vision_config={**qwen3_vl.VISION, "deepstack_visual_indexes": planes})
+        with pytest.raises(ModelError, match=r"deepstack_visual_indexes of the vision tower is .* blocks from 0 to 3"):
+            load_model(name, size=AskedSize(grid=(5, 6)))
+    told(tmp_path, "config.json", vision_config={**qwen3_vl.VISION, "num_position_embeddings": 35})
+    with pytest.raises(ModelError, match="num_position_embeddings of the vision tower is 35; the square of a whole"):
+        load_model(name, size=AskedSize(grid=(5, 6)))
 
 
 BAD_VISION = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vtp_export.functional.similarity import cosine_distance
-from vtp_export.functional.tokens import KINDS, Tokens
+from vtp_export.functional.tokens import CARRIED, KINDS, Tokens
 from vtp_export.parity.noise import arithmetic_noise, deviation, signals_of, tower_noise
 from vtp_export.parity.witness import HEADROOM, Noise, witness
 from vtp_export.reference.base import Outcome
@@ -26,7 +26,7 @@ def tokens():
 
 
 def test_every_signal_has_a_kind():
-    assert list(KINDS) == list(Tokens._fields)
+    assert [*KINDS, CARRIED] == list(Tokens._fields)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind != "beside"])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.sensitivity import Mixture, groups_of
 from vtp_export.precision_plans import PLAN, PrecisionPlan, Sensitivity, plan_record, read_plan, write_plan
+from vtp_export.progress import silent
 from vtp_export.reports.plan import PICTURE
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
@@ -253,3 +255,13 @@ def test_any_part_of_the_graph_may_be_named(loud):
     found = lower(graph_of(loud), Precision(name="int8", plan=plan, **SHAPES), load_model(str(loud)).preprocessing)
     assert len(found.record.float32_layers) == 2 * 6 + 1
     assert "fp16 makes the smaller file" in found.notes[0]
+
+
+def test_a_few_images_do_not_decide_that_something_stays_in_float32():
+    """Where all of them say that nothing has to, nothing does, whatever the few say."""
+
+    def quality(groups, some=False):
+        assert groups == ()
+        return SimpleNamespace(good=not some, share=2.0 if some else 0.1)
+
+    assert found_plan(None, None, quality, silent) == PrecisionPlan()

@@ -24,6 +24,8 @@ class Tokens(NamedTuple):
     early_received: (b, n) as `received`, in the layer at three eighths of the depth (the 9th of 24).
     following_keys: (b, n, dv) keys of the layer after the select layer, all heads side by side.
     following_saliency: (b, n) CLS row of that layer's attention, taken as one head of width dv.
+    planes: (b, n, planes * dv) features of layers on the way, side by side: they go to the language model with what
+        is kept, and no pruner reads them. There where `Frontend.planes` is above 0, whatever is asked for.
     """
 
     hidden: "Tensor"
@@ -36,7 +38,11 @@ class Tokens(NamedTuple):
     early_received: "Tensor | None" = None
     following_keys: "Tensor | None" = None
     following_saliency: "Tensor | None" = None
+    planes: "Tensor | None" = None
 
+
+CARRIED = "planes"
+"""What goes with the candidates, and is no signal."""
 
 KINDS: dict[str, Kind] = {
     "hidden": "features",

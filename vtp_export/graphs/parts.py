@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from vtp_export.functional.tokens import KINDS, Tokens
+from vtp_export.functional.tokens import CARRIED, KINDS, Tokens
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.graphs.signals import apart
 from vtp_export.spec import TensorSpec
@@ -47,19 +47,19 @@ class Parts(nn.Module):
         made = self(torch.zeros(1, 3, *self.pruned.frontend.image_size))  # their widths are known nowhere else
         blocks = [f"block {i}" for i in range(1, len(self.pruned.frontend.blocks) + 1)]
         names = [EMBEDDING, *blocks]
-        names += [name for name in KINDS if name in signals_named(self.pruned)]
+        names += [name for name in (*KINDS, CARRIED) if name in signals_named(self.pruned)]
         parts = zip(names, made, strict=False)
         return (*(TensorSpec(name, "float32", ("b", *part.shape[1:])) for name, part in parts), *outputs)
 
 
 def signals_named(graph: PrunedFrontend) -> frozenset[str]:
-    """The signals that the graph's pruner reads."""
-    return graph.pruner.method.needs | {"hidden"}
+    """The signals that the graph's pruner reads, and what goes with them."""
+    return graph.pruner.method.needs | {"hidden", *([CARRIED] if graph.frontend.planes else [])}
 
 
 def signals_in(tokens: Tokens) -> dict[str, Tensor]:
     """Those that are there, by name."""
-    return {name: signal for name in KINDS if (signal := getattr(tokens, name)) is not None}
+    return {name: signal for name in (*KINDS, CARRIED) if (signal := getattr(tokens, name)) is not None}
 
 
 @contextlib.contextmanager

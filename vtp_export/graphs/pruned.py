@@ -17,8 +17,8 @@ class PrunedFrontend(nn.Module):
 
     Outputs, a plain tuple in the order of `outputs`: `tokens` (b, k, d); `kept` (b, k) int64, -1 in empty slots;
     `num_kept` (b,) int64; then `erank` (b,) and `attention_entropy` (b,), each only if the pruner measures it; then
-    `position_ids` (b, axes, k) int64, only if the front end has positions. Slots past `num_kept` hold zeros, and -1 for
-    positions, as a token does that stands for no place.
+    `position_ids` (b, axes, k) int64, only if the front end has positions, and `deepstack` (b, k, planes * d), only if
+    it has planes. Slots past `num_kept` hold zeros, and -1 for positions, as a token does that stands for no place.
 
     Args:
         frontend: an `nn.Module` that is a `Frontend`.
@@ -56,6 +56,7 @@ class PrunedFrontend(nn.Module):
             TensorSpec("num_kept", "int64", ("b",)),
             *(TensorSpec(name, "float32", ("b",)) for name in method.measures),
             *(TensorSpec("position_ids", "int64", ("b", len(table), method.slots)) for table in self._positions),
+            *(TensorSpec("deepstack", dtype, ("b", method.slots, width)) for width in self._planes),
         )
 
     @property
@@ -63,6 +64,11 @@ class PrunedFrontend(nn.Module):
         """The table (axes, n) of the front end's positions, where it has one."""
         table = self.frontend.positions
         return () if table is None else (table,)
+
+    @property
+    def _planes(self) -> tuple[int, ...]:
+        """Channels of all planes together, where there are any."""
+        return (self.frontend.planes * self.frontend.width,) if self.frontend.planes else ()
 
     def encode(self, pixel_values: Tensor) -> Tokens:
         """(b, 3, h, w) to the signals that the pruner reads."""
@@ -84,6 +90,7 @@ class PrunedFrontend(nn.Module):
         chosen = _chosen(features, selection)
         if method.stage == "hidden":
             chosen = self.frontend.project(chosen)
+        carried = [chosen, *(self._carried(tokens, selection) for _ in self._planes)]
         kept, batch = selection.kept, selection.kept.shape[0]
         if selection.num_kept is None:
             num_kept = torch.full((batch,), method.slots, dtype=torch.int64, device=kept.device)
@@ -92,10 +99,18 @@ class PrunedFrontend(nn.Module):
             slot = torch.arange(method.slots, device=kept.device)
             real = slot < num_kept[:, None]  # (b, k)
             kept = torch.where(real, kept, -1)
-            chosen = torch.where(real[:, :, None], chosen, 0.0)
-        chosen = chosen if self.tokens_dtype is None else chosen.to(self.tokens_dtype)
+            carried = [torch.where(real[:, :, None], one, 0.0) for one in carried]
+        chosen, *planes = carried if self.tokens_dtype is None else [one.to(self.tokens_dtype) for one in carried]
         measured = tuple(getattr(selection, name) for name in method.measures)
-        return (chosen, kept, num_kept, *measured, *(_places(table, kept) for table in self._positions))
+        return (chosen, kept, num_kept, *measured, *(_places(table, kept) for table in self._positions), *planes)
+
+    def _carried(self, tokens: Tokens, selection: Selection) -> Tensor:
+        """The planes (b, k, planes * d) of what was selected, chosen or mixed where the tokens are."""
+        planes = tokens.planes
+        assert planes is not None
+        if selection.mix is not None and self.pruner.method.stage == "projected":
+            return _chosen(self.frontend.project_planes(planes), selection)
+        return self.frontend.project_planes(_chosen(planes, selection))
 
 
 def _places(table: Tensor, kept: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class GridTowerConfig:
     whole: numbers, from 0, of the blocks that do.
     gated: whether the MLP is gated. rms: whether norms are by the root mean square, without bias.
     patch_bias: whether the patch embedding has one. learned: edge of the square of learned positions, or None.
+    deepstack: numbers, from 0, of the blocks whose results go to the language model besides.
     theta: base of the rotary frequencies.
     """
 
@@ -48,6 +49,7 @@ class GridTowerConfig:
     rms: bool = False
     patch_bias: bool = False
     learned: int | None = None
+    deepstack: tuple[int, ...] = ()
     theta: float = 10000.0
 
     @property
@@ -204,22 +206,27 @@ class GridTower(nn.Module):
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
 
-    def forward(self, pixel_values: Tensor, needs: Collection[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, pixel_values: Tensor, needs: Collection[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """(b, 3, h, w) to the patches of each token side by side (b, n, m * m * dv), and the signals in `needs`.
 
-        Signals are means over the patches of a token: (b, n) or (b, n, dh). All are in raster order of tokens.
+        Signals are means over the patches of a token: (b, n) or (b, n, dh). Last the results of the `deepstack` blocks,
+        as the first. All are in raster order of tokens.
         """
         patches = self.patch_embedding(pixel_values).flatten(2).transpose(1, 2)
         x = at_least_float32(patches.index_select(1, self.order))
         if self.position_embedding is not None:
             x = x + self._positions()
-        rotary, signals = (self.cosines, self.sines), dict[str, Tensor]()
+        rotary, signals, deepstack = (self.cosines, self.sines), dict[str, Tensor](), list[Tensor]()
         for number, block in enumerate(self.blocks):
             wanted = {name: kind for name, kind in self._readings_of(number).items() if name in needs}
             windows = self.everywhere if number in self.config.whole else self.windows
             x, read = block(x, rotary, windows, tuple(wanted.values()))
             signals |= {name: self._by_token(read[kind]).mean(2) for name, kind in wanted.items()}
-        return self._by_token(x).flatten(2), signals
+            if number in self.config.deepstack:
+                deepstack.append(self._by_token(x).flatten(2))
+        return self._by_token(x).flatten(2), signals, deepstack
 
     def _positions(self) -> Tensor:
         """Learned positions of the patches (m, dv): a mixture of the four nearest."""

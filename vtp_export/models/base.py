@@ -66,7 +66,7 @@ class Frontend(Protocol):
     """(axes, n) int64 positions of the candidates in the language model, or None where it counts them itself."""
 
     planes: int
-    """How many more projected planes a token has."""
+    """How many more vectors of d channels a token brings to the language model."""
 
     def encode(self, pixel_values: Tensor, needs: Collection[str]) -> Tokens:
         """(b, 3, h, w) to the signals named in `needs`, `hidden` always."""
@@ -74,6 +74,10 @@ class Frontend(Protocol):
 
     def project(self, features: Tensor) -> Tensor:
         """(b, k, dv) to (b, k, d), each token alone."""
+        ...
+
+    def project_planes(self, features: Tensor) -> Tensor:
+        """(b, k, planes * dv) of `Tokens.planes` to (b, k, planes * d), each token alone; if there are planes."""
         ...
 
 

@@ -45,6 +45,14 @@ PROCESSOR: dict[str, Any] = {
 """As released."""
 
 
+MERGER = (
+    ("merger.norm.", "merger.ln_q."),
+    ("merger.linear_1.", "merger.mlp.0."),
+    ("merger.linear_2.", "merger.mlp.2."),
+)
+"""Our names of its parts, and the released ones."""
+
+
 def config_of(raw: Mapping[str, Any]) -> GridTowerConfig:
     """Of a `Qwen2_5_VLVisionConfig`.
 
@@ -89,9 +97,7 @@ FAMILY = GridFamily(
         ("mlp.fc1.", "mlp.gate_proj."),
         ("mlp.gated.", "mlp.up_proj."),
         ("mlp.fc2.", "mlp.down_proj."),
-        ("merger.norm.", "merger.ln_q."),
-        ("merger.linear_1.", "merger.mlp.0."),
-        ("merger.linear_2.", "merger.mlp.2."),
+        *MERGER,
     ),
     processor=PROCESSOR,
     prepared_as="Qwen2.5-VL",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtp_export.functional.tokens import KINDS, Selection, Tokens
+from vtp_export.functional.tokens import CARRIED, KINDS, Selection, Tokens
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.parts import part_by_part
 from vtp_export.parity.gates import Gates
@@ -70,7 +70,8 @@ def _after(
     eager: EagerSession, given: Mapping[str, np.ndarray], judge: Judge, layout: Layout, gates: Gates
 ) -> Iterator[Part]:
     """Complexity, selection, gather and projection, of the signals that the runtime itself has given."""
-    signals = {name: torch.from_numpy(given[name]).to(eager.device, eager.dtype) for name in KINDS if name in given}
+    names = [name for name in (*KINDS, CARRIED) if name in given]
+    signals = {name: torch.from_numpy(given[name]).to(eager.device, eager.dtype) for name in names}
     tokens = Tokens(**signals)
     found = Output.of({spec.name: given[spec.name] for spec in eager.outputs})
     expected = eager.finish(tokens)

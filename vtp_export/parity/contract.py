@@ -7,6 +7,7 @@ what is kept.
 
 import numpy as np
 
+from vtp_export.manifests import FEATURES
 from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.positions import positions_of
 from vtp_export.spec import Layout
@@ -35,8 +36,9 @@ def breaches(output: Output, view: int, layout: Layout, ascending: bool, merges:
         sentences.append(
             f"'kept' is {empty[filled[0]]} in slot {count + filled[0]}, past num_kept ({count}), and must be -1"
         )
-    if (filled := np.flatnonzero((arrays["tokens"][count:] != 0).any(1))).size:
-        sentences.append(f"'tokens' is not zero in slot {count + filled[0]}, past num_kept ({count})")
+    for name in FEATURES:
+        if name in arrays and (filled := np.flatnonzero((arrays[name][count:] != 0).any(1))).size:
+            sentences.append(f"'{name}' is not zero in slot {count + filled[0]}, past num_kept ({count})")
     if (given := arrays.get("position_ids")) is not None:
         kept = np.minimum(arrays["kept"], layout.candidates.n - 1)  # one beyond is told of already
         wrong = np.flatnonzero((given != positions_of(kept, layout.candidates.grid)).any(0))

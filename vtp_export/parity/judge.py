@@ -118,7 +118,7 @@ class Judge:
         rows = None if outcome.mix is None or case.rows is None else case.rows(outcome.kept, outcome.mix)
         # A selector's tokens are the graph's own features: there is nothing of the reference to hold them against.
         pair = Pair(result.tokens[:0], result.tokens[:0]) if rows is None else Pair(rows, result.tokens, mixed=True)
-        expected = dataclasses.replace(measured(case), kept=outcome.kept, tokens=pair.expected)
+        expected = dataclasses.replace(measured(case), kept=outcome.kept, tokens=pair.expected, deepstack=None)
         explain = self._explanation(tally, case, result, outcome.complexity)
         tally.add(case.image, expected, result, explain, pair)
 

@@ -25,7 +25,7 @@ def signals_of(tokens: Tokens, image: int, candidates: Candidates) -> Signals:
     def array(values: Tensor | None) -> np.ndarray | None:
         return None if values is None else values[image].double().cpu().numpy()
 
-    arrays = {name: array(signal) for name, signal in tokens._asdict().items()}
+    arrays = {name: array(getattr(tokens, name)) for name in KINDS}
     return Signals(candidates=candidates, **arrays)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vtp_export.parity.gates import GATES, Gates, jaccard
-from vtp_export.parity.verdict import Comparison, Difference, Worth, values_of
+from vtp_export.parity.verdict import Comparison, Difference, Worth, values_of, worst_of
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.runtime.output import Kept
 
@@ -32,10 +32,17 @@ class Pair:
 
 def matched(expected: Kept, found: Kept, mixed: bool = False) -> Pair:
     """The tokens of the positions that both kept; of the same selection all, those that stand for no place too."""
-    if np.array_equal(expected.kept, found.kept):
-        return Pair(expected.tokens, found.tokens, mixed)
-    _, ours, theirs = np.intersect1d(expected.kept, found.kept, return_indices=True)
+    ours, theirs = _rows(expected, found)
     return Pair(expected.tokens[ours], found.tokens[theirs], mixed)
+
+
+def _rows(expected: Kept, found: Kept) -> tuple[np.ndarray, np.ndarray]:
+    """Of each, the rows that `matched` compares."""
+    if np.array_equal(expected.kept, found.kept):
+        every = np.arange(len(expected.kept))
+        return every, every
+    _, ours, theirs = np.intersect1d(expected.kept, found.kept, return_indices=True)
+    return ours, theirs
 
 
 def alike(expected: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
@@ -65,6 +72,7 @@ class Tally:
     differences: list[Difference] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
     pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    planes: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     erank: list[float] = field(default_factory=list)
     entropy: list[float] = field(default_factory=list)
 
@@ -105,6 +113,9 @@ class Tally:
             self.differences.append(Difference(image, *only, explain()))
         if len(pair.expected) == len(pair.found):
             self.pairs.append((pair.expected[same], pair.found[same]))
+        if expected.deepstack is not None and found.deepstack is not None:
+            left, right = (rows[same] for rows in _rows(expected, found))
+            self.planes.append((expected.deepstack[left], found.deepstack[right]))
         if found.erank is not None and expected.erank is not None:
             self._add_erank(image, expected.erank, found.erank)
         if found.attention_entropy is not None and expected.attention_entropy is not None:
@@ -133,7 +144,7 @@ class Tally:
             noise=self.noise,
             differences=tuple(self.differences),
             breaches=tuple(self.breaches),
-            values=values_of(self.pairs),
+            values=worst_of(values_of(self.pairs), values_of(self.planes)),
             erank_error=_largest(self.erank),
             attention_entropy_error=_largest(self.entropy),
             gates=self.gates,

@@ -1,5 +1,6 @@
 """What validation found, as data, and when it is good enough."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -217,3 +218,12 @@ def values_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Values | None:
         float(every_ratio.max(initial=0.0)),
         float(np.max(errors) / max(np.max(largest), np.finfo(np.float64).tiny)),
     )
+
+
+def worst_of(*compared: Values | None) -> Values | None:
+    """Of several outputs, each held against its own numbers, the worst; None where nothing was compared."""
+    every = np.array([dataclasses.astuple(values) for values in compared if values is not None])
+    if not len(every):
+        return None
+    low, high = every.min(0), every.max(0)  # NumPy's, because Python's may lose a NaN
+    return Values(float(low[0]), float(low[1]), float(high[2]), float(high[3]))

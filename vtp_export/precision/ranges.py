@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vtp_export.errors import ModelError, OutputError
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.manifests import FEATURES
 from vtp_export.models.base import AttentionGroup
 
 
@@ -38,7 +39,7 @@ def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, 
         batches: of pixels (b, 3, h, w).
 
     Returns:
-        By path of the layer in the graph, on the CPU; under "" what the graph itself returns as tokens.
+        By path of the layer in the graph, on the CPU; under "" what the graph itself returns to the language model.
 
     Raises:
         OutputError: the tokens of an image are not finite; names its position among all images.
@@ -52,10 +53,11 @@ def measured(graph: PrunedFrontend, batches: Iterable[np.ndarray]) -> dict[str, 
                 stack.enter_context(_watched(name, module, found))
         for group in graph.frontend.groups:  # after the layers, whose hooks make the entries
             stack.enter_context(_watched_logits(graph, group, found))
-        tokens, done = LayerRange(torch.zeros(0)), 0
+        tokens, done, names = LayerRange(torch.zeros(0)), 0, [spec.name for spec in graph.outputs]
         for pixels in batches:
-            returned, *_ = graph(torch.from_numpy(pixels).to(place))
-            largest = returned.abs().flatten(1).amax(1).cpu()  # (b,)
+            results = dict(zip(names, graph(torch.from_numpy(pixels).to(place)), strict=True))
+            read = [results[name].abs().flatten(1).amax(1) for name in FEATURES if name in results]
+            largest = torch.stack(read).amax(0).cpu()  # (b,)
             if wrong := [done + i for i, value in enumerate(largest.tolist()) if not math.isfinite(value)]:
                 raise OutputError("tokens", wrong)
             tokens.returns, done = _larger(tokens.returns, largest.amax()), done + len(pixels)

@@ -19,6 +19,8 @@ class Kept:
     erank, attention_entropy: of the view, None where the pruner does not measure it.
     position_ids: (3, m) int64 time, row and column of each token, counted from the picture's start; -1 for one that
         belongs to no candidate. None where the language model counts tokens alone.
+    deepstack: (m, planes * d) as `tokens`: what the language model adds to each token in its first layers, layer by
+        layer side by side. None where it adds nothing.
     """
 
     kept: np.ndarray
@@ -26,6 +28,7 @@ class Kept:
     erank: float | None = None
     attention_entropy: float | None = None
     position_ids: np.ndarray | None = None
+    deepstack: np.ndarray | None = None
 
     @property
     def num_kept(self) -> int:
@@ -48,6 +51,7 @@ class Output:
     num_kept: (b,) int64.
     erank, attention_entropy: (b,) float32, or None when the pruner does not measure it.
     position_ids: (b, 3, k) int64, or None where the language model counts tokens alone; see `Kept`.
+    deepstack: (b, k, planes * d) as `tokens`, or None where the language model adds nothing; see `Kept`.
     """
 
     tokens: np.ndarray
@@ -56,6 +60,7 @@ class Output:
     erank: np.ndarray | None = None
     attention_entropy: np.ndarray | None = None
     position_ids: np.ndarray | None = None
+    deepstack: np.ndarray | None = None
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "Output":
@@ -102,6 +107,7 @@ class Output:
             erank=None if self.erank is None else float(self.erank[view]),
             attention_entropy=None if self.attention_entropy is None else float(self.attention_entropy[view]),
             position_ids=None if self.position_ids is None else self.position_ids[view, :, :count],
+            deepstack=None if self.deepstack is None else self.deepstack[view, :count],
         )
 
     def __iter__(self) -> Iterator[Kept]:
