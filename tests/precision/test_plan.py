@@ -170,6 +170,17 @@ def test_a_plan_is_written_shown_and_taken_again(made, loud, vtp):
     assert progress == ["int8 with 2 of 14 layers in float32: is what is kept as good?"], "nothing was looked for"
 
 
+def test_plans_by_name(small_llava):
+    graph, preprocessing = graph_of(small_llava), load_model(str(small_llava)).preprocessing
+    attention = {f"{LAYERS}.{block}.self_attn.{own}_proj" for block in (0, 1) for own in ("q", "k", "v", "out")}
+    mlps = {f"{LAYERS}.{block}.mlp.{own}" for block in (0, 1) for own in ("fc1", "fc2")}
+    first = {layer for layer in attention | mlps if layer.startswith(f"{LAYERS}.0.")}
+    for name, layers in {"narrow": set(), "wide-mlps": mlps, "wide-half": first}.items():
+        made = lower(graph, Precision(name="int8", activations="blocks", plan=name, **SHAPES), preprocessing)
+        assert set(made.record.float32_layers) == layers, name
+        assert made.plan.sensitivities == ()
+
+
 def test_the_page_shows_it_and_a_plan_that_is_not_the_files_fails(made, tmp_path, monkeypatch):
     folder = shutil.copytree(made.folder, tmp_path / "copy")
     assert validate(folder, benchmark="shapes", limit=1, report=tmp_path / "report").false_claims == ()

@@ -198,6 +198,13 @@ def test_the_scan_looks_everywhere_in_the_folder_and_says_how_far(graph, model, 
     assert (whole.record.count, whole.notes) == (20, ())
 
 
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_range_images_that_nobody_reads_are_told(graph, model, name):
+    unread = f"range images are for fp16 and int8; none were read for {name}"
+    for asked, notes in (({}, ()), ({"images": "shapes"}, (unread,)), ({"limit": 3}, (unread,))):
+        assert lower(graph, Precision(name=name, **asked), model.preprocessing).notes == notes
+
+
 @pytest.mark.parametrize(("count", "names"), [(1, ["10"]), (4, ["02", "07", "12", "17"]), (99, None), (None, None)])
 def test_images_are_spread_evenly(model, dull_then_bright, count, names):
     images = range_images(str(dull_then_bright), count, model.preprocessing)

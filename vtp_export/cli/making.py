@@ -80,11 +80,12 @@ def export(
         typer.Option(help="int8 in blocks: channels that share a scale: 32 is nearer to float32, 128 faster."),
     ] = None,
     plan: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help="int8: a precision plan, such as the precision-plan.json of an earlier export, that says what stays "
-            "in float32. Default: one is found on the range images.",
+            metavar="FILE|NAME",
+            help="int8: what stays in float32: a precision plan, such as the precision-plan.json of an earlier export, "
+            "or narrow (nothing), wide-mlps (all MLPs), wide-half (the first half of the blocks). Default: a plan is "
+            "found on the range images.",
         ),
     ] = None,
     signals: Annotated[

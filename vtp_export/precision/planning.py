@@ -6,11 +6,15 @@ from typing import Protocol
 from vtp_export.arguments import path_of
 from vtp_export.errors import SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.search import MARGIN, Quality, Trials, fewest
-from vtp_export.precision.sensitivity import Mixture, groups_of, sensitivities
+from vtp_export.precision.sensitivity import Mixture, blocks_of, groups_of, sensitivities
 from vtp_export.precision_plans import PLAN, PrecisionPlan, read_plan
 from vtp_export.progress import Progress
 from vtp_export.spec import PrecisionRecord
+
+NAMED = ("narrow", "wide-mlps", "wide-half")
+"""Plans that need no search: nothing in float32, or the MLPs of all blocks, or all of the first half of the blocks."""
 
 
 class Measured(Protocol):
@@ -54,13 +58,26 @@ def found_plan(mixture: Mixture, trials: Trials, quality: Measured, progress: Pr
     return PrecisionPlan(float32=first(count), sensitivities=table)
 
 
-def given_plan(plan: PrecisionPlan | str | Path) -> PrecisionPlan:
-    """A plan, or that of a file.
+def named_plans(graph: PrunedFrontend) -> dict[str, PrecisionPlan]:
+    """Plans that need no search, by name: see `NAMED`."""
+    blocks, layers = blocks_of(graph), list(weighted_layers(graph))
+    mlps = (f"{block}.mlp" for block in blocks)
+    held = tuple(mlp for mlp in mlps if any(layer.startswith(f"{mlp}.") for layer in layers))
+    chosen = (), held, tuple(blocks[: len(blocks) // 2])
+    return {name: PrecisionPlan(float32=paths) for name, paths in zip(NAMED, chosen, strict=True)}
+
+
+def given_plan(plan: PrecisionPlan | str | Path, graph: PrunedFrontend) -> PrecisionPlan:
+    """A plan, or one of those with a name, or that of a file.
 
     Raises:
         SpecError: it cannot be read.
     """
-    return plan if isinstance(plan, PrecisionPlan) else read_plan(path_of("the precision plan", plan))
+    if isinstance(plan, PrecisionPlan):
+        return plan
+    if str(plan) in NAMED:
+        return named_plans(graph)[str(plan)]
+    return read_plan(path_of("the precision plan", plan))
 
 
 def float32_layers(plan: PrecisionPlan, graph: PrunedFrontend) -> tuple[str, ...]:

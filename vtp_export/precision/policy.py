@@ -45,7 +45,7 @@ class Precision:
     activations: of int8: "blocks" (ONNX Runtime on a CPU) or "static" (Q/DQ, for TensorRT too).
     block: of int8 in blocks: how many channels share a scale, see `int8.BLOCKS`; None for the least.
     images: a benchmark, whose calibration split is read, or a folder; limit: how many of them, spread over all.
-    plan: of int8: what stays in float32, or a file that says so; None looks for what does.
+    plan: of int8: what stays in float32, or a file that says so, or one of `planning.NAMED`; None looks for what does.
     """
 
     name: str = "fp32"
@@ -100,11 +100,12 @@ def lower(
     Raises:
         VtpError: the images or the plan cannot be used.
     """
-    if spec.name == "fp32":
-        return Lowered(graph, PrecisionRecord(), ())
-    if spec.name == "bf16":  # its range is that of float32: nothing can overflow
-        record = PrecisionRecord(name="bf16")
-        return Lowered(lowered(graph, record), record, ())
+    if spec.name in ("fp32", "bf16"):  # whose range is that of float32: nothing can overflow
+        usual = Precision()
+        unread = f"range images are for fp16 and int8; none were read for {spec.name}"
+        notes = (unread,) if (spec.images, spec.limit) != (usual.images, usual.limit) else ()
+        record = PrecisionRecord(name=spec.name)
+        return Lowered(graph if spec.name == "fp32" else lowered(graph, record), record, notes)
     images = range_images(spec.images, spec.limit, preprocessing)
     decided = _half if spec.name == "fp16" else _int8
     found = decided(graph, spec, images, device, progress)
@@ -157,7 +158,7 @@ def _half(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: s
 
 def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: str, progress: Progress) -> Lowered:
     form = spec.activations or "blocks"
-    given = None if spec.plan is None else given_plan(spec.plan)
+    given = None if spec.plan is None else given_plan(spec.plan, graph)
     record = PrecisionRecord(
         name="int8", activations=form, block=(spec.block or BLOCKS[0]) if form == "blocks" else None
     )
