@@ -40,6 +40,16 @@ QWEN2_5 = {
     "out_hidden_size": 3584,
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
+SMOLVLM = {
+    "model_type": "smolvlm_vision",
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "image_size": 512,
+    "patch_size": 16,
+}
+IDEFICS3 = {"model_type": "idefics3_vision", "image_size": 364, **SO400M}
 QWEN3 = {
     "depth": 24,
     "hidden_size": 1024,
@@ -83,6 +93,8 @@ TOWERS: dict[str, dict[str, Any]] = {
     "gemma3-4b": joined(
         "gemma3", {"model_type": "siglip_vision_model", "image_size": 896, **SO400M}, "gemma3_text", 2560
     ),
+    "smolvlm2-500m": joined("smolvlm", SMOLVLM, "llama", 960, scale_factor=4),
+    "idefics3-8b": joined("idefics3", IDEFICS3, "llama", 4096, scale_factor=2),
     "internvl3-1b": joined(
         "internvl",
         {

@@ -25,6 +25,8 @@ SIDES = {
     "paligemma-448": 32,
     "gemma3-4b": 16,
     "internvl3-1b": 16,
+    "smolvlm2-500m": 8,
+    "idefics3-8b": 13,
     "qwen2.5-vl-7b": 35,
     "qwen2-vl-7b": 35,
     "qwen3-vl-4b": 30,

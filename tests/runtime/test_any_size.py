@@ -14,6 +14,7 @@ from vtp_export.errors import ImageError, ModelError, SpecError, VtpWarning
 from vtp_export.graphs.assembly import load_model
 from vtp_export.manifests import manifest_from_json, refuse_contradictions
 from vtp_export.models._sizes import asked_size
+from vtp_export.pipeline.bench import bench
 from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.check import check
 from vtp_export.pipeline.explain import explain
@@ -128,6 +129,16 @@ def test_a_calibration_of_one_grid_is_none_of_another(folder, tmp_path):
     export(str(folder / "model"), tmp_path / "a", grid=(5, 6), **common)
     with pytest.raises(SpecError, match=r"was made for .* make one with 'vtp-export calibrate'"):
         export(str(folder / "model"), tmp_path / "b", grid=(6, 5), **common)
+
+
+def test_it_is_timed_beside_its_own_model(folder):
+    report = bench([folder / "own"], against=folder / "model", rounds=1)
+    assert [one.name for one in report.timings] == [
+        f"{folder / 'own'} torchscript",
+        f"{folder / 'model'} eager, unpruned",
+    ]
+    with pytest.raises(SpecError, match="these take images of different sizes"):
+        bench([folder / "own"], against="toy", rounds=1)
 
 
 def test_a_model_of_one_size_has_no_grid(tmp_path):

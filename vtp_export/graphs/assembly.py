@@ -125,7 +125,7 @@ def _refuse_revision(name: str, revision: str | None) -> None:
 
 
 def _refuse_size(name: str, size: AskedSize | None) -> None:
-    if size is not None:
+    if size is not None and not size.of_artefact:
         raise ModelError(f"'{name}' takes pictures of one size; leave --grid, --image-size and --max-tokens out")
 
 

@@ -1,13 +1,14 @@
 """A checkpoint's language model, as Transformers has it, which reads pruned visual tokens.
 
 The tokens may come from the eager graph or from any artefact. They stand where the image stood in the prompt, with the
-text that belongs around and between them, at consecutive positions, as LLaVA and every pre-LLM pruner for it do. The
-prompt up to and with the image is run once an image; all its questions share that cache.
+text that belongs around and between them, at consecutive positions, as LLaVA and every pre-LLM pruner for it do; or,
+for a language model that counts rows and columns, where they stood in the whole picture, with the text going on behind
+it. The prompt up to and with the image is run once an image; all its questions share that cache.
 """
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,9 @@ from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.integrations.processors import quiet
+from vtp_export.manifests import AXES
 from vtp_export.runtime.packing import Picture
+from vtp_export.runtime.positions import places_of
 
 LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
@@ -80,23 +83,36 @@ class Answerer:
         split = [self._split(prompt, picture.text) for prompt in prompts]
         answers: dict[int, Decoded] = {}
         for before in dict.fromkeys(before for before, _ in split):
-            prefix = self._spliced(before, picture)
-            cache = self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values
+            cache, start = self._begun(before, picture)
             mine = [i for i, (other, _) in enumerate(split) if other == before]
-            # Questions of one length make a batch that needs no padding, and so no other arithmetic than one alone.
-            for length in sorted({len(split[i][1]) for i in mine}):
-                group = [i for i in mine if len(split[i][1]) == length]
-                found = self._decode(cache, [split[i][1] for i in group], longest)
+            for group in _batches(cache, {i: len(split[i][1]) for i in mine}):
+                found = self._decode(cache, [split[i][1] for i in group], longest, start)
                 answers.update(zip(group, found, strict=True))
         return [answers[i] for i in range(len(prompts))]
 
+    def _begun(self, before: Sequence[Sequence[int]], picture: Picture) -> tuple[Any, int | None]:
+        """The cache of a prompt up to and with the image, and where the next token stands; None where it is counted."""
+        prefix, places = self._spliced(before, picture), places_of([len(ids) for ids in before], picture)
+        if places is None:
+            return self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values, None
+        positions, start = places
+        rows = {"position_ids": torch.from_numpy(positions)[:, None].to(prefix.device)}
+        if picture.deepstack is None:
+            return self._model(inputs_embeds=prefix, **rows, use_cache=True, logits_to_keep=1).past_key_values, start
+        planes = self._on_device(picture.deepstack).split(prefix.shape[-1], dim=-1)
+        lengths = [length for ids, run in zip(before, picture.runs, strict=True) for length in (len(ids), run)]
+        visual = np.repeat([False, True] * len(before), lengths)
+        rows["visual_pos_masks"] = torch.from_numpy(visual)[None].to(prefix.device)
+        text: Any = self._model.model.language_model
+        return text(inputs_embeds=prefix, **rows, deepstack_visual_embeds=planes, use_cache=True).past_key_values, start
+
+    def _on_device(self, rows: np.ndarray) -> Tensor:
+        plain = np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
+        return torch.from_numpy(plain).to(self._model.device, self._model.dtype)
+
     def _spliced(self, before: Sequence[Sequence[int]], picture: Picture) -> Tensor:
         """(1, m, d): the texts before each run of visual tokens, and the runs."""
-        tokens = picture.tokens
-        visual = torch.from_numpy(np.ascontiguousarray(tokens, tokens.dtype.newbyteorder("="))).to(
-            self._model.device, self._model.dtype
-        )
-        runs = visual[None].split(list(picture.runs), dim=1)
+        runs = self._on_device(picture.tokens)[None].split(list(picture.runs), dim=1)
         return torch.cat([part for ids, run in zip(before, runs, strict=True) for part in (self._embed([ids]), run)], 1)
 
     def _split(
@@ -143,15 +159,23 @@ class Answerer:
         )
         return embedded
 
-    def _decode(self, cache: Any, suffixes: Sequence[tuple[int, ...]], longest: int) -> list[Decoded]:
+    def _decode(
+        self, cache: Any, suffixes: Sequence[tuple[int, ...]], longest: int, start: int | None = None
+    ) -> list[Decoded]:
         cache = copy.deepcopy(cache)
-        cache.batch_repeat_interleave(len(suffixes))
+        if len(suffixes) > 1:
+            cache.batch_repeat_interleave(len(suffixes))
         step = self._embed(suffixes)
         ids: list[list[int]] = [[] for _ in suffixes]
         gaps: list[list[float]] = [[] for _ in suffixes]
         running = set(range(len(suffixes)))
         for _ in range(longest):
-            out = self._model(inputs_embeds=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            rows = {}
+            if start is not None:  # the model itself would count the tokens that are left
+                places = torch.arange(start, start + step.shape[1], device=step.device)
+                rows["position_ids"] = places.expand(AXES, len(suffixes), -1)
+                start += step.shape[1]
+            out = self._model(inputs_embeds=step, past_key_values=cache, use_cache=True, logits_to_keep=1, **rows)
             logits = out.logits[:, -1].float()  # (questions, words)
             best = logits.topk(2, dim=-1).values
             chosen = logits.argmax(-1)
@@ -166,3 +190,14 @@ class Answerer:
             step = self._embed(chosen[:, None].tolist())
         texts = [self._tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
         return [Decoded(tuple(i), text, tuple(g)) for i, text, g in zip(ids, texts, gaps, strict=True)]
+
+
+def _batches(cache: Any, lengths: Mapping[int, int]) -> list[list[int]]:
+    """Questions that are answered together, by their lengths in tokens.
+
+    Those of one length make a batch that needs no padding, and so no other arithmetic than one alone. A cache of linear
+    attention serves one.
+    """
+    if not all(hasattr(layer, "batch_repeat_interleave") for layer in getattr(cache, "layers", ())):
+        return [[i] for i in lengths]
+    return [[i for i, own in lengths.items() if own == length] for length in sorted(set(lengths.values()))]

@@ -22,11 +22,13 @@ class AskedSize:
 
     grid: (rows, columns) of tokens. image_size: (width, height) in pixels of a picture, whose own grid it is.
     max_tokens: most tokens of a picture; None for as many as the model's image processor makes.
+    of_artefact: whether it is that of an artefact, and of no meaning to a model of one size.
     """
 
     grid: tuple[int, int] | None = None
     image_size: tuple[int, int] | None = None
     max_tokens: int | None = None
+    of_artefact: bool = False
 
 
 def asked_size(grid: Any = None, image_size: Any = None, max_tokens: Any = None) -> AskedSize | None:
@@ -60,9 +62,8 @@ def size_of(manifest: Manifest) -> AskedSize | None:
     rule = manifest.preprocessing.any_resolution
     if rule is None:
         return None
-    return AskedSize(
-        grid=manifest.layout.candidates.grid, max_tokens=max(1, math.ceil(rule.max_pixels / max(1, rule.token) ** 2))
-    )
+    most = max(1, math.ceil(rule.max_pixels / rule.token**2))
+    return AskedSize(grid=manifest.layout.candidates.grid, max_tokens=most, of_artefact=True)
 
 
 def settled(asked: AskedSize | None, rule: AnyResolution, model: str) -> tuple[tuple[int, int], AnyResolution]:

@@ -26,6 +26,7 @@ from vtp_export.runtime.front_end import load
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.versions import install_bytes, versions
+from vtp_export.spec import Manifest
 
 WARM_UP = 2
 BASELINE = "onnx"
@@ -107,7 +108,8 @@ def bench(
             contenders[_name((folder, fmt), on)] = Contender(session.run, checked(session.way))
         if against is not None:
             progress(f"loading {against}")
-            call, size = _eager(str(against), device or "cpu", dtype, threads)
+            like = open_artefact(folders[0]).manifest if folders else None
+            call, size = _eager(str(against), like, device=device or "cpu", dtype=dtype, threads=threads)
             told = "" if dtype == "float32" else f", {dtype}"
             contenders[f"{against} eager, unpruned{told}{on}"] = Contender(call, None)
             sizes.add(size)
@@ -208,14 +210,18 @@ def _chosen(
     return chosen, absent
 
 
-def _eager(model: str, device: str, dtype: str, threads: int | None) -> tuple[Run, tuple[int, int]]:
+def _eager(
+    model: str, like: Manifest | None, *, device: str, dtype: str, threads: int | None
+) -> tuple[Run, tuple[int, int]]:
+    """And the size of its images, which of a model of any resolution is that of an artefact."""
     from vtp_export.functional.devices import prepare
     from vtp_export.graphs.assembly import assemble, load_model
     from vtp_export.graphs.eager import EagerSession
+    from vtp_export.models._sizes import size_of
     from vtp_export.precision.lowering import loaded_in
 
     prepare(device, threads)
-    loaded = loaded_in(load_model(model), dtype)
+    loaded = loaded_in(load_model(model, size=None if like is None else size_of(like)), dtype)
     return EagerSession(assemble(loaded, "none", {}).graph, device), loaded.frontend.image_size
 
 

@@ -13,7 +13,7 @@ import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from vtp_export.runtime.artefact import Artefact, verify_file
 from vtp_export.runtime.framing import framed
 from vtp_export.runtime.images import ImageLike, as_image, batched
 from vtp_export.runtime.output import Kept, Run, naming
+from vtp_export.runtime.positions import following
 from vtp_export.runtime.preprocess import model_views, values_of
 from vtp_export.runtime.tiles import Plan, plan, view_names
 from vtp_export.settings import at_least, check, either, one_of
@@ -62,6 +63,8 @@ class Picture:
     views: what came out of each view, before any was dropped; the whole picture first.
     runs: lengths of the runs of tokens that no text interrupts; their sum is m.
     text: what the language model reads before the first run, between two, and after the last, as it is tokenised.
+    position_ids, deepstack: see `Kept`; None where the language model takes none.
+    extent: where there are positions, how far after the picture's start the text behind it stands; else None.
     """
 
     tokens: np.ndarray
@@ -70,6 +73,9 @@ class Picture:
     views: tuple[Kept, ...]
     runs: tuple[int, ...]
     text: tuple[str, ...]
+    position_ids: np.ndarray | None = None
+    deepstack: np.ndarray | None = None
+    extent: int | None = None
 
     @property
     def kept_by_view(self) -> tuple[np.ndarray, ...]:
@@ -138,7 +144,9 @@ class Packer:
         self.refuse_shrunk(size, name)
         whole, *tiles = views
         if self.packing is None:
-            return _joined(views, {0: whole}, ("", ""))
+            alone = _joined(views, {0: whole}, ("", ""))
+            extent = None if whole.position_ids is None else following(self.layout.candidates.grid)
+            return replace(alone, position_ids=whole.position_ids, deepstack=whole.deepstack, extent=extent)
         if self.preprocessing.filling != "fit":
             texts = framed(self.packing.framing, self.plan(size).grid)
             return _joined(views, {**dict(enumerate(tiles, start=1)), 0: whole}, texts)

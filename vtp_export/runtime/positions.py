@@ -5,8 +5,16 @@ A host adds the position that the picture starts at, and the text goes on at tha
 grid, however few tokens are kept.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+from vtp_export.manifests import AXES
+
+if TYPE_CHECKING:
+    from vtp_export.runtime.packing import Picture
 
 
 def axes_positions(grid: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -39,3 +47,33 @@ def following(grid: tuple[int, int]) -> int:
         46
     """
     return max(grid)
+
+
+def places_of(before: Sequence[int], picture: "Picture") -> tuple[npt.NDArray[np.int64], int] | None:
+    """Where every token of a prompt stands, up to and with a picture.
+
+    Args:
+        before: how many tokens of text stand before each run of visual tokens.
+        picture: what is read of it.
+
+    Returns:
+        (3, m) positions, and that of the text behind; None where the language model counts tokens alone.
+
+    Example:
+        A prompt of four tokens and a picture of 2 x 3 of which two are kept:
+
+        >>> from types import SimpleNamespace
+        >>> kept = positions_of(np.array([1, 5]), (2, 3))
+        >>> places, start = places_of([4], SimpleNamespace(position_ids=kept, extent=3, runs=(2,)))
+        >>> places[1].tolist(), places[2].tolist(), start
+        ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 5, 6], 7)
+    """
+    if picture.position_ids is None or picture.extent is None:
+        return None
+    parts, start, done = list[npt.NDArray[np.int64]](), 0, 0
+    for text, run in zip(before, picture.runs, strict=True):
+        parts.append(np.tile(np.arange(start, start + text), (AXES, 1)))
+        own = picture.position_ids[:, done : done + run]
+        parts.append(start + text + np.maximum(own, 0))  # what stands for no place, at the start
+        start, done = start + text + picture.extent, done + run
+    return np.concatenate(parts, axis=1), start

@@ -1,0 +1,129 @@
+"""A language model that counts rows and columns reads pruned tokens where they stood, and its own text behind them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+from tests.models.test_grid_towers import WRITERS, calm
+from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
+from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packer_for
+from vtp_export.integrations.transformers import Answerer
+from vtp_export.models._sizes import AskedSize
+
+IMAGE = 60
+GRIDS = ((5, 6), (6, 3))
+BEFORE, AFTER = (7, 3, 9), (4, 8, 15, 2)
+"""Tokens of the prompt, before and after the picture."""
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_5"])
+def model(request, tmp_path_factory):
+    """A checkpoint whose words have ids below 64."""
+    folder = tmp_path_factory.mktemp(request.param)
+    WRITERS[request.param](folder)
+    calm(folder)
+    AutoTokenizer.from_pretrained(source_of("tiny-llava")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(model):
+    return AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def answerer(model):
+    return Answerer(str(model))
+
+
+@pytest.fixture(params=GRIDS, ids=str)
+def photo(request):
+    rows, columns = request.param
+    noise = np.random.default_rng(rows).integers(0, 256, (rows * 8, columns * 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def picture_of(model, photo, pruner="none", **settings):
+    """What the language model is to read of a photo of that size."""
+    loaded = load_model(model, needs_of(pruner, settings), size=AskedSize(image_size=photo.size))
+    assembly = assemble(loaded, pruner, settings)
+    return packer_for(loaded, assembly.layout, None).picture(photo, EagerSession(assembly.graph))
+
+
+def given(model, photo, ids):
+    """As Transformers is called with a photo and a prompt of which one token is the picture."""
+    made = AutoImageProcessor.from_pretrained(model, backend="pil")(images=[photo], return_tensors="pt")
+    count = int(made["image_grid_thw"][0].prod()) // 4
+    ids = [token for one in ids for token in ([one] * count if one == IMAGE else [one])]
+    kinds = [[int(token == IMAGE) for token in ids]]
+    return {**made, "input_ids": torch.tensor([ids]), "mm_token_type_ids": torch.tensor(kinds)}
+
+
+@torch.inference_mode()
+def logits_of(answerer, picture, before, after):
+    """Of every token after the picture, and of each of `after` fed as one step of a cache."""
+    cache, start = answerer._begun([before], picture)
+    steps = []
+    for token in after:
+        places = torch.full((3, 1, 1), start + len(steps))
+        out = answerer._model(
+            inputs_embeds=answerer._embed([[token]]), past_key_values=cache, use_cache=True, position_ids=places
+        )
+        steps.append(out.logits[0, -1])
+    return torch.stack(steps)
+
+
+def test_with_everything_kept_it_reads_what_it_reads_in_transformers(model, plain, answerer, photo):
+    """Whole, and token by token through the cache."""
+    picture = picture_of(model, photo)
+    with torch.inference_mode():
+        wanted = plain(**given(model, photo, (*BEFORE, IMAGE, *AFTER))).logits[0, -len(AFTER) :]
+    found = logits_of(answerer, picture, BEFORE, AFTER)
+    torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+
+
+def test_an_answer_is_that_of_transformers(monkeypatch, model, plain, answerer, photo):
+    monkeypatch.setattr(answerer, "_split", lambda question, text: ((BEFORE,), AFTER))
+    monkeypatch.setattr(answerer, "_ends", {-1})
+    (answer,) = answerer.answer(picture_of(model, photo), ["?"], longest=6)
+    told = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 6, "do_sample": False}
+    inputs = given(model, photo, (*BEFORE, IMAGE, *AFTER))
+    out = plain.generate(**inputs, **told, eos_token_id=None, pad_token_id=0)
+    assert list(answer.ids) == out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    best = torch.cat(out.logits).topk(2, dim=-1).values
+    np.testing.assert_allclose(answer.gaps, best[:, 0] - best[:, 1], atol=1e-4)
+
+
+def test_questions_of_a_batch_are_answered_as_alone(monkeypatch, model, answerer, photo):
+    texts = {"a": AFTER, "b": (5, 6, 7, 8), "c": (9, 1)}
+    monkeypatch.setattr(answerer, "_split", lambda question, text: ((BEFORE,), texts[question]))
+    monkeypatch.setattr(answerer, "_ends", {-1})
+    picture = picture_of(model, photo, "fastervlm", keep=7)
+    together = answerer.answer(picture, list(texts), longest=4)
+    for question, answer in zip(texts, together, strict=True):
+        (alone,) = answerer.answer(picture, [question], longest=4)
+        assert alone.ids == answer.ids
+
+
+def test_pruned_tokens_stand_where_they_stood(model, plain, answerer, photo):
+    """As if Transformers' own model were shown the picture, and attended to what was kept of it alone."""
+    picture, whole = picture_of(model, photo, "fastervlm", keep=7), picture_of(model, photo)
+    if "linear_attention" in (getattr(plain.config.text_config, "layer_types", None) or ()):
+        pytest.skip("a layer that reads its tokens one after the other cannot pass over any")
+    inputs = given(model, photo, (*BEFORE, IMAGE, *AFTER))
+    mask = torch.ones_like(inputs["input_ids"])
+    dropped = np.setdiff1d(whole.kept, picture.kept)
+    mask[0, len(BEFORE) + torch.from_numpy(dropped)] = 0
+    ids, kinds = inputs["input_ids"], inputs["mm_token_type_ids"]
+    positions, _ = plain.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=inputs["image_grid_thw"])
+    with torch.inference_mode():
+        wanted = plain(**inputs, attention_mask=mask, position_ids=positions).logits[0, -len(AFTER) :]
+    found = logits_of(answerer, picture, BEFORE, AFTER)
+    torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+    moved = dataclasses.replace(picture, extent=picture.extent + 1)
+    assert not torch.allclose(logits_of(answerer, moved, BEFORE, AFTER), wanted, atol=1e-5)
