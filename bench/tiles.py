@@ -27,6 +27,9 @@ MODELS = {
     "llava_onevision": (tiled(clip_preprocessing(384), 384, ONEVISION_PINPOINTS), 27),
     "llava_onevision, tiles=9": (tiled(clip_preprocessing(384), 384, NINE), 27),
     "internvl": (usual_preprocessing("OpenGVLab's InternVL", 448), 16),
+    "smolvlm (256M, 500M)": (usual_preprocessing("HuggingFaceTB's SmolVLM", 512), 8),
+    "smolvlm (2.2B)": (usual_preprocessing("HuggingFaceTB's SmolVLM", 384), 9),
+    "idefics3 (8B)": (usual_preprocessing("HuggingFaceTB's SmolVLM", 364), 13),
 }
 """How the released models prepare pictures, and the tokens along the edge of a view."""
 
@@ -83,7 +86,7 @@ def main() -> None:
             views = plan(size, prep).views
             whole, rows = tokens(size, prep, side)
             shrunk = name == "llava_onevision" and math.sqrt((whole - side**2 - rows) / (9 * side**2)) > SHRUNK_ABOVE
-            most = "refused" if shrunk else str(views * keep + rows)
+            most = "refused" if shrunk else str(views * min(keep, side**2) + rows)
             unpruned = "shrunk" if shrunk else str(whole)
             print(f"| {size[0]} x {size[1]} | {name} | {views} | {unpruned} | {most} |")
 

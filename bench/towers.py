@@ -22,6 +22,8 @@ from vtp_export.runtime.front_end import load
 
 ROUNDS, ROUNDS_ALONE = 7, 3
 SETTINGS = {"keep": 128, "average": 90.0}
+BUDGETS = {"smolvlm2-500m": 16, "idefics3-8b": 64, "internvl3-1b": 64}
+"""Tokens kept where that is not `SETTINGS`': of views of 64, 169 and 256."""
 LLAVA_NEXT = "llava-next-5-views"
 VIEWS = {LLAVA_NEXT: 5}
 """Batches that are timed where that is not 1: the views of one picture."""
@@ -40,6 +42,16 @@ QWEN2_5 = {
     "out_hidden_size": 3584,
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
+SMOLVLM = {
+    "model_type": "smolvlm_vision",
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "image_size": 512,
+    "patch_size": 16,
+}
+IDEFICS3 = {"model_type": "idefics3_vision", "image_size": 364, **SO400M}
 QWEN3 = {
     "depth": 24,
     "hidden_size": 1024,
@@ -83,6 +95,8 @@ TOWERS: dict[str, dict[str, Any]] = {
     "gemma3-4b": joined(
         "gemma3", {"model_type": "siglip_vision_model", "image_size": 896, **SO400M}, "gemma3_text", 2560
     ),
+    "smolvlm2-500m": joined("smolvlm", SMOLVLM, "llama", 960, scale_factor=4),
+    "idefics3-8b": joined("idefics3", IDEFICS3, "llama", 4096, scale_factor=2),
     "internvl3-1b": joined(
         "internvl",
         {
@@ -141,7 +155,8 @@ def measured(out: Path, name: str) -> None:
     if not (model / "config.json").is_file():
         write_checkpoint(model, next=True) if name == LLAVA_NEXT else write_tower(model, TOWERS[name])
     rows: list[tuple[object, ...]] = []
-    for pruner, settings in (("none", {}), ("adaptive", SETTINGS)):
+    kept = {**SETTINGS, "keep": BUDGETS.get(name, SETTINGS["keep"])}
+    for pruner, settings in (("none", {}), ("adaptive", kept)):
         folder = out / f"{name}-{pruner}"
         what = {"model": str(model), "out": str(folder), "pruner": pruner, "options": OPTIONS.get(name, {})}
         code = EXPORT.format(**what, settings=settings, golden=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.towers import LLAVA_NEXT, OPTIONS, TOWERS, write_tower
+from bench.towers import BUDGETS, LLAVA_NEXT, OPTIONS, SETTINGS, TOWERS, write_tower
 from vtp_export import rooms
 from vtp_export.graphs.assembly import load_model
 from vtp_export.models._sizes import asked_size
@@ -25,6 +25,8 @@ SIDES = {
     "paligemma-448": 32,
     "gemma3-4b": 16,
     "internvl3-1b": 16,
+    "smolvlm2-500m": 8,
+    "idefics3-8b": 13,
     "qwen2.5-vl-7b": 35,
     "qwen2-vl-7b": 35,
     "qwen3-vl-4b": 30,
@@ -56,3 +58,4 @@ def test_what_is_written_is_what_is_read(tmp_path, name):
     write_tower(tmp_path, narrowed(TOWERS[name]))
     size = asked_size(**OPTIONS.get(name, {}))
     assert load_model(tmp_path, size=size).frontend.candidates.grid == (SIDES[name], SIDES[name])
+    assert BUDGETS.get(name, SETTINGS["keep"]) < SIDES[name] ** 2

@@ -37,6 +37,8 @@ SETTINGS = {
 
 OWN = {
     "gemma3": {"size": {"height": 56, "width": 56}, "crop_size": {"height": 56, "width": 56}},
+    "idefics3": {"do_center_crop": False},
+    "smolvlm": {"do_center_crop": False},
     "internvl": {"size": {"height": 56, "width": 56}, "crop_size": {"height": 56, "width": 56}},
     "siglip2": {"patch_size": 7, "max_num_patches": 16},
     "siglip2_vision_model": {"patch_size": 7, "max_num_patches": 16},

@@ -37,6 +37,8 @@ ALIKE = {
             "siglip2_vision_model",
             "paligemma",
             "gemma3",
+            "smolvlm",
+            "idefics3",
             "llava_onevision",
             "qwen2_vl",
             "qwen2_5_vl",

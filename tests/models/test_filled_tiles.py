@@ -1,4 +1,4 @@
-"""Tiles of pictures that fill their canvas (InternVL): views, packing and refusals, against Transformers."""
+"""Tiles of pictures that fill their canvas: views, packing and refusals, against Transformers."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.laws.checkpoints import internvl
+from tests.laws.checkpoints import idefics3, internvl, smolvlm
 from tests.models.test_tiles import FEW, LARGE, changed, drawn
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.assembly import assemble, load_model
@@ -27,10 +27,22 @@ def internvl_at_448(folder):
     return name
 
 
-RELEASED = {"internvl": internvl_at_448}
+def smolvlm_at_512(folder):
+    name = smolvlm.smolvlm(folder, {**smolvlm.SMOL, **SMALL, "image_size": 512, "patch_size": 64})
+    smolvlm.tiles(folder, edge=512, longest=2048)
+    return name
+
+
+def idefics3_at_364(folder):
+    name = idefics3.idefics3(folder, {**smolvlm.SMOL, **SMALL, "image_size": 364, "patch_size": 52}, scale=1)
+    smolvlm.tiles(folder, "Idefics3ImageProcessor", edge=364, longest=4 * 364)
+    return name
+
+
+RELEASED = {"internvl": internvl_at_448, "smolvlm": smolvlm_at_512, "idefics3": idefics3_at_364}
 """Writers of small checkpoints with views of full size."""
-WRITERS = {"internvl": internvl.internvl}
-MOST = {"internvl": 13}
+WRITERS = {"internvl": internvl.internvl, "smolvlm": smolvlm.smolvlm, "idefics3": idefics3.idefics3}
+MOST = {"internvl": 13, "smolvlm": 17, "idefics3": 17}
 """Views of a picture."""
 
 
@@ -46,13 +58,21 @@ def blurred(size, seed=0):
     return Image.fromarray(few).resize(size, Image.Resampling.BILINEAR)
 
 
-SHAPES = [(448, 448), (300, 300), (630, 630), (449, 448), (1344, 448), (2, 1), *FEW]
+SHAPES = [(448, 448), (300, 300), (630, 630), (640, 640), (449, 448), (1344, 448), (2, 1), *FEW]
 """Of one tile, at the bounds of two canvases, and extreme ones."""
 
 
-@pytest.mark.parametrize("tiles", [None, 4, 1])
-@pytest.mark.parametrize("size", [*SHAPES, *(pytest.param(size, marks=pytest.mark.whole) for size in LARGE)])
-@pytest.mark.parametrize("family", RELEASED)
+QUICK = {"internvl": SHAPES, "smolvlm": [(449, 448), *FEW[:2]], "idefics3": FEW[2:3]}
+CUTS = [
+    pytest.param(family, size, tiles, marks=() if tiles is None and size in QUICK[family] else pytest.mark.whole)
+    for family in RELEASED
+    for size in (*SHAPES, *LARGE)
+    for tiles in (None, 4, 1)
+]
+"""Family, size of the picture, and most tiles of it."""
+
+
+@pytest.mark.parametrize(("family", "size", "tiles"), CUTS)
 def test_views_are_those_of_transformers_bit_for_bit(released, family, size, tiles):
     model, record = packed(load_model(released[family]), {} if tiles is None else {"tiles": tiles})
     processor, prep = image_processor(released[family]), model.preprocessing
@@ -98,6 +118,12 @@ def test_what_there_is_nothing_of_to_pack_is_refused(tmp_path, family):
 
 # Which names, which weights
 
+SMOLVLM_ROOTS = {
+    "as released": {},
+    "without model.": {"model.vision_model.": "vision_model.", "model.connector.": "connector."},
+    "half with model.": {"model.connector.": "connector."},
+    "behind a word of its own": {"": "policy."},
+}
 ROOTS = {
     "as Transformers 5 saves it": {},
     "with model.": {"vision_tower.": "model.vision_tower.", "multi_modal": "model.multi_modal"},
@@ -106,19 +132,25 @@ ROOTS = {
 }
 
 
-@pytest.mark.parametrize("names", ROOTS)
-def test_names_old_and_new_are_the_same_weights(tmp_path, monkeypatch, names):
-    name = internvl.internvl(tmp_path)
+@pytest.mark.parametrize(
+    ("family", "roots"),
+    [
+        *((family, roots) for family in ("smolvlm", "idefics3") for roots in SMOLVLM_ROOTS.values()),
+        *(("internvl", roots) for roots in ROOTS.values()),
+    ],
+)
+def test_names_old_and_new_are_the_same_weights(tmp_path, monkeypatch, family, roots):
+    name = WRITERS[family](tmp_path)
     wanted = load_model(name)
     tensors = {}
     for key, tensor in load_file(tmp_path / "model.safetensors").items():
-        old = next((root for root in ROOTS[names] if key.startswith(root)), None)
-        tensors[key if old is None else ROOTS[names][old] + key.removeprefix(old)] = tensor
+        old = next((root for root in roots if key.startswith(root)), None)
+        tensors[key if old is None else roots[old] + key.removeprefix(old)] = tensor
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     asked, read = [], Weights.read
     monkeypatch.setattr(Weights, "read", lambda self, wanted: asked.extend(wanted) or read(self, wanted))
     assert load_model(name).core == wanted.core
-    assert not [key for key in asked if "language" in key or "lm_head" in key]
+    assert not [key for key in asked if "language" in key or "text_model" in key or "lm_head" in key]
 
 
 CHANGED = [
@@ -175,6 +207,61 @@ def test_the_original_layout_of_internvl_is_refused_and_points_to_the_other(tmp_
         ModelError, match=r"layout of the original InternVL code \(internvl_chat\); name the check.*-hf"
     ):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"scale_factor": 3}, "scale_factor of .* is 3, and the tower has 8 x 8 patches; a divisor of 8 is needed"),
+        ({"scale_factor": 0}, "scale_factor of .* is 0; a whole number from 1 to 8 is needed"),
+        (
+            {"vision_config": {**smolvlm.SMOL, "model_type": "siglip_vision_model"}},
+            "is 'siglip_vision_model'; supported",
+        ),
+        ({"vision_config": {**smolvlm.SMOL, "image_size": [56, 56]}}, r"image_size of the vision tower is \[56, 56\]"),
+    ],
+)
+def test_a_config_that_is_not_smolvlm_s_is_one_sentence(tmp_path, values, words):
+    name = smolvlm.smolvlm(tmp_path)
+    changed(tmp_path, "config.json", **values)
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"size": {"longest_edge": 167}}, r"'size' is \{'longest_edge': 167\}, and \{longest_edge\}, an even number"),
+        ({"size": {"longest_edge": 4098}}, "from 2 to 4096, was expected"),
+        ({"size": {"height": 56, "width": 56}}, "and .longest_edge., an even number of pixels"),
+        ({"max_image_size": 56}, "'max_image_size' is 56, and {longest_edge} was expected"),
+        ({"max_image_size": {"longest_edge": 28}}, "gives 28 x 28 pixels, and this model needs 56 x 56"),
+        ({"do_image_splitting": "no"}, "'do_image_splitting' is 'no', and true or false was expected"),
+        ({"do_resize": False}, "neither crops nor resizes to a fixed size"),
+        (
+            {"image_processor_type": "GotOcr2ImageProcessor"},
+            "cuts tiles of pictures that stretch a canvas, and this model's grow it",
+        ),
+    ],
+)
+def test_a_processor_that_is_not_smolvlm_s_is_one_sentence(tmp_path, values, words):
+    name = smolvlm.smolvlm(tmp_path)
+    changed(tmp_path, "preprocessor_config.json", **values)
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [*FEW, (56, 56), (700, 300)])
+@pytest.mark.parametrize("settings", [{"do_image_splitting": False}, {"size": {"longest_edge": 56}}])
+def test_a_picture_that_is_not_split_is_one_view(tmp_path, size, settings):
+    name = smolvlm.smolvlm(tmp_path)
+    changed(tmp_path, "preprocessor_config.json", **settings)
+    model = load_model(name)
+    image = blurred(size)
+    np.testing.assert_array_equal(pixel_values(image, model.preprocessing), image_processor(name)(image))
+    assert view_boxes(size, model.preprocessing) == [(0.0, 0.0, *map(float, size))]
 
 
 @pytest.mark.parametrize("family", WRITERS)

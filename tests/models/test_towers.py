@@ -14,6 +14,7 @@ from tests.laws.checkpoints import (
     dinov2,
     dinov2_with_registers,
     gemma3,
+    idefics3,
     internvl,
     llava,
     paligemma,
@@ -21,6 +22,7 @@ from tests.laws.checkpoints import (
     siglip2,
     siglip2_vision_model,
     siglip_vision_model,
+    smolvlm,
     vipllava,
 )
 from vtp_export.errors import ModelError
@@ -51,6 +53,18 @@ WRITERS = {
     "vipllava": vipllava.vipllava,
     "paligemma": paligemma.paligemma,
     "gemma3": gemma3.gemma3,
+    "smolvlm": smolvlm.smolvlm,
+    "smolvlm of 3 x 3": smolvlm.smolvlm_of_three_by_three,
+    "smolvlm of 25 x 25, two of which share a position": lambda folder: smolvlm.smolvlm(
+        folder, {**smolvlm.SMOL, "image_size": 100, "patch_size": 4}, scale=5
+    ),
+    "smolvlm of 27 x 27": lambda folder: smolvlm.smolvlm(
+        folder, {**smolvlm.SMOL, "image_size": 110, "patch_size": 4}, scale=3
+    ),
+    "idefics3": idefics3.idefics3,
+    "idefics3 of 26 x 26": lambda folder: idefics3.idefics3(
+        folder, {**smolvlm.SMOL, "image_size": 104, "patch_size": 4}
+    ),
     "internvl": internvl.internvl,
     "internvl of normed queries": internvl.internvl_of_normed_queries,
     "internvl of an earlier layer": lambda folder: internvl.internvl(folder, vision_feature_layer=-2),
@@ -65,6 +79,7 @@ WRITERS = {
 CLIP = {"model_type": "clip_vision_model", "patch_size": 14, "image_size": 112}
 SIGLIP = {**CLIP, "model_type": "siglip_vision_model"}
 SIGLIP2 = {"model_type": "siglip2_vision_model", "patch_size": 14, "num_patches": 64}
+SMOL = {"patch_size": 14, "image_size": 112}
 INTERNVIT = {"model_type": "internvl_vision", "patch_size": [14, 14], "image_size": [112, 112]}
 DINOV2 = {"model_type": "dinov2", "patch_size": 14, "image_size": 112, "mlp_ratio": 4}
 L14 = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
@@ -92,6 +107,8 @@ SIZED = {
     "vipllava": (vipllava.vipllava, CLIP, L14, 24),
     "paligemma": (paligemma.paligemma, SIGLIP, SO400M, 27),
     "gemma3": (gemma3.gemma3, SIGLIP, SO400M, 27),
+    "smolvlm": (smolvlm.smolvlm, SMOL, SO400M, 27),
+    "idefics3": (idefics3.idefics3, SMOL, SO400M, 27),
     "internvl": (internvl_at_112, INTERNVIT, L14, 24),
     "internvl of 6B": (internvl_at_112, {**INTERNVIT, **internvl.NORMED}, VIT_6B, 45),
 }
@@ -129,7 +146,7 @@ def lively(folder):
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-JOINED = ("llava", "vipllava", "paligemma", "gemma3", "internvl")
+JOINED = ("llava", "vipllava", "paligemma", "gemma3", "internvl", "smolvlm", "idefics3")
 
 
 def of_transformers(folder):
@@ -139,7 +156,8 @@ def of_transformers(folder):
     joined = AutoConfig.from_pretrained(folder).model_type in JOINED
     loader = AutoModelForImageTextToText if joined else AutoModel
     model = loader.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
-    return model, model.model.vision_tower if joined else getattr(model, "vision_model", model), joined
+    own = model.model if joined else model
+    return model, getattr(own, "vision_tower", None) or getattr(own, "vision_model", own), joined
 
 
 def seen_by(tower, pixels, patch):
@@ -186,7 +204,8 @@ def assert_near_at_size(made, wanted):
 def assert_twin(folder, assert_near):
     """Features, tokens of the language model, and attention, against Transformers' own modules."""
     lively(folder)
-    frontend = load_model(folder, SIGNALS).frontend
+    loaded = load_model(folder, SIGNALS)
+    frontend = loaded.frontend
     config, has_cls = frontend.tower.config, frontend.saliency == "cls"
     first = 0 if frontend.candidates.cls else config.before
     pixels = torch.randn(2, 3, *frontend.image_size, generator=torch.Generator().manual_seed(3))
@@ -194,7 +213,8 @@ def assert_twin(folder, assert_near):
     with torch.no_grad():
         seen = seen_by(tower, pixels, config.patch_size)
         tokens = frontend.encode(pixels, SIGNALS)
-        projected = model.model.get_image_features(pixels).pooler_output if joined else tokens.hidden
+        batch = pixels if loaded.preprocessing.filling != "grow" else pixels[:, None]  # one picture each, of one view
+        projected = model.model.get_image_features(batch).pooler_output if joined else tokens.hidden
     states = [seen.hidden_states[state] for state in frontend.tower.states]
     if frontend.tower.post_layernorm is not None:
         states = [seen.last_hidden_state]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.laws.checkpoints import internvl
+from tests.laws.checkpoints import idefics3, internvl, smolvlm
 from tests.models.test_filled_tiles import blurred
 from tests.models.test_towers import lively
 from vtp_export.errors import SpecError
@@ -25,6 +25,7 @@ from vtp_export.runtime.front_end import load
 from vtp_export.runtime.preprocess import pixel_values
 
 FORMATS = ("onnx", "openvino", "pt2")
+SETTINGS = {"keep": 5, "average": 5.0}
 SIZES = [(90, 40), (33, 70), (300, 280), (56, 56)]
 TEXT = {"hidden_size": 48, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 MARKS = ["<img>", "</img>", "<fake_token_around_image>", "<global-img>", "\n", "\n\n"]
@@ -38,7 +39,15 @@ def write_internvl(folder):
     return internvl.internvl(folder, text=text, image_token_id=IMAGE)
 
 
-WRITERS = {"internvl": write_internvl}
+def write_smolvlm(folder):
+    return smolvlm.smolvlm(folder, text={**TEXT, "vocab_size": 96}, image_token_id=IMAGE)
+
+
+def write_idefics3(folder):
+    return idefics3.idefics3(folder, text={**TEXT, "vocab_size": 96}, image_token_id=IMAGE)
+
+
+WRITERS = {"internvl": write_internvl, "smolvlm": write_smolvlm, "idefics3": write_idefics3}
 
 
 def write_tokenizer(folder):
@@ -50,7 +59,7 @@ def write_tokenizer(folder):
     tokenizer.save_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=WRITERS)
+@pytest.fixture(scope="module", params=["internvl", "smolvlm", pytest.param("idefics3", marks=pytest.mark.whole)])
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(3)
@@ -71,8 +80,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def artefact(model, tmp_path_factory):
     out = tmp_path_factory.mktemp("artefacts") / "tiles"
-    settings = {"keep": 5, "average": 5.0}
-    export(model, out, settings=settings, formats=FORMATS, signals=True, golden=4)
+    export(model, out, settings=SETTINGS, signals=True, golden=4)
     return out
 
 
@@ -84,27 +92,36 @@ def everything(model, tmp_path_factory):
     return out
 
 
+MARKED = {
+    "image_token": "<image>",
+    "image_seq_length": 16,
+    "start_image_token": "<img>",
+    "end_image_token": "</img>",
+    "image_seq_len": 16,
+    "fake_image_token": "<fake_token_around_image>",
+    "global_image_token": "<global-img>",
+    "global_image_tag": "<global-img>",
+}
+"""What Transformers' processors of pictures and text know of themselves and of their tokenizer."""
+
+
 def of_transformers(model):
     """The model, and what makes its inputs of a prompt and an image: its own image processor, its own text."""
-    from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, InternVLProcessor
+    import transformers
 
-    plain = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32).eval().requires_grad_(False)
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    images = AutoImageProcessor.from_pretrained(model, backend="pil")
-    marks = {
-        "image_token": "<image>",
-        "image_seq_length": 16,
-        "start_image_token": "<img>",
-        "end_image_token": "</img>",
-    }
+    auto = transformers.AutoModelForImageTextToText
+    plain = auto.from_pretrained(model, dtype=torch.float32).eval().requires_grad_(False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    images = transformers.AutoImageProcessor.from_pretrained(model, backend="pil")
+    kind = {"internvl": "InternVL", "smolvlm": "SmolVLM", "idefics3": "Idefics3"}[plain.config.model_type]
+    processor = getattr(transformers, f"{kind}Processor")
+    told = {"crop_to_patches": True} if kind == "InternVL" else {"return_row_col_info": True}
 
     def given(prompt, image):
-        seen = images(images=[image], crop_to_patches=True, return_tensors="pt")
-        text = InternVLProcessor.replace_image_token(SimpleNamespace(**marks), seen, 0)
-        return {
-            **tokenizer(prompt.replace("<image>", text), return_tensors="pt"),
-            "pixel_values": seen["pixel_values"],
-        }
+        seen = images(images=[image], return_tensors="pt", **told)
+        text = processor.replace_image_token(SimpleNamespace(**MARKED), seen, 0)
+        words = tokenizer(prompt.replace("<image>", text), return_tensors="pt")
+        return {**words, "pixel_values": seen["pixel_values"]}
 
     return plain, given
 
@@ -142,23 +159,30 @@ def test_each_view_is_pruned_by_itself_and_read_in_the_order_of_the_model(artefa
     np.testing.assert_array_equal(picture.tokens, np.concatenate([alone[view].tokens for view in order]))
 
 
-@pytest.mark.parametrize("fmt", FORMATS)
-def test_formats_keep_the_same(artefact, photos, fmt):
-    assert check(artefact, formats=fmt).passed
-    with load(artefact, fmt) as front_end, load(artefact, "onnx") as onnx:
-        for made, wanted in zip(front_end.pictures(photos), onnx.pictures(photos), strict=True):
-            np.testing.assert_array_equal(made.kept, wanted.kept)
-            np.testing.assert_allclose(made.tokens, wanted.tokens, atol=1e-4)
+@pytest.mark.whole
+def test_formats_keep_the_same(model, photos, tmp_path):
+    export(model, tmp_path / "out", settings=SETTINGS, formats=FORMATS, golden=4)
+    assert check(tmp_path / "out").passed
+    assert validate(tmp_path / "out", benchmark=photos).failures == ()
+    with load(tmp_path / "out", "onnx") as onnx:
+        wanted = list(onnx.pictures(photos))
+    for fmt in FORMATS:
+        with load(tmp_path / "out", fmt) as front_end:
+            for made, expected in zip(front_end.pictures(photos), wanted, strict=True):
+                np.testing.assert_array_equal(made.kept, expected.kept)
+                np.testing.assert_allclose(made.tokens, expected.tokens, atol=1e-4)
 
 
 def test_the_proofs_hold(artefact, photos):
+    assert check(artefact).passed
     report = validate(artefact, benchmark=photos)
     assert report.failures == ()
     assert report.pixels[1].name.startswith("preprocessing against Transformers' ")
 
 
+@pytest.mark.whole
 def test_fewer_tiles_are_proved_too(model, photos, tmp_path):
-    export(model, tmp_path / "out", settings={"keep": 5, "average": 5.0}, golden=0, packing={"tiles": 4})
+    export(model, tmp_path / "out", settings=SETTINGS, golden=0, packing={"tiles": 4})
     with load(tmp_path / "out") as front_end:
         assert all(len(picture.views) <= 5 for picture in front_end.pictures(photos))
     assert validate(tmp_path / "out", benchmark=photos, limit=2).failures == ()

@@ -117,7 +117,8 @@ def assert_equal(folder, case, sizes):
 
 
 def test_every_family_of_one_view_and_one_size_is_here():
-    tiled = {"llava_next", "llava_onevision", "internvl"}  # `tests/models/test_tiles.py` and `test_filled_tiles.py`
+    # `tests/models/test_tiles.py` and `test_filled_tiles.py`
+    tiled = {"llava_next", "llava_onevision", "internvl", "smolvlm", "idefics3"}
     sized = {family for family in rooms.names("models") if getattr(rooms.load("models", family), "ANY_SIZE", False)}
     assert {family for family, _ in SETTINGS} == set(rooms.names("models")) - {"toy"} - tiled - sized
     assert len(set(SIZES)) >= 60

@@ -108,6 +108,24 @@ class OneLayer(ProjectorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShuffledMatrix(ProjectorConfig):
+    """SmolVLM's and Idefics3's."""
+
+    what = "connector of SmolVLM"
+    root = "connector.modality_projection."
+    mark = "connector.modality_projection.proj.weight"
+    shuffled = True
+
+    def build(self, width_in: int) -> nn.Module:
+        """The module, (b, k, dv) to (b, k, d)."""
+        return nn.Sequential(nn.Linear(width_in, self.width, bias=False))
+
+    def own_name(self, name: str) -> str:
+        """Of a name in the module, that in the checkpoint, after `root`."""
+        return name.replace("0.", "proj.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NormAndMatrix(ProjectorConfig):
     """Gemma 3's. norm_eps: of the norm."""
 
