@@ -171,10 +171,10 @@ def _light(monkeypatch, small_llava):
     monkeypatch.setattr(shapes, "IMAGES", 4)
     load = assembly.load_model
 
-    def load_model(model, *arguments):
+    def load_model(model, *arguments, **named):
         if str(model) in assembly.embedded_models():
             raise ModelError(f"the work on '{model}' begins here")
-        return load(model, *arguments)
+        return load(model, *arguments, **named)
 
     for module in list(sys.modules.values()):
         if getattr(module, "load_model", None) is load:
