@@ -22,6 +22,8 @@ from vtp_export.runtime.front_end import load
 
 ROUNDS, ROUNDS_ALONE = 7, 3
 SETTINGS = {"keep": 128, "average": 90.0}
+BUDGETS = {"smolvlm2-500m": 16, "idefics3-8b": 64, "internvl3-1b": 64}
+"""Tokens kept where that is not `SETTINGS`': of views of 64, 169 and 256."""
 LLAVA_NEXT = "llava-next-5-views"
 VIEWS = {LLAVA_NEXT: 5}
 """Batches that are timed where that is not 1: the views of one picture."""
@@ -153,7 +155,8 @@ def measured(out: Path, name: str) -> None:
     if not (model / "config.json").is_file():
         write_checkpoint(model, next=True) if name == LLAVA_NEXT else write_tower(model, TOWERS[name])
     rows: list[tuple[object, ...]] = []
-    for pruner, settings in (("none", {}), ("adaptive", SETTINGS)):
+    kept = {**SETTINGS, "keep": BUDGETS.get(name, SETTINGS["keep"])}
+    for pruner, settings in (("none", {}), ("adaptive", kept)):
         folder = out / f"{name}-{pruner}"
         what = {"model": str(model), "out": str(folder), "pruner": pruner, "options": OPTIONS.get(name, {})}
         code = EXPORT.format(**what, settings=settings, golden=0)

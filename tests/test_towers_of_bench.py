@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.towers import LLAVA_NEXT, OPTIONS, TOWERS, write_tower
+from bench.towers import BUDGETS, LLAVA_NEXT, OPTIONS, SETTINGS, TOWERS, write_tower
 from vtp_export import rooms
 from vtp_export.graphs.assembly import load_model
 from vtp_export.models._sizes import asked_size
@@ -58,3 +58,4 @@ def test_what_is_written_is_what_is_read(tmp_path, name):
     write_tower(tmp_path, narrowed(TOWERS[name]))
     size = asked_size(**OPTIONS.get(name, {}))
     assert load_model(tmp_path, size=size).frontend.candidates.grid == (SIDES[name], SIDES[name])
+    assert BUDGETS.get(name, SETTINGS["keep"]) < SIDES[name] ** 2

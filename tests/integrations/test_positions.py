@@ -1,6 +1,7 @@
 """A language model that counts rows and columns reads pruned tokens where they stood, and its own text behind them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,15 +10,20 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from tests.models.test_grid_towers import WRITERS, calm
+from vtp_export.errors import VtpWarning
 from vtp_export.graphs.assembly import assemble, load_model, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packer_for
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.models._sizes import AskedSize
+from vtp_export.pipeline.compare import compare
+from vtp_export.pipeline.export import export
+from vtp_export.pipeline.validate import validate
 
-IMAGE = 60
+IMAGE = 4
+"""Id of `<image>` in the embedded tokenizer."""
 GRIDS = ((5, 6), (6, 3))
-BEFORE, AFTER = (7, 3, 9), (4, 8, 15, 2)
+BEFORE, AFTER = (7, 3, 9), (14, 8, 15, 2)
 """Tokens of the prompt, before and after the picture."""
 
 
@@ -27,6 +33,8 @@ def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     WRITERS[request.param](folder)
     calm(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_token_id": IMAGE}))
     AutoTokenizer.from_pretrained(source_of("tiny-llava")).save_pretrained(folder)
     return folder
 
@@ -46,6 +54,11 @@ def photo(request):
     rows, columns = request.param
     noise = np.random.default_rng(rows).integers(0, 256, (rows * 8, columns * 8, 3), dtype=np.uint8)
     return Image.fromarray(noise)
+
+
+def is_linear(plain):
+    """Whether a layer reads its tokens one after the other."""
+    return "linear_attention" in (getattr(plain.config.text_config, "layer_types", None) or ())
 
 
 def picture_of(model, photo, pruner="none", **settings):
@@ -79,12 +92,14 @@ def logits_of(answerer, picture, before, after):
 
 
 def test_with_everything_kept_it_reads_what_it_reads_in_transformers(model, plain, answerer, photo):
-    """Whole, and token by token through the cache."""
-    picture = picture_of(model, photo)
+    """Whole, and token by token through the cache: linear attention rounds otherwise there."""
+    found = logits_of(answerer, picture_of(model, photo), BEFORE, AFTER)
     with torch.inference_mode():
-        wanted = plain(**given(model, photo, (*BEFORE, IMAGE, *AFTER))).logits[0, -len(AFTER) :]
-    found = logits_of(answerer, picture, BEFORE, AFTER)
-    torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+        whole = plain(**given(model, photo, (*BEFORE, IMAGE, *AFTER))).logits[0, -len(AFTER) :]
+        cache = plain(**given(model, photo, (*BEFORE, IMAGE)), use_cache=True).past_key_values
+        steps = [plain(torch.tensor([[token]]), past_key_values=cache).logits[0, -1] for token in AFTER]
+    for wanted in (torch.stack(steps), *([] if is_linear(plain) else [whole])):
+        torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
 def test_an_answer_is_that_of_transformers(monkeypatch, model, plain, answerer, photo):
@@ -113,7 +128,7 @@ def test_questions_of_a_batch_are_answered_as_alone(monkeypatch, model, answerer
 def test_pruned_tokens_stand_where_they_stood(model, plain, answerer, photo):
     """As if Transformers' own model were shown the picture, and attended to what was kept of it alone."""
     picture, whole = picture_of(model, photo, "fastervlm", keep=7), picture_of(model, photo)
-    if "linear_attention" in (getattr(plain.config.text_config, "layer_types", None) or ()):
+    if is_linear(plain):
         pytest.skip("a layer that reads its tokens one after the other cannot pass over any")
     inputs = given(model, photo, (*BEFORE, IMAGE, *AFTER))
     mask = torch.ones_like(inputs["input_ids"])
@@ -127,3 +142,16 @@ def test_pruned_tokens_stand_where_they_stood(model, plain, answerer, photo):
     torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
     moved = dataclasses.replace(picture, extent=picture.extent + 1)
     assert not torch.allclose(logits_of(answerer, moved, BEFORE, AFTER), wanted, atol=1e-5)
+
+
+def test_commands_ask_it(model, plain, tmp_path):
+    """Methods side by side, and the answers of a format against the graph's."""
+    if is_linear(plain):
+        pytest.skip("its questions are asked one by one, which takes long")
+    with pytest.warns(VtpWarning, match="the graph is for pictures of 5 x 6 tokens"):
+        report = compare(str(model), [5], benchmark="shapes", pruners="fastervlm", limit=1, grid="5x6")
+    assert [row.method for row in report.rows] == ["none", "fastervlm"]
+    export(model, tmp_path / "own", pruner="fastervlm", keep=5, formats="torchscript", grid="5x6", golden=0)
+    result = validate(tmp_path / "own", benchmark="shapes", limit=1, answers=True)
+    assert result.passed
+    assert result.answers[0].identical == result.answers[0].questions > 0

@@ -58,7 +58,7 @@ def blurred(size, seed=0):
     return Image.fromarray(few).resize(size, Image.Resampling.BILINEAR)
 
 
-SHAPES = [(448, 448), (300, 300), (630, 630), (449, 448), (1344, 448), (2, 1), *FEW]
+SHAPES = [(448, 448), (300, 300), (630, 630), (640, 640), (449, 448), (1344, 448), (2, 1), *FEW]
 """Of one tile, at the bounds of two canvases, and extreme ones."""
 
 

@@ -14,6 +14,7 @@ from vtp_export.errors import ModelError
 from vtp_export.functional.tokens import Selection
 from vtp_export.graphs.assembly import assemble, load_model, needs_of
 from vtp_export.graphs.pruned import PrunedFrontend
+from vtp_export.models._grid_tower import GridTowerConfig
 from vtp_export.models._grids import learned_taps, patch_places, windows_of
 from vtp_export.models._sizes import AskedSize, asked_size
 from vtp_export.models._weights import SINGLE
@@ -411,3 +412,13 @@ def test_without_a_processor_the_usual_one_is_told(tmp_path):
     model = load_model(name, size=AskedSize(grid=(3, 4)))
     assert "images are prepared as for Qwen2.5-VL" in model.notes[0]
     assert model.preprocessing.any_resolution.max_pixels == 12845056
+
+
+@pytest.mark.parametrize(
+    ("depth", "whole", "quarter", "three_eighths"),
+    [(32, (7, 15, 23, 31), 7, 15), (24, tuple(range(24)), 5, 8), (27, tuple(range(27)), 6, 9), (4, (1,), 1, 1)],
+)
+def test_early_signals_are_of_the_first_whole_block_at_their_share_of_the_depth(depth, whole, quarter, three_eighths):
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "hidden_act": "silu", "heads": 2, "patch": 2, "merge": 2}
+    config = GridTowerConfig(**sizes, depth=depth, whole=whole)
+    assert (config.deepest(1 / 4), config.deepest(3 / 8), config.deepest(1)) == (quarter, three_eighths, whole[-1])

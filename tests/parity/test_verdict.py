@@ -163,3 +163,24 @@ def test_a_report_is_passed_only_if_all_are():
     assert not report(right, false_claims=("layout.slots is 9",)).passed
     told = report(right, wrong).as_dict()
     assert [row["passed"] for row in json.loads(json.dumps(told))["comparisons"]] == [True, False]
+
+
+PLANES = np.array([[1.0, -2.0, 30.0, 40.0], [5.0, 6.0, 7.0, 8.0], [0.5, 0.5, 0.5, 0.5]], np.float32)
+"""Two planes of `RIGHT`, far larger than its tokens."""
+
+
+def test_planes_are_held_against_planes_of_the_same_candidates():
+    right = changed(deepstack=PLANES)
+    assert verdict(right, right).passed
+    swapped = changed(deepstack=PLANES[[1, 0, 2]])
+    assert not verdict(swapped, right).passed
+    fewer = changed(kept=RIGHT.kept[1:], tokens=RIGHT.tokens[1:], deepstack=PLANES[1:])
+    comparison = verdict(fewer, right, explain=lambda: WITNESS)
+    assert comparison.values.relative_error == 0
+
+
+def test_large_planes_hide_no_wrong_token():
+    wrong = token(3.1)
+    alone = verdict(wrong).values.relative_error
+    beside = verdict(dataclasses.replace(wrong, deepstack=1e6 * PLANES), changed(deepstack=1e6 * PLANES))
+    assert beside.values.relative_error == alone > 0.01

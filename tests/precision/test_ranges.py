@@ -6,6 +6,7 @@ from torch import nn
 
 from vtp_export.models.base import AttentionGroup
 from vtp_export.precision.ranges import measured
+from vtp_export.spec import TensorSpec
 
 WIDTH, HEADS = 12, 3
 
@@ -27,6 +28,7 @@ class Graph(nn.Module):
     def __init__(self, frontend):
         super().__init__()
         self.frontend = frontend
+        self.outputs = (TensorSpec("tokens", "float32", ("b", 5, 3 * WIDTH)),)
 
     def forward(self, pixels):
         return (torch.cat([layer(pixels) for layer in self.frontend.children()], -1),)
@@ -46,3 +48,17 @@ def test_the_bound_is_the_longest_query_times_the_longest_key_of_one_head(one_la
         assert found[f"frontend.{name}"].returns == pytest.approx(bound, rel=1e-5)
     if not one_layer:
         assert found["frontend.v"].returns == pytest.approx(float(value.abs().max()), rel=1e-5)
+
+
+@pytest.mark.parametrize("larger", ["tokens", "deepstack"])
+def test_all_that_the_language_model_reads_is_looked_at(larger):
+    """Or planes would overflow where tokens do not."""
+    frontend = Tower(torch.randn(3 * WIDTH, WIDTH, generator=torch.Generator().manual_seed(0)), True)
+    graph = Graph(frontend)
+    graph.outputs = tuple(TensorSpec(name, "float32", ("b", 5, 3 * WIDTH)) for name in ("tokens", "deepstack"))
+    graph.forward = lambda pixels: tuple(
+        frontend.qkv(pixels) * (70_000 if spec.name == larger else 1) for spec in graph.outputs
+    )
+    images = torch.ones(1, 5, WIDTH)
+    expected = 70_000 * float(frontend.qkv(images).detach().abs().max())
+    assert measured(graph, [images.numpy()])[""].returns == pytest.approx(expected, rel=1e-5)

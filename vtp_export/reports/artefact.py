@@ -120,7 +120,7 @@ def _views(manifest: Manifest) -> str:
 
 
 def _packing(packing: Packing) -> str:
-    settings = {name: getattr(packing, name) for name in ("newlines", "unpad", "tiles", "anyres_max")}
+    settings = {name: getattr(packing, name) for name in ("newlines", "unpad", "tiles", "anyres_max", "framing")}
     return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
