@@ -19,7 +19,7 @@ from tests.sealing import reseal
 from vtp_export.backends import base
 from vtp_export.backends._translations import translations
 from vtp_export.errors import ArtefactError, ModelError, OutputError, SpecError
-from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.assembly import assemble, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.gates import GATES, jaccard
 from vtp_export.parity.noise import tower_noise
@@ -196,6 +196,17 @@ def test_the_scan_looks_everywhere_in_the_folder_and_says_how_far(graph, model, 
     assert (images.count, images.total, len(set(images.names))) == (16, 20, 16)
     whole = lower(graph, Precision(name="fp16", images=str(dull_then_bright), limit=20), model.preprocessing)
     assert (whole.record.count, whole.notes) == (20, ())
+
+
+@pytest.mark.parametrize(("pruner", "precision", "told"), [("bat", "bf16", True), ("vscan", "fp16", False),
+                         ("vscan", "int8", True), ("fps", "bf16", False)])  # fmt: skip
+def test_who_mixes_tokens_in_a_coarse_precision_is_told(small_llava, pruner, precision, told):
+    model = load_model(str(small_llava), needs_of(pruner, settings := {"keep": 8}))
+    plan = {"activations": "blocks", "plan": "narrow"} if precision == "int8" else {}
+    seen = {} if precision == "bf16" else {"images": "shapes", "limit": 1}
+    spec = Precision(name=precision, **plan, **seen)
+    notes = lower(assemble(model, pruner, settings).graph, spec, model.preprocessing).notes
+    assert any("mixes others" in note for note in notes) is told
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16"])

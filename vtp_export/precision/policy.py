@@ -37,6 +37,14 @@ SAFETY_FACTOR = 4.0
 """Range images do not show the worst case: layers stay narrow only up to 65504 / 4."""
 
 
+COARSE = ("bf16", "int8")
+MIXED = (
+    "this method mixes tokens, and in {precision} mixes others where one near-tie falls otherwise; validate asks that "
+    "each such difference be explained, and is likely to fail: fp16 suits such a method better"
+)
+"""Of methods that merge, in precisions in which a near-tie is common: see `Gates.explained`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Precision:
     """What the user asks for.
@@ -100,6 +108,15 @@ def lower(
     Raises:
         VtpError: the images or the plan cannot be used.
     """
+    found = _decided(graph, spec, preprocessing, device, progress)
+    if spec.name in COARSE and graph.pruner.method.merges:
+        found = dataclasses.replace(found, notes=(*found.notes, MIXED.format(precision=spec.name)))
+    return found
+
+
+def _decided(
+    graph: PrunedFrontend, spec: Precision, preprocessing: Preprocessing, device: str, progress: Progress
+) -> Lowered:
     if spec.name in ("fp32", "bf16"):  # whose range is that of float32: nothing can overflow
         usual = Precision()
         unread = f"range images are for fp16 and int8; none were read for {spec.name}"
