@@ -65,7 +65,8 @@ def test_what_is_copied_is_in_the_build_context(path):
             assert source in kept and (ROOT / source).exists()
 
 
-@pytest.mark.parametrize("image", ["cpu", pytest.param("server", marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("image", ["cpu", "server"])
 def test_the_install_line_and_the_health_check_work(artefact, tmp_path, image):
     if not WHEELHOUSE.is_dir():
         pytest.skip(f"no wheelhouse in {WHEELHOUSE}; make fills it")

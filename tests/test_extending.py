@@ -292,6 +292,7 @@ def test_a_family_is_under_the_laws_as_soon_as_a_checkpoint_of_it_can_be_written
     assert " passed" in copy(*PYTEST, "tests/laws/test_model_laws.py", "-k", "wide")
 
 
+@pytest.mark.whole
 def test_a_family_is_exported_and_validated_with_it(copy, wide, tmp_path):
     told = copy(*VTP, "export", wide, "--pruner", "corners", "--keep", 4, "-f", "torchscript", "--out", tmp_path / "a")
     assert "keeps 4 of 24 visual tokens with corners" in told

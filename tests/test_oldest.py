@@ -42,6 +42,7 @@ def test_the_wheelhouse_has_what_the_project_allows():
     ] == allowed
 
 
+@pytest.mark.whole
 def test_the_usual_artefact_runs_and_is_proved(oldest, embedded_artefact):
     assert lint(embedded_artefact, ["onnxruntime-1.18"])[0].findings == ()
     version = call(

@@ -120,7 +120,7 @@ def load_strange(load, copy, contents, cases):
 
 
 def test_a_sample_of_strange_values(load, copy, contents):
-    load_strange(load, copy, contents, random.Random(SEED).sample(strange(contents), 40))
+    load_strange(load, copy, contents, random.Random(SEED).sample(strange(contents), 20))
 
 
 @pytest.mark.whole

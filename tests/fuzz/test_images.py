@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SAMPLE, WHOLE = 80, 1500
+SAMPLE, WHOLE = 40, 1500
 
 
 def looked_at(first, last, folder):

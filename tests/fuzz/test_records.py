@@ -58,7 +58,7 @@ def forged_records(record):
 
 @pytest.mark.parametrize("make", [strange_records, forged_records])
 def test_a_sample_of_records(trained, record, tmp_path, make):
-    use_records(trained, tmp_path / "record.json", random.Random(SEED).sample(make(record), 25))
+    use_records(trained, tmp_path / "record.json", random.Random(SEED).sample(make(record), 12))
 
 
 @pytest.mark.whole
@@ -82,7 +82,7 @@ def journals():
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(150, id="sample"), pytest.param(800, id="whole", marks=pytest.mark.whole)]
+    "count", [pytest.param(60, id="sample"), pytest.param(800, id="whole", marks=pytest.mark.whole)]
 )
 def test_journals(tmp_path, count):
     rng, path = random.Random(SEED), tmp_path / ".record.json.partial"

@@ -271,7 +271,9 @@ OTHER_PARTS = ("text_model", "language_model", "lm_head", ".head.", "logit", "ma
 """In the names of what no front end has."""
 
 
-@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.whole if name.startswith("internvl") else ()) for name in SIZED]
+)
 def test_only_the_front_end_is_read_and_other_shards_need_not_be_there(tmp_path, monkeypatch, name):
     """As in a cache of the hub, which holds an index of all shards and those of them that were asked for."""
     SIZED[name][0](tmp_path)

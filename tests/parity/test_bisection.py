@@ -120,7 +120,7 @@ def test_a_plan_that_cannot_run_here_is_refused_in_one_sentence(small_llava, tmp
     [
         pytest.param({}, marks=pytest.mark.whole),  # sampled by the bare tower below
         pytest.param({"precision": "fp16"}, marks=pytest.mark.whole),
-        {"pruner": "visionzip"},
+        pytest.param({"pruner": "visionzip"}, marks=pytest.mark.whole),
         pytest.param({"pruner": "vispruner"}, marks=pytest.mark.whole),
     ],
 )

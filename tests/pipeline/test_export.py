@@ -69,7 +69,7 @@ def test_a_killed_export_leaves_no_artefact_and_the_next_one_cleans_up(small_lla
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("fmt", FROM_GRAPHS)
+@pytest.mark.parametrize("fmt", ["onnx", *(pytest.param(fmt, marks=pytest.mark.whole) for fmt in FROM_GRAPHS[1:])])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_llava, tmp_path, fmt):
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); {CHILD}"
     arguments = ["export", str(small_llava), "--keep", "4", "--format", fmt, "--out", str(tmp_path / "deep" / "a")]

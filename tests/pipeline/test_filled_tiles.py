@@ -59,7 +59,10 @@ def write_tokenizer(folder):
     tokenizer.save_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=["internvl", "smolvlm", pytest.param("idefics3", marks=pytest.mark.whole)])
+@pytest.fixture(
+    scope="module",
+    params=["internvl", *(pytest.param(name, marks=pytest.mark.whole) for name in ("smolvlm", "idefics3"))],
+)
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(3)

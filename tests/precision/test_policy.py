@@ -252,7 +252,7 @@ def test_a_layer_that_is_not_finite_is_named_whatever_comes_after(graph, pixels,
 # --- int8 -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activations", ["blocks", "static"])
+@pytest.mark.parametrize("activations", [pytest.param("blocks", marks=pytest.mark.whole), "static"])
 def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
     report = exported(small_llava, tmp_path / "out", name="int8", activations=activations, plan=FIRST, **SHAPES)
     assert len(report.manifest.precision.float32_layers) == 6
