@@ -15,7 +15,7 @@ from vtp_export.models._grid_frontend import GridFrontend
 from vtp_export.models._grid_tower import GridTowerConfig
 from vtp_export.models._loading import loaded
 from vtp_export.models._sizes import AskedSize, settled
-from vtp_export.models._weights import Weights
+from vtp_export.models._weights import Weights, released_name
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.preprocess import preprocessing_from_config
 from vtp_export.runtime.processor_defaults import ANY_RESOLUTION, DEFAULTS
@@ -48,9 +48,7 @@ class GridFamily:
 
     def own_name(self, name: str) -> str:
         """Of a tensor in the checkpoint, less its prefix."""
-        for own, released in (*SHARED_NAMES, *self.names):
-            name = name.replace(own, released)
-        return name
+        return released_name(name, (*SHARED_NAMES, *self.names))
 
 
 SHARED_NAMES = (

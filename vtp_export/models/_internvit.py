@@ -8,6 +8,7 @@ from torch import Tensor
 from vtp_export.errors import ModelError, shown
 from vtp_export.models._config import TowerConfig, checked, truth
 from vtp_export.models._towers import TowerFamily, dinov2_fitted, edge_of
+from vtp_export.models._weights import released_name
 
 DEFAULTS: dict[str, Any] = {
     "hidden_size": 1024,
@@ -70,9 +71,7 @@ def internvit_name(name: str) -> str:
         >>> internvit_name("encoder.layers.3.self_attn.out_proj.bias")
         'encoder.layer.3.attention.projection_layer.bias'
     """
-    for own, released in NAMES:
-        name = name.replace(own, released)
-    return name
+    return released_name(name, NAMES)
 
 
 def internvit_fitted(name: str, tensor: Tensor, config: TowerConfig) -> Tensor:

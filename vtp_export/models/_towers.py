@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from vtp_export.errors import ModelError, shown
 from vtp_export.models._config import LARGEST, TowerConfig, checked, truth, whole_number
+from vtp_export.models._weights import released_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +152,7 @@ def dinov2_name(name: str) -> str:
         >>> dinov2_name("encoder.layers.3.self_attn.q_proj.bias")
         'encoder.layer.3.attention.attention.query.bias'
     """
-    for own, released in DINOV2_NAMES:
-        name = name.replace(own, released)
-    return name
+    return released_name(name, DINOV2_NAMES)
 
 
 def siglip2_fitted(name: str, tensor: Tensor, config: TowerConfig) -> Tensor:

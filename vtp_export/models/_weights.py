@@ -37,6 +37,18 @@ ADAPTED = re.compile(
 """In the names that adapters give to what stands beside, or in place of, a weight; not Gemma 3's `mm_soft_emb_norm`."""
 
 
+def released_name(name: str, names: Iterable[tuple[str, str]]) -> str:
+    """Of a tensor in a checkpoint, from ours: each of our parts of names gives way to the released one, in turn.
+
+    Example:
+        >>> released_name("encoder.layers.3.bias", [("encoder.layers.", "layer."), (".bias", ".b")])
+        'layer.3.b'
+    """
+    for own, released in names:
+        name = name.replace(own, released)
+    return name
+
+
 class Weights:
     """The tensors of a checkpoint.
 
