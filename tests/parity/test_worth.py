@@ -109,19 +109,6 @@ def test_the_mean_and_the_worst_image_are_told():
     assert np.isnan(worth_of("mass", [(1.0, "a"), (float("nan"), "b")]).worst)
 
 
-@pytest.mark.parametrize(("images", "least"), [(1, 0.9434), (2, 0.96), (6, 0.9769), (8, 0.98), (30, 0.98)])
-def test_of_few_images_a_mean_may_waver_more(images, least):
-    def failures(ratio):
-        tally = Tally(name="", noise=Noise({}), gates=GATES["int8"], images=images, overlaps=[1.0] * images)
-        for number in range(images):
-            tally.add_worth(str(number), {"mass": ratio})
-        return tally.done().failures
-
-    assert failures(least + 1e-4) == ()
-    assert len(failures(least - 1e-4)) == 1
-    assert len(failures(0.89)) == 2, "and each has a gate of its own"
-
-
 def test_an_unknown_worth_passes_no_gate():
     tally = Tally(name="narrow", noise=Noise({}), gates=GATES["int8"])
     tally.add_worth("b", {"mass": float("nan")})

@@ -16,7 +16,7 @@ class Gates:
         much noise is sure to find the way: there a set is asked to be as good, and explanations are told; for methods
         that merge see `Judge.gates`.
     worth: of a kept set by what its method maximises, over the worth of the reference's set under the same signals:
-        mean over `verdict.ENOUGH` images or more, at least; worth_worst: of any image.
+        mean over the images, at least; worth_worst: of any image.
     jaccard: mean over the images of the Jaccard index of the kept sets, at least; asked only where a method is no walk
         (see `reference/base.py`): one near-tie changes all that a walk keeps after it, and its worth stays.
     cosine: of every token with its counterpart, at least. norm_ratio: by how much their lengths may differ, as a share.

@@ -15,9 +15,6 @@ from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.spec import Scalar
 
-ENOUGH = 8
-"""Images of which a mean worth is asked as the gate says; of fewer it wavers more, by the root of their number."""
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -96,15 +93,11 @@ class Comparison(Row):
         return self.gates.explained or not self.worth
 
     @property
-    def _least_mean(self) -> float:
-        return 1 - (1 - self.gates.worth) * math.sqrt(max(1.0, ENOUGH / max(self.images, 1)))
-
-    @property
     def shortfalls(self) -> tuple[str, ...]:
         """One sentence for each number that misses its gate."""
         gates, found = self.gates, list[str]()
         for one in self.worth:
-            found += _too_low(f"{one.name} of the kept sets over the reference's, mean,", one.mean, self._least_mean)
+            found += _too_low(f"{one.name} of the kept sets over the reference's, mean,", one.mean, gates.worth)
             found += _too_low(f"{one.image}: {one.name} over the reference's", one.worst, gates.worth_worst)
         found += _too_low("mean Jaccard index of the kept sets", self.jaccard_mean, gates.jaccard)
         if (values := self.values) is not None:
