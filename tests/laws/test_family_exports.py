@@ -36,20 +36,12 @@ LINTED = ("tensorrt-10.3", "tensorrt-11.4", "tensorrt-rtx-1.7")
 """The oldest and the newest TensorRT that are promised, and the one whose own parser is asked where it is installed."""
 
 
-SIBLINGS = {"qwen3_5_moe": "qwen3_5", "qwen3_vl_moe": "qwen3_vl", "idefics3": "smolvlm", "vipllava": "llava"}
-"""Families that have the front end of another, whose product is run: one case of each is enough."""
-
-
 def sampled(product):
     """In no order: a few of different families that meet every value beside the family; the others are `whole`."""
     cases, met = sorted(product, key=lambda values: zlib.crc32("".join(values).encode())), set()
-    once = set[str]()
     params = []
     for family, *values in cases:
         wanted = family not in met and not met.issuperset(values)
-        if not wanted and family in SIBLINGS and family in once:
-            continue
-        once.add(family)
         met.update((family, *values) if wanted else ())
         params.append(
             pytest.param(family, *values, id="-".join((family, *values)), marks=() if wanted else pytest.mark.whole)
