@@ -1,13 +1,13 @@
 """Which layers of a graph in int8 stay in float32: found, or as a plan says; and whether the plan is an artefact's."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from vtp_export.arguments import path_of
 from vtp_export.errors import SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.precision.lowering import weighted_layers
-from vtp_export.precision.search import MARGIN, Quality, Trials, fewest
+from vtp_export.precision.search import Quality, Trials, fewest
 from vtp_export.precision.sensitivity import Mixture, blocks_of, groups_of, sensitivities
 from vtp_export.precision_plans import PLAN, PrecisionPlan, read_plan
 from vtp_export.progress import Progress
@@ -17,18 +17,13 @@ NAMED = ("narrow", "wide-mlps", "wide-half")
 """Plans that need no search: nothing in float32, or the MLPs of all blocks, or all of the first half of the blocks."""
 
 
-class Measured(Protocol):
-    """How good the graph is with some groups of layers in float32, on all images, or on some of them."""
-
-    def __call__(self, groups: tuple[str, ...], some: bool = False) -> Quality: ...
-
-
-def found_plan(mixture: Mixture, trials: Trials, quality: Measured, progress: Progress) -> PrecisionPlan:
+def found_plan(
+    mixture: Mixture, trials: Trials, quality: Callable[[tuple[str, ...]], Quality], progress: Progress
+) -> PrecisionPlan:
     """Leave in float32 as few groups as it takes, those first that lose most when they alone are narrow.
 
     Up to half of the groups, so that `MARGIN` of every gate is enough; beyond, so that the gates hold; never all. Where
-    all may be narrow, nothing is measured of any alone. The number is looked for on some of the images, and holds on
-    all.
+    all may be narrow, nothing is measured of any alone.
 
     Args:
         mixture: of the float32 graph and the narrow one.
@@ -36,7 +31,7 @@ def found_plan(mixture: Mixture, trials: Trials, quality: Measured, progress: Pr
         quality: of the graph with some groups in float32.
         progress: told of every step.
     """
-    if quality(()).good:  # on all: a few are too few to say that something has to stay
+    if quality(()).good:
         return PrecisionPlan()
     table = sensitivities(mixture, trials, progress)
     order = [one.group for one in sorted(table, key=lambda one: -one.share)]
@@ -44,17 +39,10 @@ def found_plan(mixture: Mixture, trials: Trials, quality: Measured, progress: Pr
     def first(count: int) -> tuple[str, ...]:
         return tuple(group for group in mixture.groups if group in order[:count])
 
-    def enough(share: float, below: int, most: int) -> int:
-        """The fewest of more than `below` with which no gate is used up by more than a share; `most` if none are."""
-        count = below + fewest(lambda more: quality(first(below + more), some=True).share <= share, most - below)
-        if count < most and quality(first(count)).share > share:  # the other images are worse
-            count += fewest(lambda more: quality(first(count + more)).share <= share, most - count)
-        return count
-
     half = len(order) // 2
-    count = enough(MARGIN, 0, half)
+    count = fewest(lambda count: quality(first(count)).good, half)
     if quality(first(count)).share > 1:
-        count = enough(1, half, len(order) - 1)
+        count = half + fewest(lambda more: quality(first(half + more)).share <= 1, len(order) - 1 - half)
     return PrecisionPlan(float32=first(count), sensitivities=table)
 
 

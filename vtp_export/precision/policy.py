@@ -191,10 +191,10 @@ def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: s
     total = sum(map(len, mixture.groups.values()))
 
     @functools.cache
-    def quality(groups: tuple[str, ...], some: bool = False) -> Quality:
-        layers = float32_layers(PrecisionPlan(float32=groups), graph)
+    def quality(float32: tuple[str, ...]) -> Quality:
+        layers = float32_layers(PrecisionPlan(float32=float32), graph)
         progress(f"int8 with {len(layers)} of {total} layers in float32: is what is kept as good?")
-        return trials.of(lambda pixels: mixture(pixels, layers), some)
+        return trials.of(lambda pixels: mixture(pixels, layers))
 
     plan = found_plan(mixture, trials, quality, progress) if given is None else given
     layers = float32_layers(plan, graph)

@@ -21,9 +21,6 @@ from vtp_export.spec import PrunerRecord
 MARGIN = 0.5
 """Of every gate, this share may be used up on the images that are tried: others are worse than these."""
 
-ONE_IN = 2 * BATCH
-"""Of so many images one is tried where many things are tried."""
-
 LARGEST = 1e9
 """A share that is none, of numbers that are not finite."""
 
@@ -89,29 +86,24 @@ class Trials:
     @property
     def few(self) -> int:
         """How many `some` are."""
-        return -(-self._images.count // ONE_IN)
+        return -(-self._images.count // BATCH)
 
     def some(self) -> Iterator[tuple[int, np.ndarray]]:
         """Images spread over all, one after the other: its number and its pixels (1, 3, h, w)."""
-        for number, pixels in self._batches():
-            if number % ONE_IN == 0:
-                yield number, pixels[:1]
-
-    def of(self, run: Callable[[np.ndarray], Output], some: bool = False) -> Quality:
-        """Of a coarser graph, (b, 3, h, w) to its outputs, on all images or on `some`."""
-        tally = self.tally()
-        with naming(self._images.names):
-            for number, pixels in self.some() if some else self._batches():
-                for i, result in enumerate(run(pixels)):
-                    self.hold(tally, number + i, result)
-        return Quality(tally.done())
-
-    def _batches(self) -> Iterator[tuple[int, np.ndarray]]:
-        """All images, (b, 3, h, w), each batch with the number of its first."""
         done = 0
         for pixels in self._images.batches():
-            yield done, pixels
+            yield done, pixels[:1]
             done += len(pixels)
+
+    def of(self, run: Callable[[np.ndarray], Output]) -> Quality:
+        """Of a coarser graph, (b, 3, h, w) to its outputs, on all images."""
+        tally, done = self.tally(), 0
+        with naming(self._images.names):
+            for pixels in self._images.batches():
+                for result in run(pixels):
+                    self.hold(tally, done, result)
+                    done += 1
+        return Quality(tally.done())
 
     def tally(self) -> Tally:
         """For what `hold` adds."""

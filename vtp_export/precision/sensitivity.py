@@ -19,9 +19,6 @@ from vtp_export.precision_plans import Sensitivity
 from vtp_export.progress import Progress
 from vtp_export.runtime.output import Output
 
-DEEP = 16
-"""Blocks of a tower beyond which a block's attention and MLP are not told apart."""
-
 
 class Mixture:
     """A graph of which every group of layers can be narrow or wide, and none has to be narrowed anew.
@@ -108,17 +105,14 @@ def blocks_of(graph: PrunedFrontend) -> list[str]:
 def groups_of(graph: PrunedFrontend) -> dict[str, tuple[str, ...]]:
     """Linear layers of a float32 graph that are narrow or wide together, in the graph's order, by what holds them.
 
-    In a block these are those of attention, and those of the MLP; elsewhere those side by side. In a tower of more than
-    `DEEP` blocks all of a block are one group: there are enough of them, and each is measured.
+    In a block these are those of attention, and those of the MLP; elsewhere those side by side.
     """
     groups: dict[str, list[str]] = {}
-    deep = len(graph.frontend.blocks) > DEEP
     for layer, module in weighted_layers(graph).items():
         if isinstance(module, nn.Linear):
             block = next((path for path in blocks_of(graph) if layer.startswith(f"{path}.")), None)
             if block is not None:
-                own = layer.removeprefix(f"{block}.").partition(".")[0]
-                group = block if deep else f"{block}.{own}"
+                group = f"{block}.{layer.removeprefix(f'{block}.').partition('.')[0]}"
             else:
                 parent = layer.rpartition(".")[0]
                 group = layer if parent == "frontend" else parent
