@@ -21,7 +21,6 @@ from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.sensitivity import Mixture, groups_of
 from vtp_export.precision_plans import PLAN, PrecisionPlan, Sensitivity, plan_record, read_plan, write_plan
-from vtp_export.progress import silent
 from vtp_export.reports.plan import PICTURE
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
