@@ -59,10 +59,22 @@ def deviation(tokens: Tokens, others: Tokens) -> Noise:
     return Noise(sizes)
 
 
+HALF_UNIT = 2.0**-24
+"""By how much of itself one rounding to float32 moves a number at most."""
+
+
 def arithmetic_noise(tokens: Tokens) -> Noise:
-    """What float32 does inside a pruner whose input is given: distances of the same features in both widths."""
+    """What float32 does inside a pruner whose input is given.
+
+    Of features, how far distances of the same ones lie apart in both widths. A weight of attention is read as it is,
+    and the first sum or quotient of it is rounded: half a unit of the largest.
+    """
     wide = Tokens(*(None if signal is None else signal.double() for signal in tokens))  # type: ignore[arg-type]
-    return deviation(tokens, wide)
+    sizes = deviation(tokens, wide).sizes
+    for name in sizes:
+        if KINDS[name] == "attention":
+            sizes[name] = HALF_UNIT * float(getattr(wide, name).abs().max())
+    return Noise(sizes)
 
 
 def _distances(features: Tensor) -> Tensor:

@@ -123,9 +123,9 @@ class Pruner(base.Pruner):
     def _quota(self, score: Tensor) -> Tensor:
         """How many tokens each run gives, (b, c) whole numbers that sum to k."""
         total = score.sum(-1, keepdim=True)
-        share = snapped(torch.where(total > 0, score / total.clamp(min=1e-30), 1 / self.chunks))
-        rank = descending_rank((share * SHARE_GRID).round())
-        quota = (share * self.keep + NEARLY_WHOLE).floor()
+        share = torch.where(total > 0, score / total.clamp(min=1e-30), 1 / self.chunks)
+        rank = descending_rank((share * SHARE_GRID).round())  # of the share itself: rounded twice, ties would move
+        quota = (snapped(share) * self.keep + NEARLY_WHOLE).floor()
         quota = quota + (rank < self.keep - quota.sum(-1, keepdim=True)).to(quota.dtype)
         size = self.is_token.sum(-1).to(quota.dtype)
         quota = torch.minimum(quota, size)

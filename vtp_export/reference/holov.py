@@ -44,9 +44,9 @@ def _score(features: np.ndarray, attention: np.ndarray, beta: float) -> float:
 def _quotas(scores: np.ndarray, sizes: list[int], k: int) -> list[int]:
     count = len(scores)
     total = scores.sum()
-    shares = snapped(scores / total) if total > 0 else snapped(np.full(count, 1 / count))
+    shares = scores / total if total > 0 else np.full(count, 1 / count)
     best_first = descending(np.round(shares * 2**16))
-    quotas = [math.floor(share * k + 2.0**-12) for share in shares]
+    quotas = [math.floor(share * k + 2.0**-12) for share in snapped(shares)]
     for chunk in best_first[: k - sum(quotas)]:
         quotas[chunk] += 1
     quotas = [min(quota, size) for quota, size in zip(quotas, sizes, strict=True)]
