@@ -116,7 +116,7 @@ def test_as_few_groups_as_it_takes_the_most_sensitive_first(monkeypatch):
 
     def plan(share):
         """`share` by how many groups are in float32."""
-        return found_plan(Groups(), None, lambda wide: Fixed(share[len(wide)]), lambda *_: None)
+        return found_plan(Groups(), None, lambda wide, _: Fixed(share[len(wide)]), lambda *_: None)
 
     assert plan([0.5] * 7) == PrecisionPlan()
     assert plan([0.9, 0.4] + [0] * 5) == PrecisionPlan(float32=("b",), sensitivities=table)

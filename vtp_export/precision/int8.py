@@ -103,9 +103,11 @@ def block_int8_product(x: Tensor, weight: Tensor, step: Tensor, channels: int) -
     """
     blocks, block = weight.shape[1:]
     split = nn.functional.pad(x, (0, blocks * block - channels)).unflatten(-1, (blocks, block))
-    scale = split.abs().amax(-1, keepdim=True).clamp(min=TINY) / STEPS
-    rounded = ((split / scale).round() * scale).flatten(-2)[..., :channels]
-    product: Tensor = rounded @ ((weight.to(x.dtype) - 128) * step[:, :, None]).flatten(1)[:, :channels].T
+    largest = torch.maximum(split.amax(-1, keepdim=True), -split.amin(-1, keepdim=True))  # abs() writes all of it anew
+    scale = largest.clamp(min=TINY) / STEPS
+    rounded = (split / scale).round_().mul_(scale).flatten(-2)[..., :channels]
+    whole = weight.to(x.dtype).sub_(128).mul_(step[:, :, None])
+    product: Tensor = rounded @ whole.flatten(1)[:, :channels].T
     return product
 
 

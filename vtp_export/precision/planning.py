@@ -7,7 +7,7 @@ from vtp_export.arguments import path_of
 from vtp_export.errors import SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
 from vtp_export.precision.lowering import weighted_layers
-from vtp_export.precision.search import Quality, Trials, fewest
+from vtp_export.precision.search import MARGIN, Quality, Trials, fewest
 from vtp_export.precision.sensitivity import Mixture, blocks_of, groups_of, sensitivities
 from vtp_export.precision_plans import PLAN, PrecisionPlan, read_plan
 from vtp_export.progress import Progress
@@ -18,7 +18,7 @@ NAMED = ("narrow", "wide-mlps", "wide-half")
 
 
 def found_plan(
-    mixture: Mixture, trials: Trials, quality: Callable[[tuple[str, ...]], Quality], progress: Progress
+    mixture: Mixture, trials: Trials, quality: Callable[[tuple[str, ...], float], Quality], progress: Progress
 ) -> PrecisionPlan:
     """Leave in float32 as few groups as it takes, those first that lose most when they alone are narrow.
 
@@ -28,10 +28,10 @@ def found_plan(
     Args:
         mixture: of the float32 graph and the narrow one.
         trials: what they are tried on.
-        quality: of the graph with some groups in float32.
+        quality: of the graph with some groups in float32; of no use beyond the share of a gate that is given with them.
         progress: told of every step.
     """
-    if quality(()).good:
+    if quality((), MARGIN).good:
         return PrecisionPlan()
     table = sensitivities(mixture, trials, progress)
     order = [one.group for one in sorted(table, key=lambda one: -one.share)]
@@ -40,9 +40,9 @@ def found_plan(
         return tuple(group for group in mixture.groups if group in order[:count])
 
     half = len(order) // 2
-    count = fewest(lambda count: quality(first(count)).good, half)
-    if quality(first(count)).share > 1:
-        count = half + fewest(lambda more: quality(first(half + more)).share <= 1, len(order) - 1 - half)
+    count = fewest(lambda count: quality(first(count), MARGIN).good, half)
+    if quality(first(count), 1.0).share > 1:
+        count = half + fewest(lambda more: quality(first(half + more), 1.0).share <= 1, len(order) - 1 - half)
     return PrecisionPlan(float32=first(count), sensitivities=table)
 
 

@@ -5,7 +5,7 @@ stay in float32 that lose most when they alone are narrow, as many as it takes t
 """
 
 import dataclasses
-import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,11 +190,17 @@ def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: s
 
     total = sum(map(len, mixture.groups.values()))
 
-    @functools.cache
-    def quality(float32: tuple[str, ...]) -> Quality:
+    known: dict[tuple[str, ...], Quality] = {}
+
+    def quality(float32: tuple[str, ...], limit: float = math.inf) -> Quality:
+        if float32 in known:
+            return known[float32]
         layers = float32_layers(PrecisionPlan(float32=float32), graph)
         progress(f"int8 with {len(layers)} of {total} layers in float32: is what is kept as good?")
-        return trials.of(lambda pixels: mixture(pixels, layers))
+        tried = trials.of(lambda pixels: mixture(pixels, layers), limit)
+        if tried.comparison.images == images.count:
+            known[float32] = tried
+        return tried
 
     plan = found_plan(mixture, trials, quality, progress) if given is None else given
     layers = float32_layers(plan, graph)

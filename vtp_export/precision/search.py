@@ -1,6 +1,7 @@
 """What a coarser graph makes of real images, how near that is to failing, and the fewest of a thing that it takes."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,12 @@ MARGIN = 0.5
 LARGEST = 1e9
 """A share that is none, of numbers that are not finite."""
 
+RUNS = 128
+"""So many images at most are run for groups of layers, one image for each group at least."""
+
+MEANS = ("jaccard", "worth")
+"""Gates that ask something of the mean over the images."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -40,6 +47,11 @@ class Quality:
     def share(self) -> float:
         """Of the gate that is nearest to failing, how much is used up; beyond 1 it fails."""
         return max(shares(self.comparison).values(), default=0.0)
+
+    @property
+    def worst(self) -> float:
+        """As `share`, of those gates alone that ask something of every image: more images cannot lower it."""
+        return max((share for name, share in shares(self.comparison).items() if name not in MEANS), default=0.0)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -83,26 +95,33 @@ class Trials:
                     name = images.names[len(self._cases)]
                     self._cases.append(self._judge.case(name, signals_of(seen.tokens, 0, candidates), seen.result))
 
-    @property
-    def few(self) -> int:
-        """How many `some` are."""
-        return -(-self._images.count // BATCH)
+    def few(self, groups: int) -> int:
+        """How many images are `some`: one of each batch, and fewer where every one is run for many groups of layers."""
+        return max(1, min(-(-self._images.count // BATCH), RUNS // groups))
 
-    def some(self) -> Iterator[tuple[int, np.ndarray]]:
+    def some(self, groups: int) -> Iterator[tuple[int, np.ndarray]]:
         """Images spread over all, one after the other: its number and its pixels (1, 3, h, w)."""
-        done = 0
-        for pixels in self._images.batches():
-            yield done, pixels[:1]
+        done, every = 0, -(-self._images.count // BATCH) / self.few(groups)
+        for batch, pixels in enumerate(self._images.batches()):
+            if batch % every < 1:
+                yield done, pixels[:1]
             done += len(pixels)
 
-    def of(self, run: Callable[[np.ndarray], Output]) -> Quality:
-        """Of a coarser graph, (b, 3, h, w) to its outputs, on all images."""
+    def of(self, run: Callable[[np.ndarray], Output], limit: float = math.inf) -> Quality:
+        """Of a coarser graph, (b, 3, h, w) to its outputs, on all images.
+
+        Args:
+            run: the graph.
+            limit: the images that are left are not run once the worst so far use up more than this share of a gate.
+        """
         tally, done = self.tally(), 0
         with naming(self._images.names):
             for pixels in self._images.batches():
                 for result in run(pixels):
                     self.hold(tally, done, result)
                     done += 1
+                if limit < math.inf and Quality(tally.done()).worst > limit:
+                    break
         return Quality(tally.done())
 
     def tally(self) -> Tally:

@@ -123,9 +123,10 @@ def groups_of(graph: PrunedFrontend) -> dict[str, tuple[str, ...]]:
 def sensitivities(mixture: Mixture, trials: Trials, progress: Progress) -> tuple[Sensitivity, ...]:
     """Of every group that anything passes through, measured on some of the images that are tried."""
     tallies, done = {group: trials.tally() for group in mixture.groups}, 0
-    for number, pixels in trials.some():
+    runs = trials.few(len(tallies)) * len(tallies)
+    for number, pixels in trials.some(len(tallies)):
         for group, output in mixture.alone(pixels):
-            progress("what each group of layers loses when it alone is in int8", done, trials.few * len(tallies))
+            progress("what each group of layers loses when it alone is in int8", done, runs)
             trials.hold(tallies[group], number, output[0])
             done += 1
     return tuple(_sensitivity(group, Quality(tally.done())) for group, tally in tallies.items())
