@@ -1,0 +1,44 @@
+"""How much of the range images a trial of a coarser graph takes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from vtp_export.graphs.assembly import assemble, load_model
+from vtp_export.graphs.eager import EagerSession
+from vtp_export.parity.gates import GATES
+from vtp_export.precision.images import range_images
+from vtp_export.precision.search import MARGIN, Trials
+
+
+@pytest.fixture(scope="module")
+def graph(small_llava):
+    return assemble(load_model(str(small_llava)), "fastervlm", {"keep": 8}).graph
+
+
+@pytest.fixture(scope="module")
+def trials(graph, small_llava):
+    images = range_images("photos", 16, load_model(str(small_llava)).preprocessing)
+    return Trials(graph, images, GATES["int8"], "cpu")
+
+
+def test_a_trial_ends_with_the_first_images_that_use_up_too_much(graph, trials):
+    session, runs = EagerSession(graph), []
+
+    def run(pixels):
+        runs.append(len(pixels))
+        return session(pixels if len(runs) < 2 else np.flip(pixels, axis=-1).copy())  # another picture from then on
+
+    quality = trials.of(run, MARGIN)
+    assert (runs, quality.comparison.images) == ([4, 4], 8)
+    assert quality.worst > MARGIN
+    runs.clear()
+    assert trials.of(run, math.inf).comparison.images == 16
+    assert trials.of(session, MARGIN).comparison.images == 16, "nothing is used up"
+
+
+@pytest.mark.parametrize(("groups", "numbers"), [(1, [0, 4, 8, 12]), (32, [0, 4, 8, 12]), (48, [0, 8]), (200, [0])])
+def test_the_more_groups_the_fewer_images(trials, groups, numbers):
+    assert [number for number, _ in trials.some(groups)] == numbers
+    assert trials.few(groups) == len(numbers)
