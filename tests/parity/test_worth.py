@@ -10,7 +10,7 @@ from vtp_export.parity.gates import GATES
 from vtp_export.parity.judge import judge_of
 from vtp_export.parity.tally import Pair, Tally, worth_of
 from vtp_export.parity.verdict import Worth
-from vtp_export.parity.witness import Noise
+from vtp_export.parity.witness import DRAWS, FEW_DRAWS, SCALES, Noise
 from vtp_export.reference.base import Outcome, Signals
 from vtp_export.runtime.output import Kept
 from vtp_export.settings import from_settings
@@ -141,3 +141,26 @@ def test_another_mixture_of_the_same_anchors_fails_in_int8_too():
     tally.add("a", expected, other, pair=Pair(expected.tokens, other.tokens, mixed=True))
     tally.add_worth("a", one.worth(case, case.outcome().kept))
     assert any("no rounding" in failure for failure in tally.done().failures)
+
+
+def test_what_an_image_keeps_in_another_batch_is_held_to_what_it_kept_before():
+    """Both may be worth less than the reference's set: that the comparison with the reference says."""
+    one = judge("fastervlm")
+    case = one.case("a", signals(0), result([0]))
+    best = np.argsort(-case.signals.saliency)
+    before, worse = np.sort(best[10 : 10 + KEEP]), np.sort(best[20 : 20 + KEEP])
+    itself = dataclasses.replace(case, standard=before)
+    assert one.worth(itself, before) == {"mass": 1.0}
+    assert one.worth(case, before)["mass"] < 0.9
+    assert one.worth(itself, worse)["mass"] < 0.9
+
+
+@pytest.mark.parametrize(("precision", "draws"), [("fp16", DRAWS), ("bf16", FEW_DRAWS), ("int8", FEW_DRAWS)])
+def test_where_a_set_as_good_is_enough_an_explanation_is_looked_for_briefly(precision, draws):
+    one, asked = judge("fastervlm"), []
+    counting = dataclasses.replace(one, select=lambda *signals: asked.append(0) or one.select(*signals))
+    case = counting.case("a", signals(0), result(one.select(signals(0), one.settings).kept))
+    tally = Tally(name="narrow", noise=Noise({"saliency": 1e-12}), gates=one.gates(GATES[precision]))
+    counting.hold_format(tally, case, result(np.arange(KEEP)))
+    assert tally.differences[0].witness is None
+    assert len(asked) == 1 + len(SCALES) * draws + 1  # the signals as they are, moved, and the standard of the worth

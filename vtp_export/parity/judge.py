@@ -16,7 +16,7 @@ import numpy as np
 from vtp_export import rooms
 from vtp_export.parity.gates import Gates
 from vtp_export.parity.tally import Pair, Tally, alike, matched, unexplained
-from vtp_export.parity.witness import Noise, Select, Witness, beside, witness
+from vtp_export.parity.witness import DRAWS, FEW_DRAWS, Noise, Select, Witness, beside, witness
 from vtp_export.reference.base import Objective, Outcome, Settings, Signals, walks
 from vtp_export.runtime.output import Kept
 from vtp_export.spec import PrunerRecord
@@ -40,6 +40,7 @@ class Case:
     result: what was made of it by the session that is trusted.
     outcome: what the reference decides; asked once, where it is needed.
     rows: makes the tokens of other mixtures; None where the projector is not at hand.
+    standard: (k,) the kept set whose worth is 1; None for what the reference decides.
     """
 
     image: str
@@ -47,6 +48,7 @@ class Case:
     result: Kept
     outcome: Callable[[], Outcome]
     rows: Rows | None
+    standard: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class Judge:
         )
 
     def worth(self, case: Case, kept: np.ndarray) -> dict[str, float]:
-        """What a kept set is worth over what the reference's is, under the signals of the reference, by objective."""
-        expected = case.outcome().kept
+        """What a kept set is worth over what the standard is, under the signals of the reference, by objective."""
+        expected = case.outcome().kept if case.standard is None else case.standard
         if np.array_equal(expected, kept):
             return {one.name: 1.0 for one in self.objectives}
 
@@ -171,18 +173,22 @@ class Judge:
                 return outcome
             return dataclasses.replace(outcome, kept=outcome.kept[:0])  # anchored alike, mixed otherwise
 
+        draws = self._draws(tally)
+
         def search() -> Witness | None:
             if self.merges and case.rows is None and np.array_equal(found.kept, case.result.kept):
                 return None  # only the mixtures differ, and nobody here can make others
             values = [value for value in (reported, case.result.complexity) if value is not None]
             begun = functools.partial(
-                witness, select, self.settings, kept=found.kept, noise=tally.noise, complexities=values
+                witness, select, self.settings, kept=found.kept, noise=tally.noise, complexities=values, draws=draws
             )
             if near is not None:
                 start = near()
                 first = begun(signals=start.signals)
                 if first is not None and (whole := beside(first, start.way, tally.noise)) is not None:
                     return whole
+                if draws == FEW_DRAWS:
+                    return None
             return begun(signals=case.signals)
 
         return search
@@ -196,7 +202,11 @@ class Judge:
             astray = len(home & set(outcome.kept.tolist())) <= len(home & set(kept.tolist()))
             return dataclasses.replace(outcome, kept=kept) if astray else outcome
 
-        return lambda: witness(select, self.settings, case.signals, kept, tally.noise, [])
+        return lambda: witness(select, self.settings, case.signals, kept, tally.noise, [], draws=self._draws(tally))
+
+    def _draws(self, tally: Tally) -> int:
+        """Few where a set as good is enough: explanations are only told, and a search through much noise is long."""
+        return DRAWS if tally.gates.explained or not self.objectives else FEW_DRAWS
 
 
 def measured(case: Case) -> Kept:

@@ -140,7 +140,7 @@ class Trial:
                 before = self._itself.setdefault((name, digest), output[place])
                 case = self._cases[digest]
                 image = f"{case.image} as {places[place]}"
-                itself = dataclasses.replace(case, image=image, result=before)
+                itself = dataclasses.replace(case, image=image, result=before, standard=before.kept)
                 start = near and functools.partial(near, place, self._known[digest].tokens)
                 self._hold(self._against_itself(name), itself, output, place, start)
 

@@ -23,6 +23,8 @@ HEADROOM = 4.0
 
 SCALES = (1 / 64, 1 / 16, 1 / 4, 1.0)
 DRAWS = 48
+FEW_DRAWS = 4
+"""Movements that are tried of each size: of a search that decides, and of one that only tells."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,15 @@ class Witness:
     moved: Noise
 
 
-def witness(
-    select: Select, settings: Settings, signals: Signals, kept: np.ndarray, noise: Noise, complexities: Sequence[float]
+def witness(  # noqa: PLR0913 (a keyword)
+    select: Select,
+    settings: Settings,
+    signals: Signals,
+    kept: np.ndarray,
+    noise: Noise,
+    complexities: Sequence[float],
+    *,
+    draws: int = DRAWS,
 ) -> Witness | None:
     """Look for a movement of the inputs within the noise that makes the reference keep `kept`.
 
@@ -70,6 +79,7 @@ def witness(
         noise: measured; the search goes up to `HEADROOM` times it.
         complexities: values of erank or entropy that were reported for this image; each was checked against the
             reference on its own, and any of them may be the one the decision was made with.
+        draws: how many movements of each size are tried.
     """
     if not noise.finite:
         return None  # a precision that overflows explains nothing
@@ -77,7 +87,7 @@ def witness(
     choices: list[float | None] = list(complexities) or [None]
     for scale in (0.0, *SCALES):
         size = noise.times(HEADROOM * scale)
-        for draw in range(DRAWS if scale else len(choices)):
+        for draw in range(draws if scale else len(choices)):
             moved = _moved(signals, kept, size, generator, lean=draw % 2 == 0)
             moved = dataclasses.replace(moved, complexity=choices[draw % len(choices)])
             if np.array_equal(select(moved, settings).kept, kept):
