@@ -107,16 +107,16 @@ BETWEEN = (11, 6)
 """Tokens of the prompt between two pictures."""
 
 
-def photos_of(grid, count):
-    """Photographs that get that grid, each another."""
-    rows, columns = grid
-    noise = np.random.default_rng(9).integers(0, 256, (count, rows * 8, columns * 8, 3), dtype=np.uint8)
-    return [Image.fromarray(one) for one in noise]
+def photos_of(*grids):
+    """Photographs that get those grids, each another."""
+    draw = np.random.default_rng(9)
+    return [Image.fromarray(draw.integers(0, 256, (8 * rows, 8 * columns, 3), np.uint8)) for rows, columns in grids]
 
 
-def test_two_pictures_of_a_prompt_stand_behind_one_another_as_in_transformers(model, plain, answerer):
-    """Of one grid, which is wider than it is high, with text between; whole and through the cache."""
-    photos, before = photos_of((2, 3), 2), (BEFORE, BETWEEN)
+@pytest.mark.parametrize("other", [(2, 3), (1, 4)], ids=["same grid", "another grid"])
+def test_two_pictures_of_a_prompt_stand_behind_one_another_as_in_transformers(model, plain, answerer, other):
+    """With text between; whole, and through the cache."""
+    photos, before = photos_of((2, 3), other), (BEFORE, BETWEEN)
     pictures = [picture_of(model, photo) for photo in photos]
     made = logits_of(answerer, pictures, before, AFTER)
     prompt = (*BEFORE, IMAGE, *BETWEEN, IMAGE)
@@ -134,7 +134,7 @@ def test_two_pruned_pictures_stand_where_they_stood(model, plain, answerer):
     """As if Transformers' own model were shown both, and attended to what was kept of each alone."""
     if is_linear(plain):
         pytest.skip("a layer that reads its tokens one after the other cannot pass over any")
-    photos, before = photos_of((2, 3), 2), (BEFORE, BETWEEN)
+    photos, before = photos_of((2, 3), (2, 3)), (BEFORE, BETWEEN)
     pictures = [picture_of(model, photo, "fastervlm", keep=keep) for photo, keep in zip(photos, (3, 2), strict=True)]
     inputs = given(model, photos, (*BEFORE, IMAGE, *BETWEEN, IMAGE, *AFTER))
     mask, start = torch.ones_like(inputs["input_ids"]), 0

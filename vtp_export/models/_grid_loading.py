@@ -17,6 +17,7 @@ from vtp_export.models._loading import loaded
 from vtp_export.models._sizes import AskedSize, settled
 from vtp_export.models._weights import Weights, released_name
 from vtp_export.models.base import LoadedModel
+from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.preprocess import preprocessing_from_config
 from vtp_export.runtime.processor_defaults import ANY_RESOLUTION, DEFAULTS
 from vtp_export.runtime.resolution import resolution_from_config
@@ -151,16 +152,33 @@ def _fitted(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
+def size_rule(checkpoint: Checkpoint, family: GridFamily) -> AnyResolution:
+    """How the image processor of a checkpoint gives every picture a size; no tensor is read.
+
+    Raises:
+        ModelError: it cannot be used.
+    """
+    values, file, _ = _settings(checkpoint, family)
+    try:
+        return resolution_from_config(values)
+    except SpecError as error:
+        raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error
+
+
+def _settings(checkpoint: Checkpoint, family: GridFamily) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    """Of the image processor, the file that they stand in, and a note where there is none."""
+    settings = checkpoint.image_processor()
+    if settings is not None:
+        return *settings, ()
+    note = f"'{checkpoint.id}' has no {PROCESSOR} or {IMAGE_PROCESSOR}: images are prepared as for "
+    return dict(family.processor), "the usual image processor", (note + family.prepared_as,)
+
+
 def _preprocessing(
     checkpoint: Checkpoint, config: GridTowerConfig, frames: int, size: AskedSize | None, family: GridFamily
 ) -> tuple[tuple[int, int], Preprocessing, tuple[str, ...]]:
     """The grid, its preprocessing, and what the user should know of it."""
-    settings = checkpoint.image_processor()
-    notes: tuple[str, ...] = ()
-    if settings is None:
-        note = f"'{checkpoint.id}' has no {PROCESSOR} or {IMAGE_PROCESSOR}: images are prepared as for "
-        notes, settings = (note + family.prepared_as,), (dict(family.processor), "the usual image processor")
-    values, file = settings
+    values, file, notes = _settings(checkpoint, family)
     try:
         rule = resolution_from_config(values)
         sizes = {"patch_size": config.patch, "merge_size": config.merge, FRAMES: frames}
