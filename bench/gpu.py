@@ -25,11 +25,11 @@ import torch
 from bench.checkpoint import write_checkpoint
 from bench.frontend import table
 from bench.measure import in_turns
-from vtp_export import VtpError, check, export, load, rooms
+from vtp_export import VtpError, check, export, rooms
 from vtp_export.functional.devices import prepare
 from vtp_export.precision.policy import Precision
 from vtp_export.runtime.artefact import open_artefact
-from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.machine import cores
 
 K = 64

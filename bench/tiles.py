@@ -10,10 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vtp_export import export, load
+from vtp_export import export
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.graphs.assembly import source_of
 from vtp_export.reports.overlay import overlay_of_views
+from vtp_export.runtime.front_end import load
 from vtp_export.runtime.packing import SHRUNK_ABOVE, unpadded
 from vtp_export.runtime.pinpoints import NEXT_PINPOINTS, ONEVISION_PINPOINTS, tiled
 from vtp_export.runtime.tiles import plan

@@ -24,6 +24,7 @@ LAYERS = [
     {"graphs"},
     {"parity"},
     {"precision", "reports", "integrations"},
+    {"making"},
     {"pipeline"},
     {"terminal"},
     {"cli"},

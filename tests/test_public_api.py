@@ -26,6 +26,7 @@ RECORDS = {
     "Picture",
     "Precision",
     "PrunedArtefact",
+    "PrunedGrids",
     "ValidationReport",
 }
 

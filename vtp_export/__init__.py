@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from vtp_export.reports.check import CheckReport as CheckReport
     from vtp_export.reports.comparison import CompareReport as CompareReport
     from vtp_export.reports.explain import ExplainReport as ExplainReport
+    from vtp_export.runtime.any_grid import PrunedGrids as PrunedGrids
+    from vtp_export.runtime.any_grid import load as load
     from vtp_export.runtime.front_end import PrunedArtefact as PrunedArtefact
-    from vtp_export.runtime.front_end import load as load
     from vtp_export.runtime.output import Kept as Kept
     from vtp_export.runtime.output import Output as Output
     from vtp_export.runtime.packing import Picture as Picture
@@ -56,6 +57,7 @@ _HOMES = {
     "Picture": "runtime.packing",
     "Precision": "precision.policy",
     "PrunedArtefact": "runtime.front_end",
+    "PrunedGrids": "runtime.any_grid",
     "ValidationReport": "parity.verdict",
     "build": "pipeline.build",
     "calibrate": "pipeline.calibrate",
@@ -63,7 +65,7 @@ _HOMES = {
     "compare": "pipeline.compare",
     "explain": "pipeline.explain",
     "export": "pipeline.export",
-    "load": "runtime.front_end",
+    "load": "runtime.any_grid",
     "validate": "pipeline.validate",
 }
 _ERRORS = [

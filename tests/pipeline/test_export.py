@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.formats import FROM_GRAPHS
 from vtp_export.errors import ArtefactError, ExportError
+from vtp_export.making import artefact as module
 from vtp_export.manifests import manifest_from_json
-from vtp_export.pipeline import export as module
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.validate import validate
 from vtp_export.runtime.front_end import load

@@ -137,6 +137,32 @@ ImageSize = Annotated[
     str | None,
     typer.Option(metavar="WxH", help="The same by the width and height of the pictures in pixels, as 1280x720."),
 ]
+Grids = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="RxC",
+        help="Of a model of any resolution: rows and columns of tokens to build for, as 26x46. Repeatable: each is a "
+        "graph.",
+    ),
+]
+ImageSizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image-size",
+        metavar="WxH",
+        help="The same by the width and height of the pictures in pixels, as 1280x720. Repeatable.",
+    ),
+]
+MostTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        metavar="N",
+        help="Of a model of any resolution: most tokens of a picture; larger ones are shrunk. Alone: build the largest "
+        "grids of 1:1, 4:3, 3:4, 3:2, 2:3, 16:9 and 9:16.",
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(metavar="N", help="Of a model of any resolution: most tokens of a picture; larger ones are shrunk."),

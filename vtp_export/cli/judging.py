@@ -27,6 +27,7 @@ from vtp_export.cli._app import (
     several_of,
 )
 from vtp_export.cli._command import Result
+from vtp_export.cli._grids import of_each_grid
 
 if TYPE_CHECKING:
     from vtp_export.terminal import Listener
@@ -76,24 +77,28 @@ def validate(
     from vtp_export.reports.page import page_in
     from vtp_export.reports.validation import validation_summary
 
-    result = run_validate(
-        folder,
-        formats=formats or (),
-        benchmark=benchmark,
-        limit=limit,
-        answers=answers,
-        bisect=bisect,
-        report=report,
-        device=device,
-        threads=threads,
-        options=settings_of(options, "--option"),
-        model=model,
-        eager_device=eager_device,
-        dtype=dtype,
-        progress=progress,
-    )
-    page = page_in(report)
-    return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
+    def one(place: Path) -> Result:
+        own = report if report is None or place == folder else report / place.name
+        result = run_validate(
+            place,
+            formats=formats or (),
+            benchmark=benchmark,
+            limit=limit,
+            answers=answers,
+            bisect=bisect,
+            report=own,
+            device=device,
+            threads=threads,
+            options=settings_of(options, "--option"),
+            model=model,
+            eager_device=eager_device,
+            dtype=dtype,
+            progress=progress,
+        )
+        page = page_in(own)
+        return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
+
+    return of_each_grid(folder, one, progress)
 
 
 def check(
@@ -122,16 +127,19 @@ def check(
     from vtp_export.pipeline.check import check as run_check
     from vtp_export.reports.check import check_summary
 
-    report = run_check(
-        folder,
-        formats=formats or (),
-        model=model,
-        device=device,
-        threads=threads,
-        options=settings_of(options, "--option"),
-        progress=progress,
-    )
-    return Result(report.as_dict(), check_summary(report), report.passed)
+    def one(place: Path) -> Result:
+        report = run_check(
+            place,
+            formats=formats or (),
+            model=model,
+            device=device,
+            threads=threads,
+            options=settings_of(options, "--option"),
+            progress=progress,
+        )
+        return Result(report.as_dict(), check_summary(report), report.passed)
+
+    return one(folder) if model is not None else of_each_grid(folder, one, progress)
 
 
 def compare(

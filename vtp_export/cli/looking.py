@@ -8,6 +8,7 @@ import typer
 
 from vtp_export.cli._app import Device, Folder, Threads
 from vtp_export.cli._command import Result
+from vtp_export.cli._grids import of_each_grid
 
 if TYPE_CHECKING:
     from vtp_export.terminal import Listener
@@ -22,8 +23,11 @@ def inspect(progress: "Listener", folder: Folder) -> Result:
     from vtp_export.pipeline.inspect import inspect as run_inspect
     from vtp_export.reports.artefact import inspection_summary
 
-    result = run_inspect(folder)
-    return Result(vars(result), inspection_summary(result))
+    def one(place: Path) -> Result:
+        result = run_inspect(place)
+        return Result(vars(result), inspection_summary(result))
+
+    return of_each_grid(folder, one, progress)
 
 
 def lint(
@@ -46,11 +50,14 @@ def lint(
     from vtp_export.pipeline.lint import lint as run_lint
     from vtp_export.reports.lint import lint_summary
 
-    reports = run_lint(path, target or ())
-    data = [{**dataclasses.asdict(report), "passed": report.passed} for report in reports]
-    passed = all(report.passed for report in reports) or not target
-    summary = lint_summary(str(path), reports, details=bool(target))
-    return Result({"targets": data, "passed": passed}, summary, passed)
+    def one(place: Path) -> Result:
+        reports = run_lint(place, target or ())
+        data = [{**dataclasses.asdict(report), "passed": report.passed} for report in reports]
+        passed = all(report.passed for report in reports) or not target
+        summary = lint_summary(str(place), reports, details=bool(target))
+        return Result({"targets": data, "passed": passed}, summary, passed)
+
+    return of_each_grid(path, one, progress)
 
 
 def doctor(

@@ -11,10 +11,13 @@ from vtp_export.cli._app import (
     Folder,
     Force,
     Grid,
+    Grids,
     ImageSize,
+    ImageSizes,
     Limit,
     MaxTokens,
     Model,
+    MostTokens,
     Options,
     Revision,
     Settings,
@@ -25,6 +28,7 @@ from vtp_export.cli._app import (
     settings_of,
 )
 from vtp_export.cli._command import Result
+from vtp_export.cli._grids import of_each_grid
 from vtp_export.errors import SpecError
 from vtp_export.spec import Activations, PrecisionName
 
@@ -107,9 +111,9 @@ def export(
             help="Of a model that sees a picture in tiles: newlines=rows|none, unpad=true|false, tiles=N. Repeatable.",
         ),
     ] = None,
-    grid: Grid = None,
-    image_size: ImageSize = None,
-    max_tokens: MaxTokens = None,
+    grid: Grids = None,
+    image_size: ImageSizes = None,
+    max_tokens: MostTokens = None,
     device: TorchDevice = "cpu",
     threads: Threads = None,
     revision: Revision = None,
@@ -125,6 +129,8 @@ def export(
         vtp-export export ./my-llava --precision int8 --range-images ./photos --out llava-int8
 
         vtp-export export Qwen/Qwen2.5-VL-7B-Instruct --image-size 980x980 --pruner fastervlm --keep 256 --out qwen256
+
+        vtp-export export Qwen/Qwen2.5-VL-7B-Instruct --max-tokens 1280 --pruner fastervlm --keep 256 --out qwen-shapes
     """
     from vtp_export.pipeline.export import export as run_export
     from vtp_export.precision.policy import Precision
@@ -200,8 +206,11 @@ def build(
     from vtp_export.pipeline.build import build as run_build
     from vtp_export.reports.artefact import build_summary
 
-    report = run_build(folder, format=fmt, options=settings_of(options, "--option"), force=force, progress=progress)
-    return Result(vars(report), build_summary(report))
+    def one(place: Path) -> Result:
+        report = run_build(place, format=fmt, options=settings_of(options, "--option"), force=force, progress=progress)
+        return Result(vars(report), build_summary(report))
+
+    return of_each_grid(folder, one, progress)
 
 
 def calibrate(

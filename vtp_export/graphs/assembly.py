@@ -63,25 +63,26 @@ def load_model(
         ModelError: none of the three, or not loadable; a revision of what has none, or a size of what has one.
     """
     name = name_of(model)
+    room, checkpoint = room_of(name, revision)
+    sizes = (size,) if getattr(room, "ANY_SIZE", False) else ()
+    if not sizes:
+        refuse_size(name, size)
+    loaded: LoadedModel = room.load(checkpoint, needs, *sizes)
+    return loaded
+
+
+def room_of(name: str, revision: str | None) -> tuple[Any, Any]:
+    """The file of a model's family, and its checkpoint, which one that draws its weights has not; as `load_model`."""
     if name in _drawn_models():
         _refuse_revision(name, revision)
-        _refuse_size(name, size)
-        drawn: LoadedModel = rooms.load("models", name).load(None, needs)
-        return drawn
+        return rooms.load("models", name), None
     checkpoint = _checkpoint(name, revision)
     family = checkpoint.config.get("model_type")
     families = [family for family in rooms.names("models") if family not in _drawn_models()]
     if family not in families:
         kind = "model without a model_type" if family in (None, "") else shown(family)
         raise ModelError(f"'{name}' is a {kind}; supported: {', '.join(families)}")
-    room = rooms.load("models", family)
-    loaded: LoadedModel
-    if getattr(room, "ANY_SIZE", False):
-        loaded = room.load(checkpoint, needs, size)
-    else:
-        _refuse_size(name, size)
-        loaded = room.load(checkpoint, needs)
-    return loaded
+    return rooms.load("models", family), checkpoint
 
 
 def name_of(model: str | Path) -> str:
@@ -124,7 +125,8 @@ def _refuse_revision(name: str, revision: str | None) -> None:
         raise ModelError(f"'{name}' is no model of the hub and has no revision '{revision}'; leave --revision out")
 
 
-def _refuse_size(name: str, size: AskedSize | None) -> None:
+def refuse_size(name: str, size: AskedSize | None) -> None:
+    """See that nothing is asked of a model whose pictures have one size."""
     if size is not None and not size.of_artefact:
         raise ModelError(f"'{name}' takes pictures of one size; leave --grid, --image-size and --max-tokens out")
 

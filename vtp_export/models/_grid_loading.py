@@ -17,6 +17,7 @@ from vtp_export.models._loading import loaded
 from vtp_export.models._sizes import AskedSize, settled
 from vtp_export.models._weights import Weights, released_name
 from vtp_export.models.base import LoadedModel
+from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.preprocess import preprocessing_from_config
 from vtp_export.runtime.processor_defaults import ANY_RESOLUTION, DEFAULTS
 from vtp_export.runtime.resolution import resolution_from_config
@@ -26,6 +27,9 @@ MARK = "patch_embed.proj.weight"
 """How the name of a tensor ends that each such tower has, and no other part of a model."""
 
 WIDEST = 1 << 16
+
+FRAMES, TWO = "temporal_patch_size", 2
+"""How many frames a patch is of, and what Hugging Face assumes where that is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +117,12 @@ def load_grid(
     raw = checkpoint.section("vision_config") or {}
     config = family.config(raw)
     width = whole_number("the language model's width in the vision_config", family.width(raw), WIDEST)
-    grid, preprocessing, notes = _preprocessing(checkpoint, config, size, family)
+    grid, preprocessing, notes = _preprocessing(checkpoint, config, raw.get(FRAMES, TWO), size, family)
     with torch.device("meta"):  # placeholders without memory; constants of the grid are on the CPU by themselves
         frontend = GridFrontend(config, grid, width, needs).eval()
     weights = Weights(checkpoint)
     prefix = weights.prefixes({family.what: MARK})[family.what]
+    _refuse_other_frames(checkpoint, raw, prefix + MARK, weights.shape(prefix + MARK))
     wanted = {prefix + family.own_name(name): name for name in frontend.state_dict()}
     tensors = ((name, _fitted(name, tensor)) for name, tensor in weights.read(wanted))
     model = loaded(
@@ -132,6 +137,14 @@ def load_grid(
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
 
 
+def _refuse_other_frames(checkpoint: Checkpoint, raw: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> None:
+    asked = raw.get(FRAMES, TWO)
+    if len(shape) == 5 and shape[2] != asked:
+        raise ModelError(
+            f"tensor {name} of '{checkpoint.id}' is for {shape[2]} frames, but its config.json says {asked} ({FRAMES})"
+        )
+
+
 def _fitted(name: str, tensor: Tensor) -> Tensor:
     """All frames of a still picture are the same: the sum over them of the patch embedding sees one."""
     if name.endswith("patch_embedding.weight") and tensor.dim() == 5:
@@ -139,19 +152,37 @@ def _fitted(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
+def size_rule(checkpoint: Checkpoint, family: GridFamily) -> AnyResolution:
+    """How the image processor of a checkpoint gives every picture a size; no tensor is read.
+
+    Raises:
+        ModelError: it cannot be used.
+    """
+    values, file, _ = _settings(checkpoint, family)
+    try:
+        return resolution_from_config(values)
+    except SpecError as error:
+        raise ModelError(f"{file} of '{checkpoint.id}' cannot be used: {error}") from error
+
+
+def _settings(checkpoint: Checkpoint, family: GridFamily) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    """Of the image processor, the file that they stand in, and a note where there is none."""
+    settings = checkpoint.image_processor()
+    if settings is not None:
+        return *settings, ()
+    note = f"'{checkpoint.id}' has no {PROCESSOR} or {IMAGE_PROCESSOR}: images are prepared as for "
+    return dict(family.processor), "the usual image processor", (note + family.prepared_as,)
+
+
 def _preprocessing(
-    checkpoint: Checkpoint, config: GridTowerConfig, size: AskedSize | None, family: GridFamily
+    checkpoint: Checkpoint, config: GridTowerConfig, frames: int, size: AskedSize | None, family: GridFamily
 ) -> tuple[tuple[int, int], Preprocessing, tuple[str, ...]]:
     """The grid, its preprocessing, and what the user should know of it."""
-    settings = checkpoint.image_processor()
-    notes: tuple[str, ...] = ()
-    if settings is None:
-        note = f"'{checkpoint.id}' has no {PROCESSOR} or {IMAGE_PROCESSOR}: images are prepared as for "
-        notes, settings = (note + family.prepared_as,), (dict(family.processor), "the usual image processor")
-    values, file = settings
+    values, file, notes = _settings(checkpoint, family)
     try:
         rule = resolution_from_config(values)
-        for name, own in (("patch_size", config.patch), ("merge_size", config.merge)):
+        sizes = {"patch_size": config.patch, "merge_size": config.merge, FRAMES: frames}
+        for name, own in sizes.items():
             _refuse_other(name, values, own)
         grid, rule = settled(size, rule, checkpoint.id)
         edges = {"height": grid[0] * rule.token, "width": grid[1] * rule.token}

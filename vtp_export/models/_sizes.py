@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from vtp_export.spec import Manifest
 
 MOST = 1 << 14
 """Tokens or pixels along an edge."""
+
+SHAPES = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16))
+"""Width to height of pictures that most people have: what is built where only a number of tokens is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +52,47 @@ def asked_size(grid: Any = None, image_size: Any = None, max_tokens: Any = None)
     """
     if grid is not None and image_size is not None:
         raise SpecError("grid and image_size are both named, and one follows from the other; name one")
-    if grid is None and image_size is None and max_tokens is None:
-        return None
-    return AskedSize(
-        grid=None if grid is None else _pair("grid", grid, "rows and columns of tokens, as 26x46"),
-        image_size=None if image_size is None else _pair("image_size", image_size, "width and height, as 1280x720"),
-        max_tokens=None if max_tokens is None else whole("max_tokens", max_tokens, 1, MOST**2),
-    )
+    one = None if grid is None else [_pair(GRID, grid)], None if image_size is None else [_pair(SIZE, image_size)]
+    sizes = asked_sizes(*one, max_tokens)
+    return sizes[0] if sizes else None
+
+
+def asked_sizes(grid: Any = None, image_size: Any = None, max_tokens: Any = None) -> tuple[AskedSize, ...]:
+    """As `asked_size`, and several grids and sizes of pictures may be named; one without either where only tokens are.
+
+    Raises:
+        SpecError: none of that.
+
+    Example:
+        >>> [size.grid for size in asked_sizes(grid=["26x46", (35, 35)])]
+        [(26, 46), (35, 35)]
+    """
+    most = None if max_tokens is None else whole("max_tokens", max_tokens, 1, MOST**2)
+    named = [AskedSize(grid=_pair(GRID, one), max_tokens=most) for one in _each(grid)]
+    named += [AskedSize(image_size=_pair(SIZE, one), max_tokens=most) for one in _each(image_size)]
+    return tuple(named) or (() if most is None else (AskedSize(max_tokens=most),))
+
+
+def distinct(sizes: Sequence[AskedSize], rule: AnyResolution, model: str) -> tuple[AskedSize, ...]:
+    """Those of which each makes another grid; of a number of tokens alone the grids of all `SHAPES`.
+
+    Such a grid is what the image processor makes of a picture of that shape and no fewer tokens.
+
+    Raises:
+        ModelError: as `settled`.
+    """
+    alone = [size for size in sizes if size.grid is None and size.image_size is None]
+    if alone:
+        most = alone[0].max_tokens or 1
+        scales = [rule.token * math.ceil(math.sqrt(most / (width * height))) for width, height in SHAPES]
+        sizes = [
+            AskedSize(image_size=(scale * width, scale * height), max_tokens=most)
+            for scale, (width, height) in zip(scales, SHAPES, strict=True)
+        ]
+    made: dict[tuple[int, int], AskedSize] = {}
+    for size in sizes:
+        made.setdefault(settled(size, rule, model)[0], size)
+    return tuple(made.values())
 
 
 def size_of(manifest: Manifest) -> AskedSize | None:
@@ -110,7 +148,20 @@ def settled(asked: AskedSize | None, rule: AnyResolution, model: str) -> tuple[t
     return made, rule
 
 
-def _pair(name: str, value: Any, meant: str) -> tuple[int, int]:
+GRID = "grid", "rows and columns of tokens, as 26x46"
+SIZE = "image_size", "width and height, as 1280x720"
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    """Several, one, or none: two numbers are one."""
+    if value is None:
+        return ()
+    several = isinstance(value, (tuple, list)) and value and all(isinstance(one, (str, tuple, list)) for one in value)
+    return tuple(value) if several else (value,)
+
+
+def _pair(named: tuple[str, str], value: Any) -> tuple[int, int]:
+    name, meant = named
     numbers: Any = value
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d{1,9})\s*[xX]\s*(\d{1,9})\s*", value, re.ASCII)

@@ -3,7 +3,8 @@
 A file `models/MODEL_TYPE.py`, named after the `model_type` of a Hugging Face `config.json`, defines
 `load(checkpoint, needs) -> LoadedModel`: the tensors that signals named in `needs` take are read, and no others. An
 embedded model, which needs no checkpoint, sets `EMBEDDED = True` and takes None. One whose pictures have sizes of their
-own sets `ANY_SIZE = True`, and is told third what it is to be built for (`_sizes.AskedSize`).
+own sets `ANY_SIZE = True`, is told third what it is to be built for (`_sizes.AskedSize`), and has a `FAMILY`
+(`_grid_loading.GridFamily`).
 
 Laws, checked for every family: `encode` gives what `gives` says, finite and of the declared shapes; `project` acts on
 each token alone, so that projecting and gathering commute (what makes pruning before the projector legitimate); the

@@ -1,39 +1,27 @@
 """`vtp-export export`: a model and a pruner become an artefact."""
 
 import dataclasses
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtp_export import rooms
 from vtp_export.arguments import by_name, one_or_several, path_of, whole
 from vtp_export.backends.base import Backend
-from vtp_export.errors import ArtefactError, SpecError, UnavailableError, shown
+from vtp_export.errors import SpecError, UnavailableError, shown
 from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
-from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.packing import packed, packing_notes, write_newline
-from vtp_export.graphs.signals import WithSignals, signals_of
-from vtp_export.models._sizes import asked_size
-from vtp_export.models.base import LoadedModel
+from vtp_export.graphs.sizes import sizes_of
+from vtp_export.making.artefact import Order, write_artefact
+from vtp_export.making.grids import write_grids
+from vtp_export.models._sizes import asked_sizes
 from vtp_export.parity.originals import originals, shortage
-from vtp_export.parity.recording import write_golden
-from vtp_export.precision.policy import ACTIVATIONS, Lowered, Precision, lower
-from vtp_export.precision_plans import write_plan
+from vtp_export.precision.policy import ACTIVATIONS, Precision
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.artefact import ExportReport
-from vtp_export.runtime.brief import Brief, brief_of
-from vtp_export.runtime.changing import write_manifest, writing
-from vtp_export.runtime.formats import incapable
-from vtp_export.runtime.versions import built_by
+from vtp_export.runtime.changing import writing
 from vtp_export.settings import from_settings, shared_out
-from vtp_export.spec import BatchRange, Build, Manifest
-
-if TYPE_CHECKING:
-    from torch import nn
+from vtp_export.spec import BatchRange
 
 
 def export(
@@ -53,8 +41,8 @@ def export(
     golden_images: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     packing: Mapping[str, Any] | None = None,
-    grid: str | tuple[int, int] | None = None,
-    image_size: str | tuple[int, int] | None = None,
+    grid: str | tuple[int, int] | Sequence[str | tuple[int, int]] | None = None,
+    image_size: str | tuple[int, int] | Sequence[str | tuple[int, int]] | None = None,
     max_tokens: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
@@ -83,8 +71,10 @@ def export(
         packing: of a model that sees a picture in several views, how they are cut and joined; see
             `runtime.packing.PackingSettings`.
         grid: of a model of any resolution, what to build for: rows and columns of tokens, "26x46" or two numbers.
+            Several make an artefact of several grids: of each one in a folder of its own.
         image_size: the same by the width and height of pictures in pixels, "1280x720" or two numbers.
-        max_tokens: of such a model, most tokens of a picture; None for as many as its image processor makes.
+        max_tokens: of such a model, most tokens of a picture; None for as many as its image processor makes. Alone,
+            the largest grids of seven usual shapes, see `models._sizes.SHAPES`.
         device: where torch finds out what may be narrow: "cpu" or "cuda"; the graph is written on the CPU.
         threads: CPU threads of torch, or None for its own choice.
         revision: commit, branch or tag on the hub.
@@ -104,47 +94,34 @@ def export(
     limits, narrowing, building = _batch_range(batch), _narrowing(precision, backends), _options(options, backends)
     _refuse_signals(signals, backends)
     pictures = originals(golden_images, count := whole("golden", golden, 0))
-    chosen, size = _with_keep(by_name("settings", settings), keep), asked_size(grid, image_size, max_tokens)
+    chosen, asked = _with_keep(by_name("settings", settings), keep), asked_sizes(grid, image_size, max_tokens)
+    order = Order(
+        model=model,
+        pruner=pruner,
+        settings=chosen,
+        backends=backends,
+        batch=limits,
+        precision=narrowing,
+        options=building,
+        calibration=calibration,
+        loop_free=loop_free,
+        signals=signals,
+        pictures=pictures,
+        packing=by_name("settings", packing),
+        device=device,
+        revision=revision,
+        progress=progress,
+    )
     prepare(device, threads)
     with writing(out, force) as folder:
-        progress(f"loading the front end of {model}")
-        front_end = load_model(model, needs_of(pruner, chosen), revision, size)
-        loaded, joined = packed(front_end, by_name("settings", packing))
-        record, remarks = calibration_for(loaded, calibration, pruner, chosen)
-        assembly = assemble(loaded, pruner, chosen, record)
-        _check_space(folder, loaded, len(backends))
-        narrow = lower(assembly.graph, narrowing, loaded.preprocessing, device, progress)
-        manifest = dataclasses.replace(_manifest(loaded, assembly, narrow, limits), packing=joined)
-        write_newline(folder, loaded, joined)
-        write_plan(folder, narrow.plan)
-        if signals:
-            manifest = dataclasses.replace(manifest, signals=signals_of(narrow.graph))
-        twin = None if narrow.record.name == "fp32" else EagerSession(narrow.graph)
-        files, told = write_golden(folder, pictures, EagerSession(assembly.graph), twin, manifest, progress)
-        manifest = dataclasses.replace(manifest, golden=files)
-        seconds, builds = {}, []
-        for done, (name, backend) in enumerate(backends.items()):
-            progress(f"building {name}", done, len(backends))
-            began = time.perf_counter()
-            brief = brief_of(manifest, building[name], loops=backend.loops and not loop_free)
-            graph: nn.Module = narrow.graph
-            if signals and backend.signals:
-                graph = WithSignals(narrow.graph, [spec.name for spec in manifest.signals])
-                brief = dataclasses.replace(brief, signals=manifest.signals)
-            builds.append(built(backend, graph, brief, folder, progress))
-            seconds[name] = time.perf_counter() - began
-        manifest = dataclasses.replace(manifest, builds=tuple(builds))
-        write_manifest(folder, manifest)
-        progress("writing", len(backends), len(backends))
-    unable = [incapable(one, narrow.record.name, one.devices[0]) for one in backends.values()]
-    notes = (*assembly.notes, *remarks, *packing_notes(loaded, joined, limits), *narrow.notes, *filter(None, unable))
-    return ExportReport(
+        sizes = sizes_of(model, revision, asked)
+        report = write_artefact(order, folder, sizes[0]) if len(sizes) == 1 else write_grids(order, folder, sizes)
+    return dataclasses.replace(
+        report,
         folder=out,
-        manifest=manifest,
-        plan=narrow.plan,
-        build_seconds=seconds,
+        grids={name: dataclasses.replace(one, folder=out / name) for name, one in report.grids.items()},
         total_seconds=time.perf_counter() - started,
-        notes=(*notes, *shortage(golden_images, count, pictures), *told),
+        notes=(*report.notes, *shortage(golden_images, count, pictures)),
     )
 
 
@@ -172,17 +149,6 @@ def _refuse_signals(asked: bool, backends: Mapping[str, Backend]) -> None:
         raise SpecError(f"{', '.join(backends)} cannot return signals; formats that can: {', '.join(able)}")
 
 
-def built(backend: Backend, graph: "nn.Module", brief: Brief, folder: Path, progress: Progress) -> Build:
-    """Build from the graph, or from another format's file that is made for it and not kept."""
-    if backend.source == "graph":
-        return backend.build(graph, brief, folder, progress)
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        between: Backend = rooms.load("backends", backend.source).Backend()
-        plain = dataclasses.replace(brief, options=None)
-        source = between.build(graph, plain, Path(place), progress)
-        return backend.build(Path(place) / source.main, brief, folder, progress)
-
-
 def _batch_range(batch: int | tuple[int, int, int]) -> BatchRange:
     sizes = one_or_several(batch)
     if len(sizes) not in (1, 3):
@@ -198,16 +164,6 @@ def _options(given: Mapping[str, Any] | None, backends: Mapping[str, Backend]) -
     kinds = {name: backend.BuildOptions for name, backend in backends.items()}
     own = shared_out(kinds, given, f"option of building {' or '.join(backends)}")
     return {name: from_settings(kind, own[name], "option") for name, kind in kinds.items()}
-
-
-def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
-    """Refuse early what would fill the disk after a minute's work."""
-    needed = formats * sum(p.numel() * p.element_size() for p in model.module.parameters())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ArtefactError(
-            f"the artefact needs about {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free"
-        )
 
 
 def _narrowing(asked: str | Precision, backends: Mapping[str, Backend]) -> Precision:
@@ -226,17 +182,3 @@ def _narrowing(asked: str | Precision, backends: Mapping[str, Backend]) -> Preci
         formats = ", ".join(backends)
         raise SpecError(f"activations is '{precision.activations}'; for {formats} it must be {' or '.join(shared)}")
     return precision
-
-
-def _manifest(model: LoadedModel, assembly: Assembly, narrow: Lowered, batch: BatchRange) -> Manifest:
-    return Manifest(
-        model=assembly.model,
-        pruner=assembly.pruner,
-        layout=assembly.layout,
-        inputs=narrow.graph.inputs,
-        outputs=narrow.graph.outputs,
-        preprocessing=model.preprocessing,
-        precision=narrow.record,
-        batch=batch,
-        versions=built_by(),
-    )

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from vtp_export.arguments import path_of
-from vtp_export.errors import ArtefactError, ImageError, OutputError
+from vtp_export.errors import ArtefactError, ImageError, OutputError, SpecError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay_of_views
-from vtp_export.reports.results import ImageResult, RunReport, Skipped, ViewResult
-from vtp_export.runtime.artefact import open_artefact
-from vtp_export.runtime.checks import checked
-from vtp_export.runtime.front_end import PrunedArtefact, load
+from vtp_export.reports.results import ImageResult, RunReport, Skipped, ViewResult, image_result
+from vtp_export.runtime.any_grid import Opened, PrunedGrids, load, manifest_of
+from vtp_export.runtime.checks import Checked, checked
+from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.grids import files_of
 from vtp_export.runtime.images import as_images, batched
-from vtp_export.runtime.output import Kept
+from vtp_export.runtime.output import Output
 from vtp_export.runtime.packing import Picture
-from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.rows import Rows
 from vtp_export.runtime.writing import (
     atomically,
@@ -73,17 +73,18 @@ def run(
         refuse_unwritable_file(out)
     if overlays is not None:
         refuse_unwritable(overlays)
-    read = [*paths, *open_artefact(folder).paths()]
+    read = [*paths, *files_of(folder)]
     refuse_overwriting([] if out is None else [out], read)
     results: list[ImageResult] = []
     with ExitStack() as stack:
         how = {"device": device, "threads": threads, "options": options, "nearest_grid": nearest_grid}
-        artefact = stack.enter_context(load(folder, format, **how))  # type: ignore[arg-type]
+        artefact: Opened = load(folder, format, **how)  # type: ignore[arg-type]
+        stack.callback(artefact.close)
         for note in artefact.notes:
             progress(note)
-        rows = None if out is None else stack.enter_context(_rows(out))
-        batches = _Batches(artefact, skip_bad)
-        for few, arrays in batches.of(paths) if artefact.manifest.packing is None else batches.pictures(paths):
+        rows = None if out is None else stack.enter_context(_rows(out, artefact))
+        batches = _Batches(artefact, skip_bad, progress)
+        for few, arrays in batches.of(paths) if manifest_of(artefact).packing is None else batches.pictures(paths):
             results += few
             if rows is not None and out is not None:
                 with _writing(out):
@@ -95,45 +96,74 @@ def run(
         refuse_overwriting(drawings, read)
         if rows is not None and out is not None:
             with atomically(out) as file:
-                rows.save(file, {"images": np.array([one.image for one in results])})
+                rows.save(file, _names(results))
     if overlays is not None:
         results = _drawn(results, drawings, overlays, artefact)
     return RunReport(
         folder=Path(folder),
         format=artefact.format,
         device=artefact.device,
-        checked=checked(artefact.way),
-        proven=artefact.manifest.proven(),
+        checked=_least_checked(artefact),
+        proven=all(one.manifest.proven() for one in _opened(artefact)),
         provider=artefact.provider,
         images=tuple(results),
         skipped=tuple(batches.skipped),
     )
 
 
+@dataclass(frozen=True)
+class _Readable:
+    """An image that can be used: its name, the grid that it goes to, where there are several, and (3, h, w) pixels."""
+
+    name: str
+    grid: str | None
+    pixels: np.ndarray
+
+
 @dataclass
 class _Batches:
     """Batches of an artefact, and the images that were left out of them."""
 
-    artefact: PrunedArtefact
+    artefact: Opened
     skip_bad: bool
+    progress: Progress
     skipped: list[Skipped] = field(default_factory=list)
 
     def of(self, paths: Sequence[Path]) -> Iterator[tuple[list[ImageResult], dict[str, np.ndarray]]]:
-        """Batches of images that are one view each: their results, and all arrays."""
-        for batch in batched(self._readable(paths), self.artefact.manifest.batch.opt):
-            rest = dict(enumerate(batch))
-            while rest:
-                names = [name for name, _ in rest.values()]
-                try:
-                    output = self.artefact.run_padded(np.stack([pixels for _, pixels in rest.values()]))
-                except OutputError as error:
-                    if not self.skip_bad:
-                        raise error.named(names) from error
-                    bad = [list(rest)[i] for i in error.images]
-                    self.skipped += [Skipped(rest.pop(i)[0], f"'{error.output}' is not finite") for i in bad]
-                else:
-                    yield [_result(*pair) for pair in zip(names, output, strict=True)], output.arrays()
-                    break
+        """Batches of images that are one view each: their results, and all arrays. Those of one grid run together."""
+        for batch in batched(self._readable(paths), manifest_of(self.artefact).batch.opt):
+            rows: dict[int, Output] = {}
+            for grid in dict.fromkeys(one.grid for one in batch):
+                rows |= self._run(grid, {i: one for i, one in enumerate(batch) if one.grid == grid})
+            if rows:
+                results = [image_result(batch[i].name, rows[i][0], batch[i].grid) for i in sorted(rows)]
+                yield results, _arrays([rows[i] for i in sorted(rows)])
+
+    def _run(self, grid: str | None, rest: dict[int, _Readable]) -> dict[int, Output]:
+        """What came out of each image, by its place in the batch; nothing of those that are left out."""
+        one = self._front_end(grid)
+        while rest:
+            names = [image.name for image in rest.values()]
+            try:
+                output = one.run_padded(np.stack([image.pixels for image in rest.values()]))
+            except OutputError as error:
+                if not self.skip_bad:
+                    raise error.named(names) from error
+                bad = [list(rest)[i] for i in error.images]
+                self.skipped += [Skipped(rest.pop(i).name, f"'{error.output}' is not finite") for i in bad]
+            else:
+                return dict(zip(rest, output.split(), strict=True))
+        return {}
+
+    def _front_end(self, grid: str | None) -> PrunedArtefact:
+        if isinstance(self.artefact, PrunedArtefact):
+            return self.artefact
+        known = set(self.artefact.notes)
+        one = self.artefact.grid(grid or "")
+        for note in one.notes:
+            if note not in known:
+                self.progress(note)
+        return one
 
     def pictures(self, paths: Sequence[Path]) -> Iterator[tuple[list[ImageResult], dict[str, np.ndarray]]]:
         """Images that are several views each, one after the other; arrays have a row for each token or view."""
@@ -147,31 +177,56 @@ class _Batches:
             else:
                 yield [_picture_result(str(path), picture)], _picture_arrays(picture)
 
-    def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
-        """Names of images, and their pixels (3, h, w)."""
+    def _readable(self, paths: Sequence[Path]) -> Iterator[_Readable]:
         for path in paths:
             try:
-                yield str(path), pixel_values(path, self.artefact.preprocessing, [str(path)])[0]
+                yield _Readable(str(path), *self.artefact.placed(path, str(path)))
             except ImageError as error:
                 if not self.skip_bad:
                     raise
                 self.skipped.append(Skipped(str(path), str(error)))
 
 
-def _result(name: str, kept: Kept) -> ImageResult:
-    return ImageResult(
-        image=name,
-        num_kept=kept.num_kept,
-        kept=tuple(map(int, kept.kept)),
-        erank=kept.erank,
-        attention_entropy=kept.attention_entropy,
-        overlay=None,
+def _opened(artefact: Opened) -> list[PrunedArtefact]:
+    """Those that ran."""
+    return [*artefact.opened.values()] if isinstance(artefact, PrunedGrids) else [artefact]
+
+
+def _least_checked(artefact: Opened) -> Checked:
+    """The worst of what ran."""
+    order: tuple[Checked, ...] = ("failed", "never", "passed")
+    return min((checked(one.way) for one in _opened(artefact)), key=order.index)
+
+
+def _refuse_widths(artefact: Opened) -> None:
+    """See that results of all grids are rows of one array."""
+    slots = (
+        {}
+        if isinstance(artefact, PrunedArtefact)
+        else {g: manifest_of(artefact, g).layout.slots for g in artefact.grids}
     )
+    if len(set(slots.values())) > 1:
+        told = ", ".join(f"{kept} of {grid}" for grid, kept in slots.items())
+        raise SpecError(
+            f"the grids keep different numbers of tokens ({told}), which rows of one file cannot hold: leave "
+            "--out out, name one grid's folder, or export with a number to --keep and not a share"
+        )
+
+
+def _names(results: Sequence[ImageResult]) -> dict[str, np.ndarray]:
+    """Arrays that say which row is what."""
+    names = {"images": np.array([one.image for one in results])}
+    return names | ({"grids": np.array([one.grid for one in results])} if results[0].grid else {})
+
+
+def _arrays(rows: Sequence[Output]) -> dict[str, np.ndarray]:
+    """All rows in one; nothing where their grids keep different numbers, which no file is written of."""
+    return Output.joined(rows).arrays() if len({row.kept.shape[1] for row in rows}) == 1 else {}
 
 
 def _picture_result(name: str, picture: Picture) -> ImageResult:
     return dataclasses.replace(
-        _result(name, picture.views[0]),
+        image_result(name, picture.views[0]),
         num_kept=len(picture.tokens),
         kept=tuple(map(int, picture.kept)),
         view=tuple(map(int, picture.view)),
@@ -199,17 +254,17 @@ def _drawings(results: Sequence[ImageResult], folder: Path) -> list[Path]:
 
 
 def _drawn(
-    results: Sequence[ImageResult], targets: Sequence[Path], folder: Path, artefact: PrunedArtefact
+    results: Sequence[ImageResult], targets: Sequence[Path], folder: Path, artefact: Opened
 ) -> list[ImageResult]:
     """The results, each with a picture of it in a folder; the photos are read once more, one at a time."""
-    layout, preprocessing = artefact.manifest.layout, artefact.manifest.preprocessing
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for result, target in zip(results, targets, strict=True):
         kept, view = np.array(result.kept, np.int64), np.array(result.view, np.int64)
         views = [kept[view == number] for number in range(len(result.views))] or [kept]
-        picture = overlay_of_views(result.image, views, layout, preprocessing)
+        manifest = manifest_of(artefact, result.grid)
+        picture = overlay_of_views(result.image, views, manifest.layout, manifest.preprocessing)
         with atomically(target) as file:
             picture.save(file, "PNG")
         drawn.append(dataclasses.replace(result, overlay=target))
@@ -217,8 +272,9 @@ def _drawn(
 
 
 @contextmanager
-def _rows(out: Path) -> Iterator[Rows]:
+def _rows(out: Path, artefact: Opened) -> Iterator[Rows]:
     """Rows that wait beside the file that they become."""
+    _refuse_widths(artefact)
     with _writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with Rows(out.parent) as rows:

@@ -31,6 +31,7 @@ from vtp_export.graphs.parts import Parts
 from vtp_export.integrations.processors import compared_pixels
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
+from vtp_export.making.artefact import built
 from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
@@ -41,7 +42,6 @@ from vtp_export.parity.golden import read_record
 from vtp_export.parity.parts import Bisection
 from vtp_export.parity.trial import Trial, outcome
 from vtp_export.parity.verdict import ValidationReport
-from vtp_export.pipeline.export import built
 from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.planning import false_plan
 from vtp_export.precision.twins import twin_of

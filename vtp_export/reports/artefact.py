@@ -1,7 +1,7 @@
 """What was exported or built, and what an artefact holds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtp_export.precision_plans import PrecisionPlan
@@ -13,7 +13,11 @@ from vtp_export.spec import Build, Manifest, Packing, PrecisionRecord, TensorSpe
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written, of int8 the plan, seconds by format, and notes for the user."""
+    """What was written, of int8 the plan, seconds by format, and notes for the user.
+
+    grids: of an artefact of several grids a report of each, by name; then `manifest`, `plan` and `build_seconds` are
+        those of the first.
+    """
 
     folder: Path
     manifest: Manifest
@@ -21,6 +25,7 @@ class ExportReport:
     build_seconds: dict[str, float]
     total_seconds: float
     notes: tuple[str, ...]
+    grids: dict[str, "ExportReport"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,26 @@ class Inspection:
 
 
 def export_summary(report: ExportReport) -> Summary:
-    """The files with seconds and sizes, and how many tokens they keep."""
-    manifest, layout = report.manifest, report.manifest.layout
-    rows = [(b.format, f"{report.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in manifest.builds]
-    return (
-        *plan_tables(report.plan),
-        Table(f"{report.folder}", ("format", "seconds", "MB"), rows),
-        f"keeps {layout.budget} of {layout.candidates.n} visual tokens{_views(manifest)} with {manifest.pruner.name}",
-        f"next: vtp-export validate {report.folder}",
-    )
+    """The files with seconds and sizes, of each grid, and how many tokens they keep."""
+    parts: list[Table | str] = []
+    for one in report.grids.values() or [report]:
+        manifest, layout = one.manifest, one.manifest.layout
+        rows = [(b.format, f"{one.build_seconds[b.format]:.1f}", f"{b.size / 1e6:.1f}") for b in manifest.builds]
+        parts += [
+            *plan_tables(one.plan),
+            Table(f"{one.folder}", ("format", "seconds", "MB"), rows),
+            f"keeps {layout.budget} of {layout.candidates.n} visual tokens{_views(manifest)} with "
+            + manifest.pruner.name,
+        ]
+    if shared := _shared(report):
+        parts.append(f"{len(report.grids)} grids share {', '.join(shared)}: one file under as many names")
+    return *parts, f"next: vtp-export validate {report.folder}"
+
+
+def _shared(report: ExportReport) -> list[str]:
+    """Files that all grids have, equal to the byte."""
+    each = [{(n, f) for build in one.manifest.builds for n, f in build.files.items()} for one in report.grids.values()]
+    return sorted(name for name, _ in set.intersection(*each)) if each else []
 
 
 def build_summary(report: BuildReport) -> Summary:

@@ -7,6 +7,7 @@ from vtp_export.reports.artefact import unproven
 from vtp_export.reports.check import reminder
 from vtp_export.reports.table import Summary, Table
 from vtp_export.runtime.checks import Checked
+from vtp_export.runtime.output import Kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class ImageResult:
     erank, attention_entropy: of the image, or of its view of the whole.
     view: where an image is several views, which one each token is of: 0 the whole, 1 and up the tiles, -1 a newline.
     views: then, what each of them gave.
+    grid: of an artefact of several grids the one that it went to, "26x46".
     """
 
     image: str
@@ -37,6 +39,20 @@ class ImageResult:
     overlay: Path | None
     view: tuple[int, ...] = ()
     views: tuple[ViewResult, ...] = ()
+    grid: str | None = None
+
+
+def image_result(name: str, kept: Kept, grid: str | None = None) -> ImageResult:
+    """Of an image that is one view."""
+    return ImageResult(
+        image=name,
+        num_kept=kept.num_kept,
+        kept=tuple(map(int, kept.kept)),
+        erank=kept.erank,
+        attention_entropy=kept.attention_entropy,
+        overlay=None,
+        grid=grid,
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,9 @@ def run_summary(report: RunReport) -> Summary:
     if any(one.views for one in report.images):
         columns = (*columns, "tiles", "newlines")
         rows = [(*row, len(one.views) - 1, one.view.count(-1)) for row, one in zip(rows, report.images, strict=True)]
+    if any(one.grid for one in report.images):
+        columns = (*columns, "grid")
+        rows = [(*row, one.grid) for row, one in zip(rows, report.images, strict=True)]
     table = Table(f"{report.folder}, {report.format} on {report.device}", columns, rows)
     parts: list[Table | str] = [table]
     if report.skipped:

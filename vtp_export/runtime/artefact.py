@@ -20,6 +20,9 @@ from vtp_export.spec import Build, FileRecord, Manifest
 Result = TypeVar("Result")
 
 MANIFEST = "manifest.json"
+GRIDS = "grids.json"
+"""In a folder of several artefacts, each for a grid of its own; see `grids.py`."""
+
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 3
 """So often is an artefact opened that others exchange meanwhile."""
@@ -123,6 +126,9 @@ def open_artefact(folder: str | Path) -> Artefact:
             raise ArtefactError(f"no artefact folder '{folder}'; make one with 'vtp-export export'")
         if not folder.is_dir():
             raise ArtefactError(f"'{folder}' is a file; an artefact is a folder with a {MANIFEST}")
+        if (folder / GRIDS).exists():
+            grids = ", ".join(f"'{one.parent}'" for one in sorted(folder.glob(f"*/{MANIFEST}"))) or "none is left"
+            raise ArtefactError(f"'{folder}' holds several grids, and this takes one; name it: {grids}")
         if not path.exists():
             raise ArtefactError(f"'{folder}' is not an artefact: it has no {MANIFEST}")
         text = read_text(path, f"the manifest '{path}'")
@@ -159,13 +165,13 @@ def steadily(
     """
     folder = path_of("the artefact", folder)
     for _ in range(ATTEMPTS):
-        before = _stamp(folder)
+        before = stamp(folder / MANIFEST)
         artefact = open_artefact(folder)
         builds = artefact.manifest.builds
         try:
             result = use(artefact)
         except (VtpError, OSError):
-            if _stamp(folder) == before and not artefact.is_replaced(*builds):
+            if stamp(folder / MANIFEST) == before and not artefact.is_replaced(*builds):
                 raise
             continue
         if not artefact.is_replaced(*builds):
@@ -175,10 +181,10 @@ def steadily(
     raise ArtefactError(f"the artefact '{folder}' was replaced meanwhile, {times}; start again when its writer is done")
 
 
-def _stamp(folder: str | Path) -> tuple[int, ...]:
-    """Of the manifest as a file: what was replaced twice may be equal to what it was at first."""
+def stamp(path: Path) -> tuple[int, ...]:
+    """Of a manifest as a file, empty where there is none: what was replaced twice may be equal to what it was."""
     try:
-        now = Path(folder, MANIFEST).stat()
+        now = path.stat()
     except (OSError, ValueError):
         return ()
     return now.st_dev, now.st_ino, now.st_mtime_ns, now.st_ctime_ns

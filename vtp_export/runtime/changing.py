@@ -3,6 +3,7 @@
 Whoever writes into a folder that is there holds its one lock (`replacing.locked`), and so does who replaces the folder.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from vtp_export.errors import ArtefactError
 from vtp_export.json_records import to_json
 from vtp_export.manifests import refuse_contradictions
-from vtp_export.runtime.artefact import MANIFEST, Artefact, open_artefact, refuse_escape, sha256
+from vtp_export.runtime.artefact import GRIDS, MANIFEST, Artefact, open_artefact, refuse_escape, sha256
 from vtp_export.runtime.replacing import concerns, discard, fresh_folder, locked, replacing, sweep_folders
 from vtp_export.runtime.writing import sentence, write_atomically
 from vtp_export.spec import Build, FileRecord, Manifest, Scalar
@@ -99,7 +100,7 @@ def record_validation(artefact: Artefact, fmt: str, values: Mapping[str, Scalar]
         ArtefactError: the artefact was replaced meanwhile, it has no such format, or the folder cannot be written.
     """
     builds = artefact.builds(fmt)
-    with locked(artefact.folder):  # two validations at once must not lose one another's numbers
+    with _locked(artefact.folder):  # two validations at once must not lose one another's numbers
         artefact.refuse_replaced(*builds)
         manifest = open_artefact(artefact.folder).manifest
         validation = {**manifest.validation, fmt: {**values, "identity": manifest.identity()}}
@@ -137,13 +138,24 @@ def add_build(artefact: Artefact, make: Callable[[Path], Build], *sources: Build
             if isinstance(error, OSError) and concerns(error, folder, place):
                 raise ArtefactError(sentence(error, folder)) from error
             raise
-        with locked(folder):
+        with _locked(folder):
             artefact.refuse_replaced(*sources)
             _take_in(folder, place, build)
         return build
     finally:
         discard(place)
         os.close(lock)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """`locked`, and of one of several grids the folder of all, too: who replaces that has no lock on this."""
+    home = folder.resolve().parent
+    with contextlib.ExitStack() as stack:
+        if (home / GRIDS).exists():
+            stack.enter_context(locked(home))
+        stack.enter_context(locked(folder))
+        yield
 
 
 def _take_in(folder: Path, place: Path, build: Build) -> None:
@@ -169,6 +181,6 @@ def _take_in(folder: Path, place: Path, build: Build) -> None:
 def _why_not_replaceable(out: Path) -> str | None:
     if not out.is_dir():
         return "it is not a folder"
-    if any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if any(out.iterdir()) and not any((out / name).is_file() for name in (MANIFEST, GRIDS)):
         return f"it is not an artefact (it has no {MANIFEST}), and its files are not ours to remove"
     return None

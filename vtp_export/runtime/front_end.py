@@ -105,7 +105,15 @@ class PrunedArtefact:
             OutputError: as in a call.
         """
         for position, image in enumerate(as_images(images)):
-            yield self.packer.picture(image, self.run_padded, self.manifest.batch.max, _named(image, position))
+            yield self.packer.picture(image, self.run_padded, self.manifest.batch.max, image_name(image, position))
+
+    def placed(self, image: ImageLike, name: str) -> tuple[str | None, np.ndarray]:
+        """The pixels (3, h, w) of an image that is one view; no grid is named, as there are no others.
+
+        Raises:
+            ImageError: it cannot be used.
+        """
+        return None, pixel_values([image], self.preprocessing, [name])[0]
 
     def _batches(self, images: ImageLike | Iterable[ImageLike], size: int) -> Iterator[tuple[list[ImageLike], Output]]:
         """Runs of images as they were given, and what came out; none is decoded before its run."""
@@ -116,7 +124,7 @@ class PrunedArtefact:
             )
         done = 0
         for given in batched(as_images(images), size):
-            names = [_named(one, done + i) for i, one in enumerate(given)]
+            names = [image_name(one, done + i) for i, one in enumerate(given)]
             with naming(names):
                 output = self.run_padded(pixel_values(given, self.preprocessing, names))
             yield given, output
@@ -165,7 +173,7 @@ class PrunedArtefact:
         given = self.manifest.inputs[0]
         if not hasattr(pixels, "__dlpack__") or not hasattr(pixels, "shape"):
             raise ImageError(f"'{given.name}' is not a {type(pixels).__name__}; pass a tensor that has __dlpack__")
-        check_shape(_shape(pixels), given, self.manifest.batch)
+        check_shape(shape_of(pixels), given, self.manifest.batch)
         try:
             return self._session.run_device({given.name: pixels})
         except OutputError as error:
@@ -217,7 +225,7 @@ def load(  # noqa: PLR0913 (keywords)
     signals: bool = False,
     nearest_grid: bool = False,
 ) -> PrunedArtefact:
-    """Open an artefact, after its files were verified.
+    """Open an artefact of one grid, after its files were verified. See `any_grid.load` for all.
 
     Args:
         folder: the artefact.
@@ -257,11 +265,12 @@ def load(  # noqa: PLR0913 (keywords)
     return steadily(folder, use, discard=PrunedArtefact.close)
 
 
-def _named(image: ImageLike, position: int) -> str:
+def image_name(image: ImageLike, position: int) -> str:
+    """What an image is called in messages, which is the one at that position of those that were given."""
     return str(image) if isinstance(image, str | Path) else f"image {position}"
 
 
-def _shape(array: Any) -> tuple[int, ...]:
+def shape_of(array: Any) -> tuple[int, ...]:
     """Of a tensor or an `OrtValue`, whose shape is a method."""
     shape = array.shape
     return tuple(shape() if callable(shape) else shape)

@@ -94,6 +94,10 @@ class Output:
         """The same with `change` applied to every array."""
         return Output(**{name: change(array) for name, array in self.arrays().items()})
 
+    def split(self) -> list["Output"]:
+        """One for each view."""
+        return [self.mapped(lambda array, i=i: array[i : i + 1]) for i in range(len(self))]  # type: ignore[misc]
+
     def __len__(self) -> int:
         """How many views."""
         return len(self.kept)

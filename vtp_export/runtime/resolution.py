@@ -6,6 +6,7 @@ token's, the shape stays as near as that allows, and the number of pixels is hel
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from vtp_export.errors import ImageError, SpecError, shown
@@ -56,33 +57,53 @@ def sized(size: tuple[int, int], rule: AnyResolution, name: str = "the picture")
     return high, wide
 
 
-def refuse_other_size(size: tuple[int, int], prep: Preprocessing, name: str = "the picture") -> None:
-    """See that a graph was built for a picture, as every picture is where a model has one size.
+def placed(
+    size: tuple[int, int], rule: AnyResolution, built: Sequence[tuple[int, int]], name: str = "the picture"
+) -> tuple[int, int]:
+    """Which of the sizes that graphs were built for a picture gets.
 
     Args:
         size: (width, height) of the picture in pixels, at least 1.
-        prep: the model's preprocessing.
-        name: of the picture.
+        rule: the model's; of `others` it says what becomes of a picture whose own size is none of them.
+        built: (height, width) in pixels, at least one.
+        name: of the picture, for messages.
+
+    Returns:
+        One of `built`: its own, or else that of nearest shape; of several such the nearest in area.
 
     Raises:
-        ImageError: its grid is another and is not to be stretched, or it is too long.
+        ImageError: its own is none of them, and others are refused; or it is too long.
     """
-    rule = prep.any_resolution
-    if rule is None:
-        return
-    assert prep.resize_exact is not None  # the manifest says so
-    own, built = sized(size, rule, name), prep.resize_exact
-    if own == built or rule.others == "measured":
-        return
-    grids = [" x ".join(str(edge // rule.token) for edge in edges) for edges in (own, built)]
-    told = f"{name}, {size[0]} x {size[1]} pixels, makes {grids[0]} tokens, and this artefact was built for {grids[1]}"
+    own = sized(size, rule, name)
+    if own in built:
+        return own
+    nearest = min(built, key=lambda edges: _distance(edges, size, own))
+    if rule.others == "measured":
+        return nearest
+    makes, *grids = [" x ".join(str(edge // rule.token) for edge in edges) for edges in (own, *built)]
+    told = f"{name}, {size[0]} x {size[1]} pixels, makes {makes} tokens, and this artefact was built for "
+    told += grids[0] if len(grids) == 1 else f"{', '.join(grids[:-1])} and {grids[-1]}"
     if rule.others == "stretched":
-        note(f"{told}: it is stretched")
-        return
+        note(f"{told}: it is stretched" + ("" if len(built) == 1 else f" to {grids[built.index(nearest)]}"))
+        return nearest
     raise ImageError(
-        f"{told}; give pictures of about {built[1]} x {built[0]} pixels, export with another --image-size, or let it "
-        "be stretched (--nearest-grid)"
+        f"{told}; give pictures of about {nearest[1]} x {nearest[0]} pixels, export with another --image-size, or let "
+        "it be stretched (--nearest-grid)"
     )
+
+
+def _distance(edges: tuple[int, int], size: tuple[int, int], own: tuple[int, int]) -> tuple[float, int]:
+    """How far a (height, width) is from the shape of a picture, and from the area that it gets itself."""
+    shape = math.log(edges[1] / edges[0]) - math.log(size[0] / size[1])
+    return round(abs(shape), 9), abs(edges[0] * edges[1] - own[0] * own[1])
+
+
+def refuse_other_size(size: tuple[int, int], prep: Preprocessing, name: str = "the picture") -> None:
+    """See that a graph was built for a picture, as every picture is where a model has one size; see `placed`."""
+    if prep.any_resolution is not None:
+        assert prep.resize_exact is not None  # the manifest says so
+        height, width = prep.resize_exact
+        placed(size, prep.any_resolution, [(height, width)], name)
 
 
 def stretching(prep: Preprocessing, others: OtherSizes = "measured") -> Preprocessing:

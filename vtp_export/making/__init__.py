@@ -1,0 +1,1 @@
+"""What `export` writes: an artefact of one size, or of several grids."""
