@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     qwen2_5_vl(place / "model")
     report = export(
         place / "model", place / "both", pruner="fastervlm", keep=7, formats="torchscript", grid=["5x6"],
-        image_size="40x48", golden=2,
+        image_size="40x48", golden=2, batch=(1, 4, 16),
     )  # fmt: skip
     assert list(report.grids) == ["5x6", "6x5"]
     assert {one.folder for one in report.grids.values()} == {place / "both" / "5x6", place / "both" / "6x5"}
@@ -195,6 +195,25 @@ def test_a_grid_that_was_exchanged_after_loading_is_not_opened(copy):
         with pytest.raises(ArtefactError, match="it was exchanged or renamed"):
             grids(picture(*WIDE))
         assert grids.opened == {}
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(folder, copy, monkeypatch):
+    from vtp_export.runtime import grids as module
+
+    new = shutil.copytree(folder / "both", copy.parent / "new")
+    exchange_one(new)
+    identity = open_artefact(new / "5x6").manifest.identity()
+    reseal(new / "grids.json", lambda keys: keys["grids"].update({"5x6": identity}))
+    real = module.open_artefact
+
+    def replaced_meanwhile(place):
+        if new.exists():
+            shutil.rmtree(copy)
+            new.rename(copy)
+        return real(place)
+
+    monkeypatch.setattr(module, "open_artefact", replaced_meanwhile)
+    assert grids_of(copy)["5x6"].manifest.identity() == identity
 
 
 def test_a_damaged_file_of_a_grid_is_refused_when_it_is_opened(copy):

@@ -150,7 +150,7 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ArtefactError(
-            f"the artefact needs about {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free"
+            f"the artefact needs about {needed / 1e9:.1f} GB, and where it is written are {free / 1e9:.1f} GB free"
         )
 
 
