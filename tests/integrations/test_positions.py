@@ -69,18 +69,19 @@ def picture_of(model, photo, pruner="none", **settings):
 
 
 def given(model, photo, ids):
-    """As Transformers is called with a photo and a prompt of which one token is the picture."""
-    made = AutoImageProcessor.from_pretrained(model, backend="pil")(images=[photo], return_tensors="pt")
-    count = int(made["image_grid_thw"][0].prod()) // 4
-    ids = [token for one in ids for token in ([one] * count if one == IMAGE else [one])]
+    """As Transformers is called with a photo, or several, and a prompt of which as many tokens are pictures."""
+    photos = photo if isinstance(photo, list) else [photo]
+    made = AutoImageProcessor.from_pretrained(model, backend="pil")(images=photos, return_tensors="pt")
+    counts = iter((made["image_grid_thw"].prod(-1) // 4).tolist())
+    ids = [token for one in ids for token in ([one] * next(counts) if one == IMAGE else [one])]
     kinds = [[int(token == IMAGE) for token in ids]]
     return {**made, "input_ids": torch.tensor([ids]), "mm_token_type_ids": torch.tensor(kinds)}
 
 
 @torch.inference_mode()
-def logits_of(answerer, picture, before, after):
-    """Of every token after the picture, and of each of `after` fed as one step of a cache."""
-    cache, start = answerer._begun([before], picture)
+def logits_of(answerer, pictures, before, after):
+    """Of each of `after`, fed as one step of a cache of the prompt up to and with the pictures."""
+    cache, start = answerer._begun(before, pictures)
     steps = []
     for token in after:
         places = torch.full((3, 1, 1), start + len(steps))
@@ -93,7 +94,7 @@ def logits_of(answerer, picture, before, after):
 
 def test_with_everything_kept_it_reads_what_it_reads_in_transformers(model, plain, answerer, photo):
     """Whole, and token by token through the cache: linear attention rounds otherwise there."""
-    found = logits_of(answerer, picture_of(model, photo), BEFORE, AFTER)
+    found = logits_of(answerer, [picture_of(model, photo)], [BEFORE], AFTER)
     with torch.inference_mode():
         whole = plain(**given(model, photo, (*BEFORE, IMAGE, *AFTER))).logits[0, -len(AFTER) :]
         cache = plain(**given(model, photo, (*BEFORE, IMAGE)), use_cache=True).past_key_values
@@ -102,8 +103,55 @@ def test_with_everything_kept_it_reads_what_it_reads_in_transformers(model, plai
         torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
+BETWEEN = (11, 6)
+"""Tokens of the prompt between two pictures."""
+
+
+def photos_of(*grids):
+    """Photographs that get those grids, each another."""
+    draw = np.random.default_rng(9)
+    return [Image.fromarray(draw.integers(0, 256, (8 * rows, 8 * columns, 3), np.uint8)) for rows, columns in grids]
+
+
+@pytest.mark.parametrize("other", [(2, 3), (1, 4)], ids=["same grid", "another grid"])
+def test_two_pictures_of_a_prompt_stand_behind_one_another_as_in_transformers(model, plain, answerer, other):
+    """With text between; whole, and through the cache."""
+    photos, before = photos_of((2, 3), other), (BEFORE, BETWEEN)
+    pictures = [picture_of(model, photo) for photo in photos]
+    made = logits_of(answerer, pictures, before, AFTER)
+    prompt = (*BEFORE, IMAGE, *BETWEEN, IMAGE)
+    with torch.inference_mode():
+        whole = plain(**given(model, photos, (*prompt, *AFTER))).logits[0, -len(AFTER) :]
+        cache = plain(**given(model, photos, prompt), use_cache=True).past_key_values
+        steps = [plain(torch.tensor([[token]]), past_key_values=cache).logits[0, -1] for token in AFTER]
+    for wanted in (torch.stack(steps), *([] if is_linear(plain) else [whole])):
+        torch.testing.assert_close(made, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+    changed = logits_of(answerer, pictures[::-1], before, AFTER)
+    assert not torch.allclose(changed, made, atol=1e-5 * made.abs().max().item())
+
+
+def test_two_pruned_pictures_stand_where_they_stood(model, plain, answerer):
+    """As if Transformers' own model were shown both, and attended to what was kept of each alone."""
+    if is_linear(plain):
+        pytest.skip("a layer that reads its tokens one after the other cannot pass over any")
+    photos, before = photos_of((2, 3), (2, 3)), (BEFORE, BETWEEN)
+    pictures = [picture_of(model, photo, "fastervlm", keep=keep) for photo, keep in zip(photos, (3, 2), strict=True)]
+    inputs = given(model, photos, (*BEFORE, IMAGE, *BETWEEN, IMAGE, *AFTER))
+    mask, start = torch.ones_like(inputs["input_ids"]), 0
+    for text, picture in zip(before, pictures, strict=True):
+        mask[0, start + len(text) + np.setdiff1d(np.arange(6), picture.kept)] = 0
+        start += len(text) + 6
+    positions, _ = plain.model.get_rope_index(
+        inputs["input_ids"], mm_token_type_ids=inputs["mm_token_type_ids"], image_grid_thw=inputs["image_grid_thw"]
+    )
+    with torch.inference_mode():
+        wanted = plain(**inputs, attention_mask=mask, position_ids=positions).logits[0, -len(AFTER) :]
+    made = logits_of(answerer, pictures, before, AFTER)
+    torch.testing.assert_close(made, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+
+
 def test_an_answer_is_that_of_transformers(monkeypatch, model, plain, answerer, photo):
-    monkeypatch.setattr(answerer, "_split", lambda question, text: ((BEFORE,), AFTER))
+    monkeypatch.setattr(answerer, "_split", lambda question, texts: ((BEFORE,), AFTER))
     monkeypatch.setattr(answerer, "_ends", {-1})
     (answer,) = answerer.answer(picture_of(model, photo), ["?"], longest=6)
     told = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 6, "do_sample": False}
@@ -115,12 +163,12 @@ def test_an_answer_is_that_of_transformers(monkeypatch, model, plain, answerer, 
 
 
 def test_questions_of_a_batch_are_answered_as_alone(monkeypatch, model, answerer, photo):
-    texts = {"a": AFTER, "b": (5, 6, 7, 8), "c": (9, 1)}
-    monkeypatch.setattr(answerer, "_split", lambda question, text: ((BEFORE,), texts[question]))
+    asked = {"a": AFTER, "b": (5, 6, 7, 8), "c": (9, 1)}
+    monkeypatch.setattr(answerer, "_split", lambda question, texts: ((BEFORE,), asked[question]))
     monkeypatch.setattr(answerer, "_ends", {-1})
     picture = picture_of(model, photo, "fastervlm", keep=7)
-    together = answerer.answer(picture, list(texts), longest=4)
-    for question, answer in zip(texts, together, strict=True):
+    together = answerer.answer(picture, list(asked), longest=4)
+    for question, answer in zip(asked, together, strict=True):
         (alone,) = answerer.answer(picture, [question], longest=4)
         assert alone.ids == answer.ids
 
@@ -138,10 +186,10 @@ def test_pruned_tokens_stand_where_they_stood(model, plain, answerer, photo):
     positions, _ = plain.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=inputs["image_grid_thw"])
     with torch.inference_mode():
         wanted = plain(**inputs, attention_mask=mask, position_ids=positions).logits[0, -len(AFTER) :]
-    found = logits_of(answerer, picture, BEFORE, AFTER)
+    found = logits_of(answerer, [picture], [BEFORE], AFTER)
     torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
     moved = dataclasses.replace(picture, extent=picture.extent + 1)
-    assert not torch.allclose(logits_of(answerer, moved, BEFORE, AFTER), wanted, atol=1e-5)
+    assert not torch.allclose(logits_of(answerer, [moved], [BEFORE], AFTER), wanted, atol=1e-5)
 
 
 def test_commands_ask_it(model, plain, tmp_path):

@@ -182,14 +182,16 @@ def anything(folder):
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("grid", [(17, 23), (2, 40), (8, 8)], ids=str)
 @pytest.mark.parametrize("sizes", [FULL, DEEP], ids=["full width", "full depth"])
 @pytest.mark.parametrize("family", OWN_TOWER)
-def test_a_front_end_of_full_size_is_the_twin_of_transformers(tmp_path, monkeypatch, family, sizes, grid):
+def test_a_front_end_of_full_size_is_the_twin_of_transformers(tmp_path, monkeypatch, family, sizes):
     WRITERS[family](tmp_path, sizes[family])
     calm(tmp_path)
     anything(tmp_path)
-    assert_twin(tmp_path, AskedSize(grid=grid), monkeypatch)
+    paper = ((35, 35),) if family == "qwen2_5_vl" and sizes is FULL else ()
+    for grid in ((17, 23), (2, 40), (8, 8), *paper):  # in turn: gigabytes are written once
+        with monkeypatch.context() as patch:
+            assert_twin(tmp_path, AskedSize(grid=grid), patch)
 
 
 @pytest.mark.parametrize("family", WRITERS)
@@ -372,6 +374,12 @@ BAD_VISION = {
     "another rotary": ({"rope_parameters": {"rope_type": "yarn"}}, "axial ones are needed"),
     "an activation": ({"hidden_act": "mish"}, "activation 'mish' is not supported"),
     "no width": ({"out_hidden_size": "wide"}, "language model's width in the vision_config is 'wide'"),
+    "other tokens": ({"spatial_merge_size": 3}, "its merge_size is 2, and that of the vision tower is 3"),
+    "frames of no number": (
+        {"temporal_patch_size": "two"},
+        "temporal_patch_size of the vision tower is 'two'; a whole",
+    ),
+    "other frames": ({"temporal_patch_size": 1}, "its temporal_patch_size is 2, and that of the vision tower is 1"),
 }
 
 
@@ -390,6 +398,7 @@ BAD_PROCESSOR = {
     "another class": ({"image_processor_type": "CLIPImageProcessor"}, "'CLIPImageProcessor' is not supported; known"),
     "other patches": ({"patch_size": 14}, "its patch_size is 14, and that of the vision tower is 4"),
     "other tokens": ({"merge_size": 3}, "its merge_size is 3, and that of the vision tower is 2"),
+    "other frames": ({"temporal_patch_size": 1}, "its temporal_patch_size is 1, and that of the vision tower is 2"),
     "no resizing": ({"do_resize": False}, "do_resize is off"),
     "no bounds": ({"max_pixels": "many"}, "bounds a picture's pixels by 256 and 'many'"),
     "crossed bounds": ({"min_pixels": 1 << 20}, "bounds a picture's pixels by 1048576 and 16384"),
@@ -403,6 +412,42 @@ def test_an_image_processor_that_does_not_fit_is_refused(tmp_path, case):
     told(tmp_path, "preprocessor_config.json", **entries)
     with pytest.raises(ModelError, match=rf"preprocessor_config\.json of .* cannot be used: .*{message}"):
         load_model(name, size=AskedSize(grid=(5, 6)))
+
+
+def test_weights_of_other_frames_than_the_config_says_are_refused(tmp_path):
+    name = qwen2_5_vl.qwen2_5_vl(tmp_path)
+    vision = json.loads((tmp_path / "config.json").read_text())["vision_config"]
+    told(tmp_path, "config.json", vision_config={**vision, "temporal_patch_size": 3})
+    told(tmp_path, "preprocessor_config.json", temporal_patch_size=3)
+    with pytest.raises(
+        ModelError, match=r"patch_embed\.proj\.weight of .* is for 2 frames, but its config.json says 3"
+    ):
+        load_model(name, size=AskedSize(grid=(5, 6)))
+
+
+@pytest.mark.parametrize("family", OWN_TOWER)
+def test_a_still_picture_is_two_equal_frames_and_a_video_is_not(tmp_path, family):
+    """Frames are summed: Transformers' tower of two equal ones is ours, of two others it is another's."""
+    from transformers import AutoModelForImageTextToText
+
+    name = WRITERS[family](tmp_path)
+    frontend = load_model(name, (), size=AskedSize(grid=(3, 2))).frontend
+    tower = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32).eval().model
+    first, second = (
+        torch.randn(1, 3, *frontend.image_size, generator=torch.Generator().manual_seed(i)) for i in (1, 2)
+    )
+    patch, merge = frontend.tower.config.patch, frontend.tower.config.merge
+
+    def seen(*frames):
+        rows, grid = zip(*(patches_of(frame, patch, merge) for frame in frames), strict=True)
+        both = torch.stack([one.unflatten(1, (3, 2, -1))[:, :, 0] for one in rows], dim=2).flatten(1)
+        with torch.no_grad():
+            return torch.cat(list(tower.get_image_features(both, grid[0]).pooler_output))
+
+    with torch.no_grad():
+        projected = frontend.encode(first, ("projected",)).projected[0]
+    near(projected, seen(first, first))
+    assert not torch.allclose(projected, seen(first, second), atol=1e-3 * projected.abs().max().item())
 
 
 def test_without_a_processor_the_usual_one_is_told(tmp_path):

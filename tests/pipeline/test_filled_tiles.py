@@ -120,10 +120,11 @@ def of_transformers(model):
     processor = getattr(transformers, f"{kind}Processor")
     told = {"crop_to_patches": True} if kind == "InternVL" else {"return_row_col_info": True}
 
-    def given(prompt, image):
-        seen = images(images=[image], return_tensors="pt", **told)
-        text = processor.replace_image_token(SimpleNamespace(**MARKED), seen, 0)
-        words = tokenizer(prompt.replace("<image>", text), return_tensors="pt")
+    def given(prompt, *shown):
+        seen = images(images=[list(shown)], return_tensors="pt", **told)
+        texts = [processor.replace_image_token(SimpleNamespace(**MARKED), seen, at) for at in range(len(shown))]
+        first, *others = prompt.split("<image>")
+        words = tokenizer(first + "".join(map(str.__add__, texts, others)), return_tensors="pt")
         return {**words, "pixel_values": seen["pixel_values"]}
 
     return plain, given
@@ -137,8 +138,8 @@ def test_with_everything_kept_the_language_model_reads_what_it_reads_in_transfor
     with load(everything) as front_end, torch.no_grad():
         for path, picture in zip(sorted(photos.iterdir()), front_end.pictures(photos), strict=True):
             given = inputs(prompt, Image.open(path))
-            before, after = answerer._split("Describe the image.", picture.text)
-            spliced = torch.cat([answerer._spliced(before, picture), answerer._embed([after])], dim=1)
+            before, after = answerer._split("Describe the image.", [picture.text])
+            spliced = torch.cat([answerer._spliced(before, [picture]), answerer._embed([after])], dim=1)
             assert spliced.shape[1] == given["input_ids"].shape[1]
             wanted = plain(**given).logits
             found = answerer._model(inputs_embeds=spliced).logits
@@ -149,6 +150,24 @@ def test_with_everything_kept_the_language_model_reads_what_it_reads_in_transfor
             best = torch.cat(out.logits).topk(2, dim=-1).values
             assert list(answer.ids) == out.sequences[0, given["input_ids"].shape[1] :].tolist()[: len(answer.ids)]
             np.testing.assert_allclose(answer.gaps, best[:, 0] - best[:, 1], atol=1e-4)
+
+
+def test_two_pictures_of_a_prompt_are_read_as_in_transformers(model, everything, photos):
+    """Of other sizes, so cut otherwise."""
+    plain, inputs = of_transformers(model)
+    answerer, paths = Answerer(str(model)), [photos / "0.png", photos / "2.png"]
+    (prompt,) = (made() for made in answerer._prompts("Describe the images.", 2)[:1])
+    given = inputs(prompt, *map(Image.open, paths))
+    with load(everything) as front_end, torch.no_grad():
+        pictures = list(front_end.pictures(paths))
+        before, after = answerer._split("Describe the images.", [picture.text for picture in pictures])
+        cache, start = answerer._begun(before, pictures)
+        spliced = torch.cat([answerer._spliced(before, pictures), answerer._embed([after])], dim=1)
+        wanted, found = plain(**given).logits, answerer._model(inputs_embeds=spliced).logits
+        step = answerer._model(inputs_embeds=answerer._embed([after]), past_key_values=cache).logits
+    assert start is None
+    for logits, expected in ((found, wanted), (step, wanted[:, -len(after) :])):
+        torch.testing.assert_close(logits, expected, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
 def test_each_view_is_pruned_by_itself_and_read_in_the_order_of_the_model(artefact, photos):

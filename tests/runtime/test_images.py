@@ -129,6 +129,25 @@ def test_an_animation_gets_a_note_and_two_lenses_do_not(tmp_path):
     assert read_image(tmp_path / "phone.jpg").size == (8, 8)
 
 
+def test_a_video_is_no_image(tmp_path):
+    for ending in (".mp4", ".MOV", ".webm"):
+        (tmp_path / f"clip{ending}").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(99))
+        with pytest.raises(ImageError, match=r"is not an image that Pillow can read: videos are not read; give the fr"):
+            read_image(tmp_path / f"clip{ending}")
+    with pytest.raises(
+        ImageError, match=r"uint8 of shape \(1, 2, 4, 4, 3\): videos are not read; .* as an image, \(h, w"
+    ):
+        list(map(as_image, as_images(np.zeros((1, 2, 4, 4, 3), np.uint8))))
+
+
+def test_of_a_pillow_image_of_several_the_one_it_stands_at_is_used(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / "a.gif") as image:
+        image.seek(1)
+        assert as_image(image).convert("RGB").getpixel((4, 4))[2] > 200
+
+
 def test_a_folder_is_all_that_pillow_decodes(tmp_path):
     assert {".jfif", ".avif", ".jp2", ".tga", ".jpg", ".pgm"} <= image_endings()
     assert not {".h5", ".eps", ".mpg", ".heic", ".pdf", ".txt"} & image_endings()

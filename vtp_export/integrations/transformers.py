@@ -25,15 +25,18 @@ from vtp_export.manifests import AXES
 from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.positions import places_of
 
-LLAVA_PROMPT = "USER: <image>\n{question} ASSISTANT:"
+LLAVA_PROMPT = "USER: {images}{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
+
+ONE_VIEW_OF_SEVERAL = frozenset({"llava_onevision"})
+"""Families that cut an image into tiles only where it is the only one of its prompt."""
 
 
 class Answerer:
     """The language model of a checkpoint, fed with visual tokens from elsewhere.
 
     Args:
-        source: folder or hub id of a LLaVA, LLaVA-NeXT, LLaVA-OneVision, InternVL, SmolVLM or Idefics3.
+        source: folder or hub id of a LLaVA, LLaVA-NeXT, LLaVA-OneVision, InternVL, SmolVLM, Idefics3 or Qwen-VL.
         revision: commit, branch or tag on the hub.
         device: "cpu" or "cuda"; an order, as everywhere.
         dtype: what it computes with, one of `functional.devices.DTYPES`.
@@ -69,38 +72,48 @@ class Answerer:
         self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else self._tokenizer.eos_token_id}
 
     @torch.inference_mode()
-    def answer(self, picture: Picture, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
-        """Answer questions about one image.
+    def answer(self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+        """Answer questions about one image, or about several together.
 
         Args:
-            picture: what is read of it.
+            pictures: what is read of each, in the order in which the prompt shows them, before the question.
             prompts: the questions.
             longest: most tokens of an answer.
 
         Returns:
             One answer a question, in order.
+
+        Raises:
+            ModelError: the chat template cannot be used, or the model would see several images otherwise than one.
         """
-        split = [self._split(prompt, picture.text) for prompt in prompts]
+        shown = (pictures,) if isinstance(pictures, Picture) else tuple(pictures)
+        if len(shown) > 1 and self._model.config.model_type in ONE_VIEW_OF_SEVERAL:
+            raise ModelError(
+                f"{self._model.config.model_type} sees several images of one prompt without tiles, which is not there; "
+                "ask about one image at a time"
+            )
+        split = [self._split(prompt, [picture.text for picture in shown]) for prompt in prompts]
         answers: dict[int, Decoded] = {}
         for before in dict.fromkeys(before for before, _ in split):
-            cache, start = self._begun(before, picture)
-            mine = [i for i, (other, _) in enumerate(split) if other == before]
-            for group in _batches(cache, {i: len(split[i][1]) for i in mine}):
-                found = self._decode(cache, [split[i][1] for i in group], longest, start)
-                answers.update(zip(group, found, strict=True))
+            cache, start = self._begun(before, shown)
+            same = [i for i, (other, _) in enumerate(split) if other == before]
+            for group in _batches(cache, {i: len(split[i][1]) for i in same}):
+                decoded = self._decode(cache, [split[i][1] for i in group], longest, start)
+                answers.update(zip(group, decoded, strict=True))
         return [answers[i] for i in range(len(prompts))]
 
-    def _begun(self, before: Sequence[Sequence[int]], picture: Picture) -> tuple[Any, int | None]:
-        """The cache of a prompt up to and with the image, and where the next token stands; None where it is counted."""
-        prefix, places = self._spliced(before, picture), places_of([len(ids) for ids in before], picture)
+    def _begun(self, before: Sequence[Sequence[int]], pictures: Sequence[Picture]) -> tuple[Any, int | None]:
+        """The cache of a prompt up to and with its images, and where the next token stands; None if it is counted."""
+        prefix, places = self._spliced(before, pictures), places_of([len(ids) for ids in before], pictures)
         if places is None:
             return self._model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1).past_key_values, None
         positions, start = places
         rows = {"position_ids": torch.from_numpy(positions)[:, None].to(prefix.device)}
-        if picture.deepstack is None:
+        deepstack = [picture.deepstack for picture in pictures if picture.deepstack is not None]
+        if not deepstack:
             return self._model(inputs_embeds=prefix, **rows, use_cache=True, logits_to_keep=1).past_key_values, start
-        planes = self._on_device(picture.deepstack).split(prefix.shape[-1], dim=-1)
-        lengths = [length for ids, run in zip(before, picture.runs, strict=True) for length in (len(ids), run)]
+        planes = self._on_device(np.concatenate(deepstack)).split(prefix.shape[-1], dim=-1)
+        lengths = [length for ids, run in zip(before, _runs(pictures), strict=True) for length in (len(ids), run)]
         visual = np.repeat([False, True] * len(before), lengths)
         rows["visual_pos_masks"] = torch.from_numpy(visual)[None].to(prefix.device)
         text: Any = self._model.model.language_model
@@ -110,42 +123,47 @@ class Answerer:
         plain = np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
         return torch.from_numpy(plain).to(self._model.device, self._model.dtype)
 
-    def _spliced(self, before: Sequence[Sequence[int]], picture: Picture) -> Tensor:
+    def _spliced(self, before: Sequence[Sequence[int]], pictures: Sequence[Picture]) -> Tensor:
         """(1, m, d): the texts before each run of visual tokens, and the runs."""
-        runs = self._on_device(picture.tokens)[None].split(list(picture.runs), dim=1)
+        tokens = self._on_device(np.concatenate([picture.tokens for picture in pictures]))[None]
+        runs = tokens.split(_runs(pictures), dim=1)
         return torch.cat([part for ids, run in zip(before, runs, strict=True) for part in (self._embed([ids]), run)], 1)
 
     def _split(
-        self, question: str, text: Sequence[str] = ("", "")
+        self, question: str, texts: Sequence[Sequence[str]] = (("", ""),)
     ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
         """Token ids before each run of visual tokens, and after the last.
 
         Args:
             question: what is asked.
-            text: before, between and after the runs.
+            texts: of each picture, what stands before, between and after its runs.
         """
         faults, image = [], self._tokenizer.convert_ids_to_tokens(self._image)
-        for prompt in self._prompts(question):
+        for prompt in self._prompts(question, len(texts)):
             try:
                 whole = prompt()
                 count = self._tokenizer(whole)["input_ids"].count(self._image)
-                ids = self._tokenizer(whole.replace(image, image.join(text)))["input_ids"]
+                around = whole.split(image)
+                framed = [image.join(text) + behind for text, behind in zip(texts, around[1:], strict=False)]
+                ids = self._tokenizer("".join([around[0], *framed]))["input_ids"]
             except Exception as error:  # a template is a program, and Jinja raises whatever it raises
                 faults.append(f"{type(error).__name__}: {first_line(error)}")
                 continue
-            if count == 1 and ids.count(self._image) == len(text) - 1:
+            if count == len(around) - 1 == len(texts) and ids.count(self._image) == sum(map(len, texts)) - len(texts):
                 places = [-1, *(place for place, token in enumerate(ids) if token == self._image), len(ids)]
                 *before, after = (tuple(ids[a + 1 : b]) for a, b in itertools.pairwise(places))
                 return tuple(before), after
-            faults.append(f"it puts {count} images into the prompt, and 1 is needed")
+            faults.append(
+                f"it puts {count} images into the prompt, and {len(texts)} {'is' if len(texts) == 1 else 'are'} needed"
+            )
         raise ModelError(f"the chat template cannot be used: {'; '.join(dict.fromkeys(faults))}")
 
-    def _prompts(self, question: str) -> list[Callable[[], str]]:
+    def _prompts(self, question: str, images: int = 1) -> list[Callable[[], str]]:
         """What makes the prompt: of content in parts, as templates of today read it; of one text, as older ones do."""
         if not self._tokenizer.chat_template:
-            return [lambda: LLAVA_PROMPT.format(question=question)]
-        parts = [{"type": "image"}, {"type": "text", "text": question}]
-        text = f"{self._tokenizer.convert_ids_to_tokens(self._image)}\n{question}"
+            return [lambda: LLAVA_PROMPT.format(images="<image>\n" * images, question=question)]
+        parts = [*([{"type": "image"}] * images), {"type": "text", "text": question}]
+        text = f"{self._tokenizer.convert_ids_to_tokens(self._image)}\n" * images + question
         return [partial(self._templated, parts), partial(self._templated, text)]
 
     def _templated(self, content: Any) -> str:
@@ -190,6 +208,10 @@ class Answerer:
             step = self._embed(chosen[:, None].tolist())
         texts = [self._tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
         return [Decoded(tuple(i), text, tuple(g)) for i, text, g in zip(ids, texts, gaps, strict=True)]
+
+
+def _runs(pictures: Sequence[Picture]) -> list[int]:
+    return [run for picture in pictures for run in picture.runs]
 
 
 def _batches(cache: Any, lengths: Mapping[int, int]) -> list[list[int]]:

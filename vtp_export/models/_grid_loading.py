@@ -28,6 +28,9 @@ MARK = "patch_embed.proj.weight"
 
 WIDEST = 1 << 16
 
+FRAMES, TWO = "temporal_patch_size", 2
+"""How many frames a patch is of, and what Hugging Face assumes where that is left out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GridFamily:
@@ -114,11 +117,12 @@ def load_grid(
     raw = checkpoint.section("vision_config") or {}
     config = family.config(raw)
     width = whole_number("the language model's width in the vision_config", family.width(raw), WIDEST)
-    grid, preprocessing, notes = _preprocessing(checkpoint, config, size, family)
+    grid, preprocessing, notes = _preprocessing(checkpoint, config, raw.get(FRAMES, TWO), size, family)
     with torch.device("meta"):  # placeholders without memory; constants of the grid are on the CPU by themselves
         frontend = GridFrontend(config, grid, width, needs).eval()
     weights = Weights(checkpoint)
     prefix = weights.prefixes({family.what: MARK})[family.what]
+    _refuse_other_frames(checkpoint, raw, prefix + MARK, weights.shape(prefix + MARK))
     wanted = {prefix + family.own_name(name): name for name in frontend.state_dict()}
     tensors = ((name, _fitted(name, tensor)) for name, tensor in weights.read(wanted))
     model = loaded(
@@ -131,6 +135,14 @@ def load_grid(
         grid=grid,
     )
     return dataclasses.replace(model, folder=checkpoint.folder, notes=notes)
+
+
+def _refuse_other_frames(checkpoint: Checkpoint, raw: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> None:
+    asked = raw.get(FRAMES, TWO)
+    if len(shape) == 5 and shape[2] != asked:
+        raise ModelError(
+            f"tensor {name} of '{checkpoint.id}' is for {shape[2]} frames, but its config.json says {asked} ({FRAMES})"
+        )
 
 
 def _fitted(name: str, tensor: Tensor) -> Tensor:
@@ -163,13 +175,14 @@ def _settings(checkpoint: Checkpoint, family: GridFamily) -> tuple[dict[str, Any
 
 
 def _preprocessing(
-    checkpoint: Checkpoint, config: GridTowerConfig, size: AskedSize | None, family: GridFamily
+    checkpoint: Checkpoint, config: GridTowerConfig, frames: int, size: AskedSize | None, family: GridFamily
 ) -> tuple[tuple[int, int], Preprocessing, tuple[str, ...]]:
     """The grid, its preprocessing, and what the user should know of it."""
     values, file, notes = _settings(checkpoint, family)
     try:
         rule = resolution_from_config(values)
-        for name, own in (("patch_size", config.patch), ("merge_size", config.merge)):
+        sizes = {"patch_size": config.patch, "merge_size": config.merge, FRAMES: frames}
+        for name, own in sizes.items():
             _refuse_other(name, values, own)
         grid, rule = settled(size, rule, checkpoint.id)
         edges = {"height": grid[0] * rule.token, "width": grid[1] * rule.token}

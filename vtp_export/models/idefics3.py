@@ -1,6 +1,7 @@
 """Idefics3, and SmolVLM before its second version (`Idefics3ForConditionalGeneration`): as SmolVLM 2.
 
-Idefics3-8B takes views of 364 pixels, four patches a token: 169 tokens a view.
+All that is said of `smolvlm` holds, but that Idefics3-8B takes views of 364 pixels, 2 x 2 patches a token: 169 tokens a
+view.
 """
 
 from collections.abc import Collection

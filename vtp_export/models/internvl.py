@@ -1,8 +1,9 @@
 """InternVL 3 and 3.5 (`InternVLForConditionalGeneration`): InternViT, four patches a token, a norm, two layers; tiles.
 
-A picture is 1 to 12 tiles and, where they are several, the whole of it, which the language model reads last. The 1024
-patches of a view make 256 tokens: a token is 2 x 2 patches side by side, and selection acts on tokens. The saliency of
-one is the mean of the attention that CLS pays to the four in the last layer.
+A picture is 1 to 12 tiles and, where they are several, the whole of it, which the language model reads last; each view
+is pruned by itself. The 1024 patches of a view make 256 tokens: a token is 2 x 2 patches side by side. The saliency of
+one is the mean of the attention that CLS pays to the four in the last layer. Only checkpoints in the layout of
+Transformers, whose names end in -hf.
 """
 
 from collections.abc import Collection

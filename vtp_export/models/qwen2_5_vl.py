@@ -1,9 +1,11 @@
 """Qwen2.5-VL (`Qwen2_5_VLForConditionalGeneration`): pictures of any shape, attention in windows and at times whole.
 
-A token is 2 x 2 patches, 28 pixels: features are the four patches side by side as they leave the last block; norm and
-MLP of the merger are what `project` does. Saliency is the attention that a token's patches receive in the last block
-that attends to the whole picture. The early signals are of the first such block at or past their share of the depth: of
-32 blocks with whole attention in the 8th, 16th, 24th and 32nd, the 8th and the 16th.
+A token is 2 x 2 patches, 28 x 28 pixels: the four patches side by side as they leave the last block, of which the
+merger's norm and MLP make what the language model reads. Export asks for a size: `--image-size 1280x720`, or in tokens
+`--grid 26x46`. What is kept comes with `position_ids`, which the language model needs too.
+Saliency is the attention that a token's patches receive in the last block that attends to the whole picture. The early
+signals are of the first such block at or past their share of the depth: of 32 blocks with whole attention in the 8th,
+16th, 24th and 32nd, the 8th and the 16th.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,7 +1,7 @@
 """Qwen2-VL (`Qwen2VLForConditionalGeneration`): pictures of any shape, every block attends to the whole picture.
 
-Tokens as in `qwen2_5_vl`: 2 x 2 patches, 28 pixels; saliency is the attention that a token's patches receive in the
-last block.
+Tokens, sizes and positions as in `qwen2_5_vl`: 2 x 2 patches, 28 x 28 pixels. Saliency is the attention that a token's
+patches receive in the last block.
 """
 
 from collections.abc import Collection, Mapping

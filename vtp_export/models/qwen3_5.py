@@ -1,6 +1,6 @@
 """Qwen3.5 (`Qwen3_5ForConditionalGeneration`): the tower of `qwen3_vl` without deepstack.
 
-Tokens, positions and saliency are as there.
+Tokens, sizes, positions and saliency are as there.
 """
 
 from collections.abc import Collection

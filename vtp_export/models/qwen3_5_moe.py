@@ -1,6 +1,6 @@
 """Qwen3.5 with experts (`Qwen3_5MoeForConditionalGeneration`): the tower of `qwen3_5`.
 
-Only the language model, which is never read, differs.
+All that is said of `qwen3_5` holds; only the language model, which is never read, differs.
 """
 
 from collections.abc import Collection

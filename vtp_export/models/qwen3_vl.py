@@ -1,10 +1,13 @@
 """Qwen3-VL (`Qwen3VLForConditionalGeneration`): pictures of any shape, learned positions, and deepstack.
 
-A token is 2 x 2 patches, 32 pixels: features are the four patches side by side as they leave the last block; norm and
-MLP of the merger are what `project` does. Positions are learned on a square and interpolated to the grid. Saliency is
-the attention that a token's patches receive in the last block.
-Deepstack: a token comes with as many more vectors, each of a block on the way, which the language model adds to its
-first layers. They are gathered, or mixed, as the tokens are: the output `deepstack`.
+A token is 2 x 2 patches, 32 x 32 pixels: the four patches side by side as they leave the last block, of which the
+merger's norm and MLP make what the language model reads. Export asks for a size: `--image-size 1280x720`, or in tokens
+`--grid 22x40`. What is kept comes with `position_ids`, which the language model needs too. Patches' own positions are
+learned on a square and interpolated to the grid. Saliency is the attention that a token's patches receive in the last
+block.
+Deepstack: a token comes with three more vectors (as many as the model says), each of a block on the way, which the
+language model adds to it after its first layers. They are gathered, or mixed, as the tokens are: the output
+`deepstack`.
 """
 
 import math

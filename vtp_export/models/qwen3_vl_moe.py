@@ -1,6 +1,6 @@
 """Qwen3-VL with experts (`Qwen3VLMoeForConditionalGeneration`): the tower of `qwen3_vl`.
 
-Only the language model, which is never read, differs.
+All that is said of `qwen3_vl` holds; only the language model, which is never read, differs.
 """
 
 from collections.abc import Collection

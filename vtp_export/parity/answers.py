@@ -24,8 +24,8 @@ SIGNIFICANT = 0.05
 class LanguageModel(Protocol):
     """What reads the visual tokens; see `integrations.transformers.Answerer`."""
 
-    def answer(self, picture: Picture, prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
-        """One answer to each prompt about the picture."""
+    def answer(self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+        """One answer to each prompt about the picture, or about all of them together."""
         ...
 
 

@@ -27,6 +27,9 @@ ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uin
 HEIF = frozenset({".heic", ".heif", ".hif"})
 HEIF_REMEDY = "pip install pillow-heif, or save it as JPEG"
 
+VIDEO = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
+VIDEO_REMEDY = "videos are not read; give the frames that matter, each as an image"
+
 # Pillow knows what these are, and decodes them with a program from elsewhere or not at all.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 
@@ -38,7 +41,8 @@ _WARNINGS = threading.Lock()
 def as_image(image: ImageLike, name: str = "the image") -> Image.Image:
     """What people have for an image as an upright Pillow image; its mode is kept.
 
-    A file is decoded whole. EXIF's orientation is applied wherever it has not been: twice is once.
+    A file is decoded whole. EXIF's orientation is applied wherever it has not been: twice is once. Of a file of several
+    images the first is used, with a note; of a Pillow image that which it stands at.
 
     Args:
         image: see `ImageLike`.
@@ -252,6 +256,8 @@ def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     wanted = f"{name} is an array, {shape}; bytes of RGB, uint8 of shape (h, w, 3), were expected"
     if isinstance(array, np.ma.MaskedArray):
         raise ImageError(f"{name} is a masked array; fill it first: array.filled(0)")
+    if array.ndim == 5:
+        raise ImageError(f"{name} is an array, {shape}: {VIDEO_REMEDY}, (h, w, 3)")
     if array.ndim == 4:
         raise ImageError(f"{wanted}; pixels that are preprocessed already are for run")
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
@@ -274,7 +280,8 @@ def _one_sentence(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is too large to decode safely: {error}") from error
     except UnidentifiedImageError as error:
-        remedy = f": {HEIF_REMEDY}" if Path(name.strip("'")).suffix.lower() in HEIF else ""
+        ending = Path(name.strip("'")).suffix.lower()
+        remedy = f": {HEIF_REMEDY}" if ending in HEIF else f": {VIDEO_REMEDY}" if ending in VIDEO else ""
         raise ImageError(f"{name} is not an image that Pillow can read{remedy}") from error
     except ImageError:
         raise

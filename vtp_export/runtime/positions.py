@@ -49,12 +49,12 @@ def following(grid: tuple[int, int]) -> int:
     return max(grid)
 
 
-def places_of(before: Sequence[int], picture: "Picture") -> tuple[npt.NDArray[np.int64], int] | None:
-    """Where every token of a prompt stands, up to and with a picture.
+def places_of(before: Sequence[int], pictures: Sequence["Picture"]) -> tuple[npt.NDArray[np.int64], int] | None:
+    """Where every token of a prompt stands, up to and with its last picture.
 
     Args:
-        before: how many tokens of text stand before each run of visual tokens.
-        picture: what is read of it.
+        before: how many tokens of text stand before each picture.
+        pictures: what is read of each, in the order of the prompt.
 
     Returns:
         (3, m) positions, and that of the text behind; None where the language model counts tokens alone.
@@ -64,16 +64,16 @@ def places_of(before: Sequence[int], picture: "Picture") -> tuple[npt.NDArray[np
 
         >>> from types import SimpleNamespace
         >>> kept = positions_of(np.array([1, 5]), (2, 3))
-        >>> places, start = places_of([4], SimpleNamespace(position_ids=kept, extent=3, runs=(2,)))
+        >>> places, start = places_of([4], [SimpleNamespace(position_ids=kept, extent=3)])
         >>> places[1].tolist(), places[2].tolist(), start
         ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 5, 6], 7)
     """
-    if picture.position_ids is None or picture.extent is None:
+    parts, start = list[npt.NDArray[np.int64]](), 0
+    if any(picture.position_ids is None for picture in pictures):
         return None
-    parts, start, done = list[npt.NDArray[np.int64]](), 0, 0
-    for text, run in zip(before, picture.runs, strict=True):
+    for text, picture in zip(before, pictures, strict=True):  # which have no text among their tokens
+        assert picture.position_ids is not None and picture.extent is not None
         parts.append(np.tile(np.arange(start, start + text), (AXES, 1)))
-        own = picture.position_ids[:, done : done + run]
-        parts.append(start + text + np.maximum(own, 0))  # what stands for no place, at the start
-        start, done = start + text + picture.extent, done + run
+        parts.append(start + text + np.maximum(picture.position_ids, 0))  # what stands for no place, at the start
+        start += text + picture.extent
     return np.concatenate(parts, axis=1), start

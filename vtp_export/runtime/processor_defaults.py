@@ -60,6 +60,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "do_center_crop": False,
         "patch_size": 14,
         "merge_size": 2,
+        "temporal_patch_size": 2,
     },
     "LlavaNextImageProcessor": {**CLIP, "do_pad": True, "image_grid_pinpoints": NEXT_PINPOINTS},
     "LlavaOnevisionImageProcessor": {
