@@ -24,6 +24,7 @@ from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.grids import files_of, grids_of
+from vtp_export.runtime.positions import positions_of
 from vtp_export.runtime.resolution import placed, sized
 
 WIDE, HIGH, OTHER = (48, 40), (40, 48), (100, 48)
@@ -138,9 +139,15 @@ def test_a_share_is_another_number_of_each_grid(folder, tmp_path):
     for i, one in enumerate(pictures):
         one.save(tmp_path / f"{i}.png")
     paths = [tmp_path / "0.png", tmp_path / "1.png"]
-    assert [one.num_kept for one in run(tmp_path / "share", paths).images] == [15, 8]
-    with pytest.raises(SpecError, match=r"different numbers of tokens \(8 of 4x4, 15 of 5x6\)"):
-        run(tmp_path / "share", paths, out=tmp_path / "t.npz")
+    report = run(tmp_path / "share", paths, out=tmp_path / "t.npz")
+    assert [one.num_kept for one in report.images] == [15, 8]
+    with np.load(tmp_path / "t.npz") as arrays:
+        assert {name: len(array) for name, array in arrays.items()} == {
+            **dict.fromkeys(("images", "grids", "num_tokens"), 2),
+            **dict.fromkeys(("tokens", "kept", "position_ids"), 15 + 8),
+        }
+        assert tuple(arrays["kept"]) == report.images[0].kept + report.images[1].kept
+        assert np.array_equal(arrays["position_ids"][15:].T, positions_of(arrays["kept"][15:], (4, 4)))
 
 
 def damage_index(folder):
@@ -163,7 +170,18 @@ def rename_in_both(folder):
     reseal(folder / "grids.json", lambda keys: keys["grids"].update({"5x7": keys["grids"].pop("5x6")}))
 
 
+def folder_as_index(folder):
+    (folder / "grids.json").unlink()
+    (folder / "grids.json").mkdir()
+
+
 WRONG = {
+    "no JSON": (lambda folder: (folder / "grids.json").write_text("{"), "the index of grids is not JSON"),
+    "a folder": (folder_as_index, "no regular file"),
+    "no name": (
+        lambda folder: reseal(folder / "grids.json", lambda keys: keys["grids"].update({"../5x6": "0"})),
+        "the grid '../5x6' is missing",
+    ),
     "missing": (lambda folder: shutil.rmtree(folder / "5x6"), "the grid '5x6' is missing"),
     "added": (lambda folder: shutil.copytree(folder / "5x6", folder / "more"), "'more' was added"),
     "both": (lambda folder: shutil.copy(folder / "5x6" / "manifest.json", folder), "holds both grids.json and"),
