@@ -1,5 +1,6 @@
 """Splicing: a Transformers language model that is fed our tokens answers as it does by itself."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from tests.laws.checkpoints.llava_next import llava_next
 from vtp_export.benchmarks.shapes import Benchmark
-from vtp_export.errors import ModelError, UnavailableError, UnknownNameError
+from vtp_export.errors import ModelError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
@@ -91,6 +92,29 @@ def test_content_is_given_as_the_template_reads_it(answerer, monkeypatch, templa
     assert answerer._split("What is there?") == plain
 
 
+def test_a_prompt_has_a_place_for_each_picture(answerer, model, monkeypatch):
+    """Of which the second is read too; a template that shows one alone is refused."""
+    pictures = [visual_tokens(model, scene, "fastervlm", keep=64)[1] for scene in SCENES[:2]]
+    before, after = answerer._split("What is there?", [("", ""), ("", "")])
+    assert len(before) == 2 and after == answerer._split("What is there?")[1]
+    both = answerer.answer(pictures, ["Describe the image."], longest=4)
+    assert both != answerer.answer(pictures[::-1], ["Describe the image."], longest=4)
+    assert answerer.answer(pictures[:1], ["?"], longest=2) == answerer.answer(pictures[0], ["?"], longest=2)
+    with pytest.raises(SpecError, match="no pictures were given"):
+        answerer.answer([], ["?"])
+    monkeypatch.setattr(answerer._tokenizer, "chat_template", "<image>{{ messages[0]['content'][-1]['text'] }}")
+    with pytest.raises(ModelError, match="it puts 1 images into the prompt, and 2 are needed"):
+        answerer.answer(pictures, ["?"])
+
+
+def test_several_pictures_are_refused_where_the_model_sees_them_without_tiles(answerer, model, monkeypatch):
+    monkeypatch.setattr(answerer._model.config, "model_type", "llava_onevision")
+    _, picture = visual_tokens(model, SCENES[0], "fastervlm", keep=4)
+    assert answerer.answer(picture, ["?"], longest=1)
+    with pytest.raises(ModelError, match="llava_onevision sees several images of one prompt without tiles"):
+        answerer.answer([picture, picture], ["?"])
+
+
 @pytest.mark.parametrize(
     ("template", "words"),
     [("{{ messages[0]['content'].nothing() }}", "nothing"), ("hello", "0 images"), ("{% if", "unexpected")],
@@ -126,6 +150,16 @@ def test_answers_end(answerer, model):
 def test_a_checkpoint_without_a_language_model_is_one_sentence(small_llava):
     with pytest.raises(ModelError, match="no language model that answers can come from"):
         Answerer(str(small_llava))
+
+
+@pytest.mark.parametrize("family", ["gemma3", "paligemma"])
+def test_a_language_model_that_attends_both_ways_is_refused(tmp_path, family):
+    """It would be given a causal sequence, and answer otherwise than in Transformers."""
+    writer = importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS[0]
+    writer(tmp_path)
+    AutoTokenizer.from_pretrained(source_of("tiny-llava")).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"the language model of {family} attends both ways among a picture's tokens"):
+        Answerer(str(tmp_path))
 
 
 def test_the_language_model_computes_where_and_with_what_it_is_told(model):

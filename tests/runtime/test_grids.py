@@ -12,6 +12,7 @@ from tests.laws.checkpoints.qwen2_5_vl import qwen2_5_vl
 from tests.runtime.test_any_size import picture
 from tests.sealing import reseal
 from vtp_export import load
+from vtp_export.backends import onnx
 from vtp_export.backends._pool import ALIGNMENT, WeightPool, linked
 from vtp_export.errors import ArtefactError, ImageError, ModelError, SpecError, UnavailableError, VtpWarning
 from vtp_export.graphs.sizes import sizes_of
@@ -24,6 +25,7 @@ from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.grids import files_of, grids_of
+from vtp_export.runtime.positions import positions_of
 from vtp_export.runtime.resolution import placed, sized
 
 WIDE, HIGH, OTHER = (48, 40), (40, 48), (100, 48)
@@ -138,9 +140,15 @@ def test_a_share_is_another_number_of_each_grid(folder, tmp_path):
     for i, one in enumerate(pictures):
         one.save(tmp_path / f"{i}.png")
     paths = [tmp_path / "0.png", tmp_path / "1.png"]
-    assert [one.num_kept for one in run(tmp_path / "share", paths).images] == [15, 8]
-    with pytest.raises(SpecError, match=r"different numbers of tokens \(8 of 4x4, 15 of 5x6\)"):
-        run(tmp_path / "share", paths, out=tmp_path / "t.npz")
+    report = run(tmp_path / "share", paths, out=tmp_path / "t.npz")
+    assert [one.num_kept for one in report.images] == [15, 8]
+    with np.load(tmp_path / "t.npz") as arrays:
+        assert {name: len(array) for name, array in arrays.items()} == {
+            **dict.fromkeys(("images", "grids", "num_tokens"), 2),
+            **dict.fromkeys(("tokens", "kept", "position_ids"), 15 + 8),
+        }
+        assert tuple(arrays["kept"]) == report.images[0].kept + report.images[1].kept
+        assert np.array_equal(arrays["position_ids"][15:].T, positions_of(arrays["kept"][15:], (4, 4)))
 
 
 def damage_index(folder):
@@ -163,7 +171,18 @@ def rename_in_both(folder):
     reseal(folder / "grids.json", lambda keys: keys["grids"].update({"5x7": keys["grids"].pop("5x6")}))
 
 
+def folder_as_index(folder):
+    (folder / "grids.json").unlink()
+    (folder / "grids.json").mkdir()
+
+
 WRONG = {
+    "no JSON": (lambda folder: (folder / "grids.json").write_text("{"), "the index of grids is not JSON"),
+    "a folder": (folder_as_index, "no regular file"),
+    "no name": (
+        lambda folder: reseal(folder / "grids.json", lambda keys: keys["grids"].update({"../5x6": "0"})),
+        "the grid '../5x6' is missing",
+    ),
     "missing": (lambda folder: shutil.rmtree(folder / "5x6"), "the grid '5x6' is missing"),
     "added": (lambda folder: shutil.copytree(folder / "5x6", folder / "more"), "'more' was added"),
     "both": (lambda folder: shutil.copy(folder / "5x6" / "manifest.json", folder), "holds both grids.json and"),
@@ -359,7 +378,7 @@ def test_a_model_of_one_size_takes_no_grids():
         sizes_of("toy", None, asked_sizes(grid=["4x4", "5x6"]))
 
 
-def linear(place, weight, bias):
+def linear(place, weight, bias, external):
     """An ONNX file of one product and one sum."""
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, len(weight)]))
     w, b = (
@@ -370,22 +389,25 @@ def linear(place, weight, bias):
     total.outputs[0].name = "y"
     graph = ir.Graph([x], [total.outputs[0]], nodes=[product, total], initializers=[w, b], opset_imports={"": 20})
     place.mkdir()
-    ir.save(ir.Model(graph, ir_version=10), place / "model.onnx")
+    ir.save(ir.Model(graph, ir_version=10), place / "model.onnx", external_data=external, size_threshold_bytes=0)
     return place / "model.onnx"
 
 
-def test_a_pool_holds_equal_weights_once(tmp_path):
+@pytest.mark.parametrize("external", [None, "model.onnx.data"])
+def test_a_pool_holds_equal_weights_once(tmp_path, external):
+    """Whether the weights were in the file or beside it, where nobody looks for them any more."""
     onnxruntime = pytest.importorskip("onnxruntime")
     draw = np.random.default_rng(0)
-    weight, small = draw.standard_normal((64, 64)).astype(np.float32), np.ones(64, np.float32)
+    weight, small = draw.standard_normal((64, 64)).astype(np.float32), np.ones((2, 64), np.float32)
     biases = [draw.standard_normal((16, 64)).astype(np.float32) for _ in range(2)]
-    mains = [linear(tmp_path / str(i), weight, bias) for i, bias in enumerate([*biases, small])]
+    mains = [linear(tmp_path / str(i), weight, bias, external) for i, bias in enumerate([*biases, small])]
     x = {"x": draw.standard_normal((1, 64)).astype(np.float32)}
     before = [onnxruntime.InferenceSession(str(main)).run(None, x)[0] for main in mains]
     with WeightPool(tmp_path / "w.data") as pool:
         for main in mains:
             pool.take(main)
     for main in mains:
+        main.with_name("model.onnx.data").unlink(missing_ok=external is None)
         linked(tmp_path / "w.data", main.parent / "w.data")
     assert (tmp_path / "w.data").stat().st_size == weight.nbytes + 2 * ALIGNMENT  # two biases, a page each
     assert (tmp_path / "w.data").stat().st_nlink == 4
@@ -396,12 +418,17 @@ def test_a_pool_holds_equal_weights_once(tmp_path):
 
 
 @pytest.mark.whole
-def test_onnx_files_share_one_weight_file(folder, tmp_path):
+@pytest.mark.parametrize("external_above", [0, 1 << 30])
+def test_onnx_files_share_one_weight_file(folder, tmp_path, monkeypatch, external_above):
+    """Whether each would have had a file of weights of its own or not."""
+    monkeypatch.setattr(onnx, "EXTERNAL_ABOVE", external_above)
     common = {"pruner": "fastervlm", "keep": 7, "golden": 2}
     export(folder / "model", tmp_path / "both", grid=["5x6", "6x5"], **common)
     export(folder / "model", tmp_path / "own", grid="5x6", **common)
     files = [tmp_path / "both" / name / "weights.data" for name in ("5x6", "6x5")]
     assert files[0].samefile(files[1])
+    names = {one.name for one in files[0].parent.iterdir()}
+    assert names == {"golden", "manifest.json", "model.onnx", "weights.data"}
     assert not (tmp_path / "both" / "weights.data").exists()
     with load(tmp_path / "both", "onnx") as grids, load(tmp_path / "own") as own:
         found, expected = grids(picture(*WIDE)), own(picture(*WIDE))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
-from vtp_export.errors import ModelError, UnavailableError, first_line
+from vtp_export.errors import ModelError, SpecError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.integrations.processors import quiet
@@ -27,6 +27,9 @@ from vtp_export.runtime.positions import places_of
 
 LLAVA_PROMPT = "USER: {images}{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
+
+BOTH_WAYS = frozenset({"gemma3", "paligemma"})
+"""Families whose language model is given, of a picture, more than a causal sequence."""
 
 ONE_VIEW_OF_SEVERAL = frozenset({"llava_onevision"})
 """Families that cut an image into tiles only where it is the only one of its prompt."""
@@ -44,7 +47,7 @@ class Answerer:
     Raises:
         UnknownNameError: no such device or dtype.
         UnavailableError: transformers is not installed, or there is no such device here.
-        ModelError: the checkpoint has no language model that Transformers can load.
+        ModelError: the checkpoint has no language model that Transformers can load, or one that attends both ways.
     """
 
     def __init__(
@@ -66,6 +69,11 @@ class Answerer:
             raise ModelError(
                 f"'{source}' has no language model that answers can come from: {first_line(error)}"
             ) from error
+        if (family := self._model.config.model_type) in BOTH_WAYS:
+            raise ModelError(
+                f"answers cannot come from '{source}': the language model of {family} attends both ways among a "
+                "picture's tokens, which is not there"
+            )
         self._model.requires_grad_(False)
         self._image = self._model.config.image_token_id
         eos = self._model.generation_config.eos_token_id
@@ -84,9 +92,12 @@ class Answerer:
             One answer a question, in order.
 
         Raises:
+            SpecError: there is no image.
             ModelError: the chat template cannot be used, or the model would see several images otherwise than one.
         """
         shown = (pictures,) if isinstance(pictures, Picture) else tuple(pictures)
+        if not shown:
+            raise SpecError("no pictures were given; a question is about one or more")
         if len(shown) > 1 and self._model.config.model_type in ONE_VIEW_OF_SEVERAL:
             raise ModelError(
                 f"{self._model.config.model_type} sees several images of one prompt without tiles, which is not there; "
