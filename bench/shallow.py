@@ -2,10 +2,12 @@
 
 python -m bench.shallow [NAME ...]        names of `bench.towers`; default `NAMES`; 5 minutes
 
-`fastervlm` keeps a quarter of the tokens of four photographs; held against the float32 graph by each precision's gates.
+`fastervlm` keeps a quarter of the tokens of four photographs, or of the views of one; held against the float32 graph by
+each precision's gates.
 """
 
 import copy
+import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -32,11 +34,11 @@ NAMES = (
 )
 PRUNER, SETTINGS = "fastervlm", {"keep": "25%"}
 IMAGES, LAYERS, PICTURE = 4, 4, "560x420"
-PRECISIONS = (
-    Precision(name="fp16", limit=IMAGES),
-    Precision(name="bf16"),
-    Precision(name="int8", limit=IMAGES, plan="narrow"),
-)
+PRECISIONS = {
+    "fp16": Precision(name="fp16"),
+    "bf16": Precision(name="bf16"),
+    "int8": Precision(name="int8", plan="narrow"),
+}
 SHALLOW = {
     "depth": LAYERS,
     "num_hidden_layers": LAYERS,
@@ -61,10 +63,11 @@ def measured(name: str) -> list[tuple[object, ...]]:
         model = load_model(f"{folder}/", needs_of(PRUNER, SETTINGS), size=size)
     graph = assemble(model, PRUNER, SETTINGS).graph
     rows: list[tuple[object, ...]] = []
-    images = range_images("photos", IMAGES, model.preprocessing)
-    for how in PRECISIONS:
-        narrow = lower(graph, how, model.preprocessing)
-        trials = Trials(graph, images, GATES[how.name], "cpu")
+    count = 1 if model.preprocessing.pinpoints else IMAGES  # of many views
+    images = range_images("photos", count, model.preprocessing)
+    for precision, asked in PRECISIONS.items():
+        narrow = lower(graph, dataclasses.replace(asked, limit=count), model.preprocessing)
+        trials = Trials(graph, images, GATES[precision], "cpu")
         compared = trials.of(EagerSession(narrow.graph)).comparison
         used, values = shares(compared), compared.values
         assert values is not None
@@ -73,7 +76,7 @@ def measured(name: str) -> list[tuple[object, ...]]:
         wide = len(narrow.record.float32_layers)
         told = f"{worth.mean:.3f} ({worth.worst:.3f})"
         numbers = compared.jaccard_mean, told, f"{values.cosine_min:.6f}", values.relative_error
-        rows.append((name, how.name, wide, *numbers, nearest, used[nearest]))
+        rows.append((name, precision, wide, *numbers, nearest, used[nearest]))
     return rows
 
 
