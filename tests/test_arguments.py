@@ -42,7 +42,7 @@ PLACES = {
     "triton, out": lambda path: triton("artefact", path),
     "export": lambda path: export(path, "new"),
     "export, out": lambda path: export("toy", path),
-    "export, calibration": lambda path: export("toy", "new", calibration=path, golden=0),
+    "export, calibration": lambda path: export("toy", "new", calibration=[path], golden=0),
     "compare": lambda path: compare(path, 8),
     "compare, benchmark": lambda path: compare("tiny-llava", 8, benchmark=path),
     "compare, report": lambda path: compare("tiny-llava", 8, report=path),
@@ -51,7 +51,7 @@ PLACES = {
     "calibrate, out": lambda path: calibrate("toy", "images", path),
     "demo": demo,
 }
-NONE_IS_NONE = {"run, out", "run, overlays", "validate, report", "compare, report", "export, calibration"}
+NONE_IS_NONE = {"run, out", "run, overlays", "validate, report", "compare, report"}
 
 
 @pytest.fixture

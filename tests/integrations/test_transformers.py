@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from tests.laws.checkpoints.llava_next import llava_next
 from vtp_export.benchmarks.shapes import Benchmark
-from vtp_export.errors import ModelError, UnavailableError, UnknownNameError
+from vtp_export.errors import ModelError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
@@ -89,6 +89,29 @@ def test_content_is_given_as_the_template_reads_it(answerer, monkeypatch, templa
     plain = answerer._split("What is there?")
     monkeypatch.setattr(answerer._tokenizer, "chat_template", template)
     assert answerer._split("What is there?") == plain
+
+
+def test_a_prompt_has_a_place_for_each_picture(answerer, model, monkeypatch):
+    """Of which the second is read too; a template that shows one alone is refused."""
+    pictures = [visual_tokens(model, scene, "fastervlm", keep=64)[1] for scene in SCENES[:2]]
+    before, after = answerer._split("What is there?", [("", ""), ("", "")])
+    assert len(before) == 2 and after == answerer._split("What is there?")[1]
+    both = answerer.answer(pictures, ["Describe the image."], longest=4)
+    assert both != answerer.answer(pictures[::-1], ["Describe the image."], longest=4)
+    assert answerer.answer(pictures[:1], ["?"], longest=2) == answerer.answer(pictures[0], ["?"], longest=2)
+    with pytest.raises(SpecError, match="no pictures were given"):
+        answerer.answer([], ["?"])
+    monkeypatch.setattr(answerer._tokenizer, "chat_template", "<image>{{ messages[0]['content'][-1]['text'] }}")
+    with pytest.raises(ModelError, match="it puts 1 images into the prompt, and 2 are needed"):
+        answerer.answer(pictures, ["?"])
+
+
+def test_several_pictures_are_refused_where_the_model_sees_them_without_tiles(answerer, model, monkeypatch):
+    monkeypatch.setattr(answerer._model.config, "model_type", "llava_onevision")
+    _, picture = visual_tokens(model, SCENES[0], "fastervlm", keep=4)
+    assert answerer.answer(picture, ["?"], longest=1)
+    with pytest.raises(ModelError, match="llava_onevision sees several images of one prompt without tiles"):
+        answerer.answer([picture, picture], ["?"])
 
 
 @pytest.mark.parametrize(

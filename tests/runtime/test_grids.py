@@ -17,12 +17,14 @@ from vtp_export.errors import ArtefactError, ImageError, ModelError, SpecError, 
 from vtp_export.graphs.sizes import sizes_of
 from vtp_export.models._sizes import SHAPES, asked_sizes, distinct, settled
 from vtp_export.pipeline.bench import bench
+from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.export import export
 from vtp_export.pipeline.run import run
 from vtp_export.resolutions import AnyResolution
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.grids import files_of, grids_of
+from vtp_export.runtime.positions import positions_of
 from vtp_export.runtime.resolution import placed, sized
 
 WIDE, HIGH, OTHER = (48, 40), (40, 48), (100, 48)
@@ -35,7 +37,7 @@ def folder(tmp_path_factory):
     qwen2_5_vl(place / "model")
     report = export(
         place / "model", place / "both", pruner="fastervlm", keep=7, formats="torchscript", grid=["5x6"],
-        image_size="40x48", golden=2,
+        image_size="40x48", golden=2, batch=(1, 4, 16),
     )  # fmt: skip
     assert list(report.grids) == ["5x6", "6x5"]
     assert {one.folder for one in report.grids.values()} == {place / "both" / "5x6", place / "both" / "6x5"}
@@ -137,9 +139,15 @@ def test_a_share_is_another_number_of_each_grid(folder, tmp_path):
     for i, one in enumerate(pictures):
         one.save(tmp_path / f"{i}.png")
     paths = [tmp_path / "0.png", tmp_path / "1.png"]
-    assert [one.num_kept for one in run(tmp_path / "share", paths).images] == [15, 8]
-    with pytest.raises(SpecError, match=r"different numbers of tokens \(8 of 4x4, 15 of 5x6\)"):
-        run(tmp_path / "share", paths, out=tmp_path / "t.npz")
+    report = run(tmp_path / "share", paths, out=tmp_path / "t.npz")
+    assert [one.num_kept for one in report.images] == [15, 8]
+    with np.load(tmp_path / "t.npz") as arrays:
+        assert {name: len(array) for name, array in arrays.items()} == {
+            **dict.fromkeys(("images", "grids", "num_tokens"), 2),
+            **dict.fromkeys(("tokens", "kept", "position_ids"), 15 + 8),
+        }
+        assert tuple(arrays["kept"]) == report.images[0].kept + report.images[1].kept
+        assert np.array_equal(arrays["position_ids"][15:].T, positions_of(arrays["kept"][15:], (4, 4)))
 
 
 def damage_index(folder):
@@ -162,7 +170,18 @@ def rename_in_both(folder):
     reseal(folder / "grids.json", lambda keys: keys["grids"].update({"5x7": keys["grids"].pop("5x6")}))
 
 
+def folder_as_index(folder):
+    (folder / "grids.json").unlink()
+    (folder / "grids.json").mkdir()
+
+
 WRONG = {
+    "no JSON": (lambda folder: (folder / "grids.json").write_text("{"), "the index of grids is not JSON"),
+    "a folder": (folder_as_index, "no regular file"),
+    "no name": (
+        lambda folder: reseal(folder / "grids.json", lambda keys: keys["grids"].update({"../5x6": "0"})),
+        "the grid '../5x6' is missing",
+    ),
     "missing": (lambda folder: shutil.rmtree(folder / "5x6"), "the grid '5x6' is missing"),
     "added": (lambda folder: shutil.copytree(folder / "5x6", folder / "more"), "'more' was added"),
     "both": (lambda folder: shutil.copy(folder / "5x6" / "manifest.json", folder), "holds both grids.json and"),
@@ -194,6 +213,25 @@ def test_a_grid_that_was_exchanged_after_loading_is_not_opened(copy):
         with pytest.raises(ArtefactError, match="it was exchanged or renamed"):
             grids(picture(*WIDE))
         assert grids.opened == {}
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(folder, copy, monkeypatch):
+    from vtp_export.runtime import grids as module
+
+    new = shutil.copytree(folder / "both", copy.parent / "new")
+    exchange_one(new)
+    identity = open_artefact(new / "5x6").manifest.identity()
+    reseal(new / "grids.json", lambda keys: keys["grids"].update({"5x6": identity}))
+    real = module.open_artefact
+
+    def replaced_meanwhile(place):
+        if new.exists():
+            shutil.rmtree(copy)
+            new.rename(copy)
+        return real(place)
+
+    monkeypatch.setattr(module, "open_artefact", replaced_meanwhile)
+    assert grids_of(copy)["5x6"].manifest.identity() == identity
 
 
 def test_a_damaged_file_of_a_grid_is_refused_when_it_is_opened(copy):
@@ -296,6 +334,27 @@ def test_who_writes_into_a_grid_locks_the_whole(copy, monkeypatch):
     record_validation(open_artefact(copy / "5x6"), "torchscript", {"passed": True})
     assert held == [copy.resolve(), copy / "5x6"]
     assert list(grids_of(copy)) == ["5x6", "6x5"]
+
+
+def test_each_grid_takes_the_calibration_that_was_made_for_it(folder, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for width in (48, 60):
+        picture(width, 40).save(photos / f"{width}.png")
+    records = [tmp_path / f"{grid}.json" for grid in ("5x6", "4x4")]
+    for record in records:
+        with pytest.warns(VtpWarning, match="the graph is for pictures of"):
+            calibrate(folder / "model", photos, record, grid=record.stem)
+    common = {"keep": 7, "formats": "torchscript", "golden": 0, "calibration": records}
+    report = export(folder / "model", tmp_path / "out", grid=["4x4", "5x6"], **common)
+    averages = {name: one.manifest.pruner.settings["average"] for name, one in report.grids.items()}
+    measured = {one.stem: json.loads(one.read_text())["erank"]["mean"] for one in records}
+    assert averages == pytest.approx(measured) and len(set(averages.values())) == 2
+    with pytest.raises(SpecError, match=r"none of the calibration records .*5x6\.json', .* at 6 x 5 tokens; make one"):
+        export(folder / "model", tmp_path / "other", grid=["4x4", "6x5"], **common)
+    records[0].write_text("{}")
+    with pytest.raises(SpecError, match=r"the calibration record '.*5x6\.json' cannot be used"):
+        export(folder / "model", tmp_path / "other", grid=["4x4", "5x6"], **common)
 
 
 def test_a_number_of_tokens_alone_is_seven_shapes(folder):

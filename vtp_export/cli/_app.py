@@ -103,6 +103,15 @@ Calibration = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A record of calibrate; default: the one beside the model's weights, if any."),
 ]
+Calibrations = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="A record of calibrate; default: the one beside the model's weights, if any. Repeatable: one for each "
+        "grid.",
+    ),
+]
 Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Commit, branch or tag on the hub.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", help="At most so many images.")]
 Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write an HTML report with pictures here.")]

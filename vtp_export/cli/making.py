@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtp_export.cli._app import (
-    Calibration,
+    Calibrations,
     Dtype,
     Folder,
     Force,
@@ -51,7 +51,7 @@ def export(
     batch: Annotated[
         str, typer.Option(metavar="MIN:OPT:MAX", help="Batch sizes to build for; N for exactly N.")
     ] = "1:1:16",
-    calibration: Calibration = None,
+    calibration: Calibrations = None,
     loop_free: Annotated[
         bool,
         typer.Option(

@@ -178,12 +178,12 @@ def calibration_for(
         ):
             return None, ()
         try:
-            record = _read_calibration(beside)
+            record = read_calibration(beside)
         except SpecError as error:
             return None, (f"{error}; it is passed over, and published numbers are used instead",)
         path = beside
     else:
-        record = _read_calibration(path_of("the calibration record", path))
+        record = read_calibration(path_of("the calibration record", path))
     if record.weights_sha256 != model.core.weights_sha256:
         raise SpecError(
             f"the calibration record '{path}' was made for {record.model_id} (weights SHA-256 "
@@ -193,8 +193,8 @@ def calibration_for(
     return record, ()
 
 
-def _read_calibration(path: Path) -> CalibrationRecord:
-    """Errors name the file."""
+def read_calibration(path: Path) -> CalibrationRecord:
+    """A record; errors (`SpecError`) name the file."""
     text = read_text(path, f"the calibration record '{path}'")
     try:
         return calibration_from_json(text)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
-from vtp_export.errors import ModelError, UnavailableError, first_line
+from vtp_export.errors import ModelError, SpecError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.integrations.processors import quiet
@@ -84,9 +84,12 @@ class Answerer:
             One answer a question, in order.
 
         Raises:
+            SpecError: there is no image.
             ModelError: the chat template cannot be used, or the model would see several images otherwise than one.
         """
         shown = (pictures,) if isinstance(pictures, Picture) else tuple(pictures)
+        if not shown:
+            raise SpecError("no pictures were given; a question is about one or more")
         if len(shown) > 1 and self._model.config.model_type in ONE_VIEW_OF_SEVERAL:
             raise ModelError(
                 f"{self._model.config.model_type} sees several images of one prompt without tiles, which is not there; "

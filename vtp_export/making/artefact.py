@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vtp_export import rooms
 from vtp_export.backends.base import Backend
-from vtp_export.errors import ArtefactError
-from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of
+from vtp_export.errors import ArtefactError, SpecError
+from vtp_export.graphs.assembly import Assembly, assemble, calibration_for, load_model, needs_of, read_calibration
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packing_notes, write_newline
 from vtp_export.graphs.signals import WithSignals, signals_of
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 class Order:
     """What `export` was asked for, read and checked; see there.
 
-    backends: by format. options: of each format. pictures: of the golden record.
+    backends: by format. options: of each format. pictures: of the golden record. calibrations: records, of which each
+        graph takes the one that was made for it.
     """
 
     model: str | Path
@@ -48,7 +49,7 @@ class Order:
     batch: BatchRange
     precision: Precision
     options: Mapping[str, Any]
-    calibration: str | Path | None
+    calibrations: tuple[Path, ...]
     loop_free: bool
     signals: bool
     pictures: tuple[Original, ...]
@@ -73,7 +74,7 @@ def write_artefact(order: Order, folder: Path, size: AskedSize | None) -> Export
     progress(f"loading the front end of {order.model}")
     front_end = load_model(order.model, needs_of(order.pruner, order.settings), order.revision, size)
     loaded, joined = packed(front_end, order.packing)
-    record, remarks = calibration_for(loaded, order.calibration, order.pruner, order.settings)
+    record, remarks = calibration_for(loaded, _calibration(order, loaded), order.pruner, order.settings)
     assembly = assemble(loaded, order.pruner, order.settings, record)
     _check_space(folder, loaded, len(backends))
     narrow = lower(assembly.graph, order.precision, loaded.preprocessing, order.device, progress)
@@ -106,6 +107,21 @@ def write_artefact(order: Order, folder: Path, size: AskedSize | None) -> Export
     )
 
 
+def _calibration(order: Order, loaded: LoadedModel) -> Path | None:
+    """The record that was made for a model, of several; the only one, or none, where there are no others."""
+    if len(order.calibrations) < 2:
+        return next(iter(order.calibrations), None)
+    for path in order.calibrations:
+        if read_calibration(path).weights_sha256 == loaded.core.weights_sha256:
+            return path
+    rows, columns = loaded.frontend.candidates.grid
+    names = ", ".join(f"'{path}'" for path in order.calibrations)
+    raise SpecError(
+        f"none of the calibration records {names} was made for "
+        f"'{loaded.core.id}' at {rows} x {columns} tokens; make one with 'vtp-export calibrate'"
+    )
+
+
 def _format(order: Order, name: str, narrow: Lowered, manifest: Manifest, folder: Path) -> Build:
     """Build one format of an artefact."""
     backend = order.backends[name]
@@ -134,7 +150,7 @@ def _check_space(folder: Path, model: LoadedModel, formats: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ArtefactError(
-            f"the artefact needs about {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free"
+            f"the artefact needs about {needed / 1e9:.1f} GB, and where it is written are {free / 1e9:.1f} GB free"
         )
 
 

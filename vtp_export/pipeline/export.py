@@ -34,7 +34,7 @@ def export(
     formats: Sequence[str] = ("onnx",),
     batch: int | tuple[int, int, int] = (1, 1, 16),
     precision: str | Precision = "fp32",
-    calibration: str | Path | None = None,
+    calibration: str | Path | Sequence[str | Path] | None = None,
     loop_free: bool = False,
     signals: bool = False,
     golden: int = 8,
@@ -61,7 +61,8 @@ def export(
         formats: files of `backends/`.
         batch: exactly so many images, or smallest, usual and largest batch.
         precision: what the graph computes with: a name, or a `Precision` that says more.
-        calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one.
+        calibration: a record of `calibrate`; None takes the one that comes with the checkpoint, if there is one. Of
+            several each grid takes the one that was made for it.
         loop_free: unroll the rounds of greedy methods in every format, and not only where the format asks for it.
         signals: let files return what the pruner sees to whoever asks, for `explain`; formats that cannot do without.
         golden: pictures of the golden record, by which `check` proves the artefact without torch; 0 writes none.
@@ -103,7 +104,7 @@ def export(
         batch=limits,
         precision=narrowing,
         options=building,
-        calibration=calibration,
+        calibrations=() if calibration is None else _paths(one_or_several(calibration)),
         loop_free=loop_free,
         signals=signals,
         pictures=pictures,
@@ -123,6 +124,10 @@ def export(
         total_seconds=time.perf_counter() - started,
         notes=(*report.notes, *shortage(golden_images, count, pictures)),
     )
+
+
+def _paths(calibrations: Sequence[str | Path]) -> tuple[Path, ...]:
+    return tuple(path_of("the calibration record", one) for one in calibrations)
 
 
 def _backends(formats: Sequence[str]) -> dict[str, Backend]:

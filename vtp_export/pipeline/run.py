@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vtp_export.arguments import path_of
-from vtp_export.errors import ArtefactError, ImageError, OutputError, SpecError
+from vtp_export.errors import ArtefactError, ImageError, OutputError
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.reports.results import ImageResult, RunReport, Skipped, ViewResult, image_result
@@ -19,7 +19,7 @@ from vtp_export.runtime.checks import Checked, checked
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.grids import files_of
 from vtp_export.runtime.images import as_images, batched
-from vtp_export.runtime.output import Output
+from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.rows import Rows
 from vtp_export.runtime.writing import (
@@ -30,6 +30,8 @@ from vtp_export.runtime.writing import (
     refuse_unwritable_file,
     sentence,
 )
+
+MEASURES = ("erank", "attention_entropy")
 
 
 def run(
@@ -82,7 +84,7 @@ def run(
         stack.callback(artefact.close)
         for note in artefact.notes:
             progress(note)
-        rows = None if out is None else stack.enter_context(_rows(out, artefact))
+        rows = None if out is None else stack.enter_context(_rows(out))
         batches = _Batches(artefact, skip_bad, progress)
         for few, arrays in batches.of(paths) if manifest_of(artefact).packing is None else batches.pictures(paths):
             results += few
@@ -137,7 +139,7 @@ class _Batches:
                 rows |= self._run(grid, {i: one for i, one in enumerate(batch) if one.grid == grid})
             if rows:
                 results = [image_result(batch[i].name, rows[i][0], batch[i].grid) for i in sorted(rows)]
-                yield results, _arrays([rows[i] for i in sorted(rows)])
+                yield results, _arrays([rows[i] for i in sorted(rows)], self.artefact)
 
     def _run(self, grid: str | None, rest: dict[int, _Readable]) -> dict[int, Output]:
         """What came out of each image, by its place in the batch; nothing of those that are left out."""
@@ -198,30 +200,29 @@ def _least_checked(artefact: Opened) -> Checked:
     return min((checked(one.way) for one in _opened(artefact)), key=order.index)
 
 
-def _refuse_widths(artefact: Opened) -> None:
-    """See that results of all grids are rows of one array."""
-    slots = (
-        {}
-        if isinstance(artefact, PrunedArtefact)
-        else {g: manifest_of(artefact, g).layout.slots for g in artefact.grids}
-    )
-    if len(set(slots.values())) > 1:
-        told = ", ".join(f"{kept} of {grid}" for grid, kept in slots.items())
-        raise SpecError(
-            f"the grids keep different numbers of tokens ({told}), which rows of one file cannot hold: leave "
-            "--out out, name one grid's folder, or export with a number to --keep and not a share"
-        )
-
-
 def _names(results: Sequence[ImageResult]) -> dict[str, np.ndarray]:
     """Arrays that say which row is what."""
     names = {"images": np.array([one.image for one in results])}
     return names | ({"grids": np.array([one.grid for one in results])} if results[0].grid else {})
 
 
-def _arrays(rows: Sequence[Output]) -> dict[str, np.ndarray]:
-    """All rows in one; nothing where their grids keep different numbers, which no file is written of."""
-    return Output.joined(rows).arrays() if len({row.kept.shape[1] for row in rows}) == 1 else {}
+def _arrays(rows: Sequence[Output], artefact: Opened) -> dict[str, np.ndarray]:
+    """A row for each image; where the grids keep different numbers of tokens, one for each token of each image."""
+    grids = artefact.grids if isinstance(artefact, PrunedGrids) else ()
+    if len({manifest_of(artefact, grid).layout.slots for grid in grids}) < 2:
+        return Output.joined(rows).arrays()
+    each = [_token_arrays(row[0]) for row in rows]
+    return {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]}
+
+
+def _token_arrays(kept: Kept) -> dict[str, np.ndarray]:
+    arrays = {"tokens": kept.tokens, "kept": kept.kept, "num_tokens": np.array([kept.num_kept])}
+    if kept.position_ids is not None:
+        arrays["position_ids"] = kept.position_ids.T
+    if kept.deepstack is not None:
+        arrays["deepstack"] = kept.deepstack
+    measured = {name: getattr(kept, name) for name in MEASURES}
+    return arrays | {name: np.array([value], np.float32) for name, value in measured.items() if value is not None}
 
 
 def _picture_result(name: str, picture: Picture) -> ImageResult:
@@ -240,7 +241,7 @@ def _picture_result(name: str, picture: Picture) -> ImageResult:
 def _picture_arrays(picture: Picture) -> dict[str, np.ndarray]:
     arrays = {"tokens": picture.tokens, "view": picture.view, "kept": picture.kept}
     arrays |= {"num_tokens": np.array([len(picture.tokens)]), "num_views": np.array([len(picture.views)])}
-    for name in ("erank", "attention_entropy"):
+    for name in MEASURES:
         measured = [getattr(view, name) for view in picture.views]
         if None not in measured:
             arrays[name] = np.array(measured, dtype=np.float32)
@@ -272,9 +273,8 @@ def _drawn(
 
 
 @contextmanager
-def _rows(out: Path, artefact: Opened) -> Iterator[Rows]:
+def _rows(out: Path) -> Iterator[Rows]:
     """Rows that wait beside the file that they become."""
-    _refuse_widths(artefact)
     with _writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with Rows(out.parent) as rows:
