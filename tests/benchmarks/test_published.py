@@ -206,7 +206,8 @@ def test_compare_asks_them_and_counts_what_is_left_out(offline):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_page_says_where_each_is_from(name):
     source = rooms.load("benchmarks", name).Benchmark.source
-    (line,) = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` |")]
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| `{name}` | `")]
     configs = [f"`{one}/{source.split}`" for one in (source.config, source.pictures) if one]
     for words in (f"`{source.hub}`", source.revision or "-", " and ".join(configs) or f"`{source.split}`"):
         assert f"| {words} |" in line
