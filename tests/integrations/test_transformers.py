@@ -1,5 +1,6 @@
 """Splicing: a Transformers language model that is fed our tokens answers as it does by itself."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -149,6 +150,16 @@ def test_answers_end(answerer, model):
 def test_a_checkpoint_without_a_language_model_is_one_sentence(small_llava):
     with pytest.raises(ModelError, match="no language model that answers can come from"):
         Answerer(str(small_llava))
+
+
+@pytest.mark.parametrize("family", ["gemma3", "paligemma"])
+def test_a_language_model_that_attends_both_ways_is_refused(tmp_path, family):
+    """It would be given a causal sequence, and answer otherwise than in Transformers."""
+    writer = importlib.import_module(f"tests.laws.checkpoints.{family}").WRITERS[0]
+    writer(tmp_path)
+    AutoTokenizer.from_pretrained(source_of("tiny-llava")).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"the language model of {family} attends both ways among a picture's tokens"):
+        Answerer(str(tmp_path))
 
 
 def test_the_language_model_computes_where_and_with_what_it_is_told(model):

@@ -28,6 +28,9 @@ from vtp_export.runtime.positions import places_of
 LLAVA_PROMPT = "USER: {images}{question} ASSISTANT:"
 """Of LLaVA-1.5, for checkpoints that carry no chat template."""
 
+BOTH_WAYS = frozenset({"gemma3", "paligemma"})
+"""Families whose language model is given, of a picture, more than a causal sequence."""
+
 ONE_VIEW_OF_SEVERAL = frozenset({"llava_onevision"})
 """Families that cut an image into tiles only where it is the only one of its prompt."""
 
@@ -44,7 +47,7 @@ class Answerer:
     Raises:
         UnknownNameError: no such device or dtype.
         UnavailableError: transformers is not installed, or there is no such device here.
-        ModelError: the checkpoint has no language model that Transformers can load.
+        ModelError: the checkpoint has no language model that Transformers can load, or one that attends both ways.
     """
 
     def __init__(
@@ -66,6 +69,11 @@ class Answerer:
             raise ModelError(
                 f"'{source}' has no language model that answers can come from: {first_line(error)}"
             ) from error
+        if (family := self._model.config.model_type) in BOTH_WAYS:
+            raise ModelError(
+                f"answers cannot come from '{source}': the language model of {family} attends both ways among a "
+                "picture's tokens, which is not there"
+            )
         self._model.requires_grad_(False)
         self._image = self._model.config.image_token_id
         eos = self._model.generation_config.eos_token_id
