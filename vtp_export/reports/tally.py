@@ -144,7 +144,7 @@ def _margin(pairs: Sequence[tuple[str, float, float]]) -> float | None:
     place = {image: i for i, image in enumerate(images)}
     change, count = np.zeros(len(images)), np.zeros(len(images))
     for image, before, after in pairs:
-        change[place[image]] += after - before
+        change[place[image]] += float(after) - float(before)
         count[place[image]] += 1
     residual = change - change.sum() / count.sum() * count
     n = len(images)
