@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from vtp_export.graphs.assembly import assemble, load_model
+from tests.laws.families import checkpoints_of, load_family
+from vtp_export.graphs.assembly import assemble, load_model, needs_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.parity.gates import GATES
 from vtp_export.precision.images import range_images
+from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.search import MARGIN, Trials
 
 
@@ -42,3 +44,16 @@ def test_a_trial_ends_with_the_first_images_that_use_up_too_much(graph, trials):
 def test_the_more_groups_the_fewer_images(trials, groups, numbers):
     assert [number for number, _ in trials.some(groups)] == numbers
     assert trials.few(groups) == len(numbers)
+
+
+@pytest.mark.parametrize("name", ["fp16", "int8"])
+def test_every_view_of_a_picture_is_tried(tmp_path, name):
+    """A picture in tiles is many images of the batch, and one of those that were asked for."""
+    model = load_family(checkpoints_of("smolvlm").WRITERS[0](tmp_path), needs_of("fastervlm", {"keep": 5}))
+    graph, images = assemble(model, "fastervlm", {"keep": 5}).graph, range_images("photos", 2, model.preprocessing)
+    views = sum(map(len, images.batches()))
+    assert images.count == 2 < views == len(images.names)
+    narrow = lower(graph, Precision(name=name, limit=2), model.preprocessing)
+    trials = Trials(graph, images, GATES[name], "cpu")
+    assert trials.of(EagerSession(narrow.graph)).comparison.images == views
+    assert narrow.record.count in (2, None)

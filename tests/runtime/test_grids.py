@@ -12,6 +12,7 @@ from tests.laws.checkpoints.qwen2_5_vl import qwen2_5_vl
 from tests.runtime.test_any_size import picture
 from tests.sealing import reseal
 from vtp_export import load
+from vtp_export.backends import onnx
 from vtp_export.backends._pool import ALIGNMENT, WeightPool, linked
 from vtp_export.errors import ArtefactError, ImageError, ModelError, SpecError, UnavailableError, VtpWarning
 from vtp_export.graphs.sizes import sizes_of
@@ -377,7 +378,7 @@ def test_a_model_of_one_size_takes_no_grids():
         sizes_of("toy", None, asked_sizes(grid=["4x4", "5x6"]))
 
 
-def linear(place, weight, bias):
+def linear(place, weight, bias, external):
     """An ONNX file of one product and one sum."""
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, len(weight)]))
     w, b = (
@@ -388,22 +389,25 @@ def linear(place, weight, bias):
     total.outputs[0].name = "y"
     graph = ir.Graph([x], [total.outputs[0]], nodes=[product, total], initializers=[w, b], opset_imports={"": 20})
     place.mkdir()
-    ir.save(ir.Model(graph, ir_version=10), place / "model.onnx")
+    ir.save(ir.Model(graph, ir_version=10), place / "model.onnx", external_data=external, size_threshold_bytes=0)
     return place / "model.onnx"
 
 
-def test_a_pool_holds_equal_weights_once(tmp_path):
+@pytest.mark.parametrize("external", [None, "model.onnx.data"])
+def test_a_pool_holds_equal_weights_once(tmp_path, external):
+    """Whether the weights were in the file or beside it, where nobody looks for them any more."""
     onnxruntime = pytest.importorskip("onnxruntime")
     draw = np.random.default_rng(0)
-    weight, small = draw.standard_normal((64, 64)).astype(np.float32), np.ones(64, np.float32)
+    weight, small = draw.standard_normal((64, 64)).astype(np.float32), np.ones((2, 64), np.float32)
     biases = [draw.standard_normal((16, 64)).astype(np.float32) for _ in range(2)]
-    mains = [linear(tmp_path / str(i), weight, bias) for i, bias in enumerate([*biases, small])]
+    mains = [linear(tmp_path / str(i), weight, bias, external) for i, bias in enumerate([*biases, small])]
     x = {"x": draw.standard_normal((1, 64)).astype(np.float32)}
     before = [onnxruntime.InferenceSession(str(main)).run(None, x)[0] for main in mains]
     with WeightPool(tmp_path / "w.data") as pool:
         for main in mains:
             pool.take(main)
     for main in mains:
+        main.with_name("model.onnx.data").unlink(missing_ok=external is None)
         linked(tmp_path / "w.data", main.parent / "w.data")
     assert (tmp_path / "w.data").stat().st_size == weight.nbytes + 2 * ALIGNMENT  # two biases, a page each
     assert (tmp_path / "w.data").stat().st_nlink == 4
@@ -414,12 +418,17 @@ def test_a_pool_holds_equal_weights_once(tmp_path):
 
 
 @pytest.mark.whole
-def test_onnx_files_share_one_weight_file(folder, tmp_path):
+@pytest.mark.parametrize("external_above", [0, 1 << 30])
+def test_onnx_files_share_one_weight_file(folder, tmp_path, monkeypatch, external_above):
+    """Whether each would have had a file of weights of its own or not."""
+    monkeypatch.setattr(onnx, "EXTERNAL_ABOVE", external_above)
     common = {"pruner": "fastervlm", "keep": 7, "golden": 2}
     export(folder / "model", tmp_path / "both", grid=["5x6", "6x5"], **common)
     export(folder / "model", tmp_path / "own", grid="5x6", **common)
     files = [tmp_path / "both" / name / "weights.data" for name in ("5x6", "6x5")]
     assert files[0].samefile(files[1])
+    names = {one.name for one in files[0].parent.iterdir()}
+    assert names == {"golden", "manifest.json", "model.onnx", "weights.data"}
     assert not (tmp_path / "both" / "weights.data").exists()
     with load(tmp_path / "both", "onnx") as grids, load(tmp_path / "own") as own:
         found, expected = grids(picture(*WIDE)), own(picture(*WIDE))

@@ -48,9 +48,12 @@ class WeightPool:
             OSError: there is no room.
         """
         model = ir.load(main)
-        for value in model.graph.initializers.values():
+        for value in [value for graph in model.graphs() for value in graph.initializers.values()]:
             tensor = value.const_value
-            if tensor is None or tensor.nbytes < LEAST_BYTES:
+            if tensor is None:
+                continue
+            if tensor.nbytes < LEAST_BYTES:
+                value.const_value = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
                 continue
             value.const_value = ir.ExternalTensor(
                 self._path.name,

@@ -1,8 +1,7 @@
 """Hand an image's pruned tokens to vLLM in place of the image.
 
 The server must be started with `--enable-mm-embeds`, for clients that are trusted: vLLM does not survive embeddings of
-another width. The number of placeholders follows the number of tokens, so any number works for models that count tokens
-alone: LLaVA, LLaVA-NeXT, InternVL.
+another width. The number of placeholders follows the number of tokens, so any number works for LLaVA and LLaVA-NeXT.
 
 Qwen's models count rows and columns (M-RoPE), and vLLM derives them, and the number of placeholders, from the grid of
 the whole image that is sent beside its tokens; no input of it takes the positions themselves. So of these models what

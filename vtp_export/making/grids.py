@@ -40,7 +40,7 @@ def write_grids(order: Order, folder: Path, sizes: Sequence[AskedSize | None]) -
             place.mkdir()
             report = write_artefact(order, place, size)
             if pool is not None:
-                pool.take(place / order.backends[ONNX].main)
+                _pour(pool, report)
             name = grid_name(report.manifest)
             reports[name] = dataclasses.replace(report, folder=place.rename(folder / name))
     if pool is not None:
@@ -57,6 +57,15 @@ def _pool(folder: Path) -> "WeightPool":
     return WeightPool(folder / POOL)
 
 
+def _pour(pool: "WeightPool", report: ExportReport) -> None:
+    """Give the pool the weights of an ONNX file; those beside the file go at once: there is room for one grid's."""
+    for build in report.manifest.builds:
+        if build.format == ONNX:
+            pool.take(report.folder / build.main)
+            for name in build.files.keys() - {build.main}:
+                (report.folder / name).unlink()
+
+
 def _sharing(pool: Path, reports: Mapping[str, ExportReport]) -> dict[str, ExportReport]:
     """The same, the pool being one of the files of each."""
     from vtp_export.backends._pool import linked
@@ -69,12 +78,10 @@ def _sharing(pool: Path, reports: Mapping[str, ExportReport]) -> dict[str, Expor
 
 
 def _pooled(report: ExportReport, shared: dict[str, FileRecord]) -> Manifest:
-    """The manifest, written anew, of an artefact whose ONNX file reads the pool now; nothing else lies beside it."""
+    """The manifest, written anew, of an artefact whose ONNX file reads the pool now."""
     builds = []
     for build in report.manifest.builds:
         if build.format == ONNX:
-            for name in build.files.keys() - {build.main}:
-                (report.folder / name).unlink()
             files = record_files(report.folder, [Path(build.main)]) | shared
             build = dataclasses.replace(build, files=files)
         builds.append(build)

@@ -21,12 +21,14 @@ BATCH = 4
 class RangeImages:
     """Images spread over a data set, of which one batch is in memory at a time.
 
-    names: of all of them. sha256: of all pixels. total: how many the data set holds.
+    names: of every view, of which an image may be several. count: how many images. total: how many the data set holds.
+    sha256: of all pixels.
     """
 
     names: tuple[str, ...]
-    sha256: str
+    count: int
     total: int
+    sha256: str
     _examples: tuple[Example, ...] = field(repr=False)
     _preprocessing: Preprocessing = field(repr=False)
 
@@ -38,16 +40,11 @@ class RangeImages:
             SpecError: they are no longer those that were there at first.
         """
         digest = hashlib.sha256()
-        for pixels in _read(self._examples, self._preprocessing):
+        for _, pixels in _read(self._examples, self._preprocessing):
             digest.update(pixels.tobytes())
             yield pixels
         if digest.hexdigest() != self.sha256:
             raise SpecError("the range images were changed while they were in use; start again")
-
-    @property
-    def count(self) -> int:
-        """How many images."""
-        return len(self.names)
 
 
 def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> RangeImages:
@@ -61,19 +58,22 @@ def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> 
     examples, total = benchmark_of(name).calibration().spread(limit)
     if not examples:
         raise SpecError(f"'{name}' holds no range images; at least one is needed")
-    digest, names = hashlib.sha256(), tuple(example.name for example in examples)
-    for pixels in _read(examples, preprocessing):
+    digest, names = hashlib.sha256(), []
+    for few, pixels in _read(examples, preprocessing):
         digest.update(pixels.tobytes())
+        names += few
     return RangeImages(
-        names=names,
-        sha256=digest.hexdigest(),
+        names=tuple(names),
+        count=len(examples),
         total=total,
+        sha256=digest.hexdigest(),
         _examples=tuple(examples),
         _preprocessing=preprocessing,
     )
 
 
-def _read(examples: Sequence[Example], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
+def _read(examples: Sequence[Example], preprocessing: Preprocessing) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Names and pixels (b, 3, h, w) of a few views."""
     views = named_views(((example.name, example.open()) for example in examples), preprocessing)
     for batch in batched(views, BATCH):
-        yield values_of(np.stack([view for _, view in batch]), preprocessing)
+        yield [name for name, _ in batch], values_of(np.stack([view for _, view in batch]), preprocessing)

@@ -141,7 +141,7 @@ def _measured(
     def told() -> Iterator[np.ndarray]:
         done = 0
         for pixels in images.batches():
-            progress(f"measuring ranges on {name}", done, images.count)
+            progress(f"measuring ranges on {name}", done, len(images.names))
             yield pixels
             done += len(pixels)
 
@@ -198,7 +198,7 @@ def _int8(graph: PrunedFrontend, spec: Precision, images: RangeImages, device: s
         layers = float32_layers(PrecisionPlan(float32=float32), graph)
         progress(f"int8 with {len(layers)} of {total} layers in float32: is what is kept as good?")
         tried = trials.of(lambda pixels: mixture(pixels, layers), limit)
-        if tried.comparison.images == images.count:
+        if tried.comparison.images == len(images.names):
             known[float32] = tried
         return tried
 

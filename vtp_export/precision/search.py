@@ -97,11 +97,11 @@ class Trials:
 
     def few(self, groups: int) -> int:
         """How many images are `some`: one of each batch, and fewer where every one is run for many groups of layers."""
-        return max(1, min(-(-self._images.count // BATCH), RUNS // groups))
+        return max(1, min(-(-len(self._images.names) // BATCH), RUNS // groups))
 
     def some(self, groups: int) -> Iterator[tuple[int, np.ndarray]]:
         """Images spread over all, one after the other: its number and its pixels (1, 3, h, w)."""
-        done, every = 0, -(-self._images.count // BATCH) / self.few(groups)
+        done, every = 0, -(-len(self._images.names) // BATCH) / self.few(groups)
         for batch, pixels in enumerate(self._images.batches()):
             if batch % every < 1:
                 yield done, pixels[:1]
