@@ -93,8 +93,16 @@ class Benchmark(Protocol):
         """Whether an answer is right. Only asked of data sets with questions."""
         raise SpecError("this data set asks nothing; choose one with questions, for example shapes")
 
+    def credit(self, answered: Answered) -> float:
+        """How right an answer is, from 0 to 1, where the metric knows degrees."""
+        return float(self.is_right(answered))
+
     def counts(self, question: Question) -> bool:
-        """Whether the main metric is the share of right answers to such questions, this one among them."""
+        """Whether the main metric is about such questions."""
+        return True
+
+    def is_mean(self) -> bool:
+        """Whether the main metric is the mean credit of the questions that count, so that it has an interval."""
         return True
 
     def score(self, asked: Sequence[Answered]) -> dict[str, float]:

@@ -17,8 +17,8 @@ class Row:
     """One method at one budget.
 
     kept: mean number of tokens. share: of the unpruned score. margin: half of the 95 % interval of the difference to
-    the unpruned score, None of one image. p_value: of McNemar's exact test on the questions that only one of the two
-    got right. metrics: all of the benchmark's.
+    the unpruned score, None of one image and where the main metric is no mean. p_value: of McNemar's exact test on the
+    questions that only one of the two got right. metrics: all of the benchmark's.
     erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
     attention among the kept tokens. milliseconds: median of the eager front end, batch 1, and its two outer deciles.
     by_bin: the main metric in each quarter of the images, simplest first.

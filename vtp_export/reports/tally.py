@@ -114,11 +114,9 @@ def _row(
     metrics = benchmark.score(own)
     metric = next(iter(metrics))
     unpruned = benchmark.score(full)[metric]
-    pairs = [
-        (one.image, benchmark.is_right(one), benchmark.is_right(other))
-        for one, other in zip(full, own, strict=True)
-        if benchmark.counts(one.question)
-    ]
+    counted = [(one, other) for one, other in zip(full, own, strict=True) if benchmark.counts(one.question)]
+    credits = [(one.image, benchmark.credit(one), benchmark.credit(other)) for one, other in counted]
+    right = [[benchmark.is_right(pair[side]) for pair in counted] for side in (0, 1)]
     milliseconds = 1e3 * np.percentile(entry.seconds[1:] or entry.seconds, [10, 50, 90])
     return Row(
         method=entry.name,
@@ -126,8 +124,8 @@ def _row(
         kept=float(np.mean([one.kept for one in outcomes])),
         score=metrics[metric],
         share=metrics[metric] / unpruned if unpruned else 0.0,
-        margin=_margin(pairs),
-        p_value=mcnemar([before for _, before, _ in pairs], [after for _, _, after in pairs]),
+        margin=_margin(credits) if benchmark.is_mean() else None,
+        p_value=mcnemar(*right),
         metrics=metrics,
         erank=float(np.mean([one.erank for one in outcomes])),
         entropy=float(np.mean([one.entropy for one in outcomes])),
@@ -138,15 +136,15 @@ def _row(
     )
 
 
-def _margin(pairs: Sequence[tuple[str, bool, bool]]) -> float | None:
-    """Half of the 95 % interval of the difference of two shares of right answers; None of one image alone."""
+def _margin(pairs: Sequence[tuple[str, float, float]]) -> float | None:
+    """Half of the 95 % interval of the difference of two mean credits; None of one image alone."""
     images = list(dict.fromkeys(image for image, _, _ in pairs))
     if len(images) < 2:
         return None
     place = {image: i for i, image in enumerate(images)}
     change, count = np.zeros(len(images)), np.zeros(len(images))
     for image, before, after in pairs:
-        change[place[image]] += int(after) - int(before)
+        change[place[image]] += float(after) - float(before)
         count[place[image]] += 1
     residual = change - change.sum() / count.sum() * count
     n = len(images)
