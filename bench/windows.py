@@ -3,7 +3,6 @@
 python -m bench.windows        a minute; the attention of one layer of Qwen2.5-VL, without its products with weights
 """
 
-import io
 from functools import partial
 
 import numpy as np
@@ -66,12 +65,10 @@ class Padded(nn.Module):
 
 def compiled(module: nn.Module, given: tuple[Tensor, ...]) -> onnxruntime.InferenceSession:
     """The module in ONNX Runtime."""
-    buffer = io.BytesIO()
     names = ["query", "key", "value"]
     program = torch.onnx.export(module.eval(), given, dynamo=True, input_names=names, verbose=False)
     assert program is not None
-    program.save(buffer)
-    return onnxruntime.InferenceSession(buffer.getvalue())
+    return onnxruntime.InferenceSession(program.model_proto.SerializeToString())
 
 
 def main() -> None:
