@@ -1,14 +1,15 @@
 """Towers of any resolution against a plain export of Transformers' own tower at the same grid.
 
-python -m bench.plain [FOLDER [NAME]]        FOLDER holds what `python -m bench.towers FOLDER NAME` has made; default
-                                             bench/out and qwen2.5-vl-7b; 6 minutes
+python -m bench.plain [FOLDER [NAME [plain | int8]]]     FOLDER: what `python -m bench.towers FOLDER NAME` has made;
+                                                         default bench/out, qwen2.5-vl-7b and both; 20 minutes, 19 GB
 """
 
-import functools
+import contextlib
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ import onnxruntime
 import torch
 from torch import nn
 
+import vtp_export
 from bench.frontend import table
 from bench.measure import in_turns
+from bench.towers import OPTIONS, SETTINGS
+from vtp_export.precision.policy import Precision
 from vtp_export.runtime.front_end import load
 
-ROUNDS = 5
+ROUNDS, FEW_ROUNDS = 5, 2
+FORMATS = ("onnx", "openvino")
 
 
 class Plain(nn.Module):
@@ -58,10 +63,8 @@ def export(model: Path, grid: tuple[int, int], file: Path) -> int:
     return width
 
 
-def main() -> None:
-    """One table."""
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench/out")
-    name = sys.argv[2] if len(sys.argv) > 2 else "qwen2.5-vl-7b"
+def against_plain(out: Path, name: str) -> None:
+    """The plain export, ours of all tokens, and ours of some."""
     with load(out / f"{name}-none") as ours, load(out / f"{name}-adaptive") as pruned:
         grid, size = ours.manifest.layout.candidates.grid, ours.manifest.layout.image_size
         folder = out / f"{name}-plain"
@@ -77,12 +80,41 @@ def main() -> None:
         print(f"tokens of both agree within {error:.1e} of the largest")
         calls: dict[str, Callable[[], object]] = {
             "plain export": lambda: plain.run(None, given),
-            "ours, unpruned": functools.partial(ours.run, pixels),
-            "ours, adaptive": functools.partial(pruned.run, pixels),
+            "ours, unpruned": partial(ours.run, pixels),
+            "ours, adaptive": partial(pruned.run, pixels),
         }
         spent = in_turns(calls, ROUNDS)
     rows = [(what, ms, ms / spent["plain export"]) for what, ms in spent.items()]
     table(f"{name}: {grid[0]} x {grid[1]} tokens, ONNX Runtime", ("what", "all cores, ms", "ratio"), rows)
+
+
+def narrow(out: Path, name: str) -> None:
+    """fp32 and int8 in blocks of 32, in ONNX Runtime and OpenVINO; nothing is proved: weights are random."""
+    made = {"fp32": out / f"{name}-fp32", "int8": out / f"{name}-int8"}
+    int8 = Precision(name="int8", limit=1, plan="narrow")
+    for precision, how in {"fp32": Precision(), "int8": int8}.items():
+        if not (made[precision] / "manifest.json").is_file():
+            options = {"settings": SETTINGS, "formats": FORMATS, "batch": 1, "golden": 0, **OPTIONS[name]}
+            report = vtp_export.export(out / name, made[precision], precision=how, **options)
+            print(f"{precision}: exported in {report.total_seconds:.0f} s", *report.notes, sep="; ")
+    with contextlib.ExitStack() as stack:
+        places = {(precision, fmt): folder for precision, folder in made.items() for fmt in FORMATS}
+        opened = {place: stack.enter_context(load(folder, place[1])) for place, folder in places.items()}
+        size = opened["fp32", "onnx"].manifest.layout.image_size
+        pixels = np.random.default_rng(0).standard_normal((1, 3, *size), dtype=np.float32)
+        calls = {f"{precision}, {fmt}": partial(one.run, pixels) for (precision, fmt), one in opened.items()}
+        spent = in_turns(calls, FEW_ROUNDS)
+        sizes = {f"{p}, {f}": sum(b.size for b in one.artefact.builds(f)) / 1e9 for (p, f), one in opened.items()}
+    rows = [(what, sizes[what], ms, ms / spent["fp32, onnx"]) for what, ms in spent.items()]
+    table(f"{name}: adaptive, batch 1", ("what", "file GB", "all cores, ms", "ratio"), rows)
+
+
+def main() -> None:
+    """The tables that are named, or both."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench/out")
+    name = sys.argv[2] if len(sys.argv) > 2 else "qwen2.5-vl-7b"
+    for which in sys.argv[3:] or ("plain", "int8"):
+        {"plain": against_plain, "int8": narrow}[which](out, name)
 
 
 def patches_of(pixels: np.ndarray, grid: tuple[int, int], width: int) -> np.ndarray:
