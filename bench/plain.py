@@ -25,7 +25,7 @@ from bench.towers import OPTIONS, SETTINGS
 from vtp_export.precision.policy import Precision
 from vtp_export.runtime.front_end import load
 
-ROUNDS, FEW_ROUNDS = 5, 2
+ROUNDS, FEW_ROUNDS = 5, 1
 FORMATS = ("onnx", "openvino")
 
 
