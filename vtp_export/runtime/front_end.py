@@ -225,23 +225,9 @@ def load(  # noqa: PLR0913 (keywords)
     signals: bool = False,
     nearest_grid: bool = False,
 ) -> PrunedArtefact:
-    """Open an artefact of one grid, after its files were verified. See `any_grid.load` for all.
+    """Open an artefact of one grid, after its files were verified: as `any_grid.load`, which opens every artefact.
 
-    Args:
-        folder: the artefact.
-        format: one of its formats, or None for the first that this machine can run.
-        device: where it runs, one of the format's `devices`, or None for its usual. Never another in its place.
-        threads: CPU threads of one run, or None for as many as the process may use.
-        options: of the format, see `Options` of its backend; values or texts.
-        signals: also return what the pruner sees, see `PrunedArtefact.see`.
-        nearest_grid: of a model of any resolution, stretch pictures that the artefact was not built for, with a note;
-            otherwise they are refused.
-
-    Raises:
-        UnknownNameError: no format runs on such a device, or the format has no such option.
-        SpecError: an option, or the number of threads, is out of range.
-        ArtefactError: absent, damaged, of another schema, or replaced again and again; or it lacks the format.
-        UnavailableError: the runtime for the format is not installed, or cannot run on the device.
+    Args, Raises: see there.
     """
     threads = usable_threads(threads)
 
