@@ -79,6 +79,8 @@ class Published(base.Benchmark):
     """
 
     source: ClassVar[Source]
+    longest: ClassVar[int] = 128
+    """As in LLaVA's evaluation of short answers, which ends at the model's end mark and at nothing else."""
     by_kind: ClassVar[bool] = False
     """Whether scores of each kind of question are told too."""
 

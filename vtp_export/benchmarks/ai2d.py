@@ -21,6 +21,7 @@ class Benchmark(Published):
         revision="c83a9b969293",
         columns=("question", "options", "answer"),
     )
+    longest = 16
 
     def question(self, cells: Mapping[str, Any]) -> Asked:
         """Question and options."""

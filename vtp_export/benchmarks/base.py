@@ -4,7 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import PIL.Image
 
@@ -59,6 +59,9 @@ class Decoded:
 
 class Benchmark(Protocol):
     """A data set. Two passes over `examples` give the same pictures in the same order."""
+
+    longest: ClassVar[int] = 64
+    """Most tokens of an answer."""
 
     def examples(self, limit: int | None) -> Iterator[Example]:
         """Yield the pictures, none of them decoded yet.

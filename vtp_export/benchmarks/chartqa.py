@@ -41,6 +41,7 @@ class Benchmark(Published):
         revision="9e63b7df1592",
         columns=("type", "question", "answer"),
     )
+    longest = 16
     by_kind = True
 
     def question(self, cells: Mapping[str, Any]) -> Asked:

@@ -29,6 +29,7 @@ class Benchmark(Published):
         revision="56ba1af",
         columns=("index", "question", "hint", "answer", "A", "B", "C", "D", "category"),
     )
+    longest = 1024
     ending: ClassVar[str] = LETTER
 
     def picture(self, cells: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ class Benchmark(Published):
         split="test",
         columns=("question", "choices", "answer", "hint", "subject"),
     )
+    longest = 1024
     by_kind = True
 
     def question(self, cells: Mapping[str, Any]) -> Asked:
