@@ -22,6 +22,7 @@ LAYERS = [
     {"runtime", "functional", "targets"},
     {"pruners", "models", "backends", "benchmarks", "calibration", "reference"},
     {"graphs"},
+    {"costs"},
     {"parity"},
     {"precision", "reports", "integrations"},
     {"making"},

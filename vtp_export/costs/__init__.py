@@ -1,0 +1,1 @@
+"""What computing costs, counted rather than timed."""
