@@ -18,6 +18,7 @@ from vtp_export.cli._app import (
     settings_of,
 )
 from vtp_export.cli._command import Result
+from vtp_export.errors import SpecError
 
 if TYPE_CHECKING:
     from vtp_export.terminal import Listener
@@ -98,6 +99,15 @@ def bench(
         bool, typer.Option("--check", help="Check every format first, and tell of those too that cannot run here.")
     ] = False,
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="Time this model's eager front end too.")] = None,
+    first_token: Annotated[
+        str | None,
+        typer.Option(
+            "--first-token",
+            metavar="DECODER",
+            help="Time from a picture to the first token of the answer, with this language model behind each: 0.5b, "
+            "1b, 3b or 7b, a published shape with random weights, or a model.",
+        ),
+    ] = None,
     device: Device = None,
     dtype: Dtype = "float32",
     threads: Threads = None,
@@ -108,9 +118,33 @@ def bench(
     With --check one table of every format: which tokens it keeps and how far values are off, as check judges it; time
     as a ratio to ONNX Runtime; size of the files, and of what has to be installed. Exit code 1 if a check fails.
 
-    Example:
+    With --first-token what people wait for: a picture, the front end, and the language model's prefill, where pruned
+    tokens pay.
+
+    Examples:
         vtp-export bench llava64 --check
+
+        vtp-export bench llava64 --first-token 1b --against llava-hf/llava-1.5-7b-hf
     """
+    if first_token is not None:
+        if check or batch:
+            raise SpecError("--first-token times one picture at a time; leave --check and --batch to a run of its own")
+        from vtp_export.pipeline.first_token import first_token as run_first_token
+        from vtp_export.reports.first_token import first_token_summary
+
+        timed = run_first_token(
+            folders,
+            first_token,
+            formats=formats or (),
+            rounds=rounds,
+            against=against,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            options=settings_of(options, "--option"),
+            progress=progress,
+        )
+        return Result(timed.as_dict(), first_token_summary(timed))
     from vtp_export.pipeline.bench import bench as run_bench
     from vtp_export.reports.bench import bench_summary
 

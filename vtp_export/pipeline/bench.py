@@ -87,7 +87,7 @@ def bench(
     folders, batches = one_or_several(folders), one_or_several(batches)
     rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
     sizes = _refuse_batches(folders, batches)
-    chosen, absent = _chosen(folders, one_or_several(formats), device)
+    chosen, absent = chosen_formats(folders, one_or_several(formats), device)
     own = options_of([fmt for _, fmt in chosen], options)
     on = "" if device in (None, "cpu") else f" on {device}"
     proofs: dict[Place, CheckReport] = {}
@@ -105,7 +105,7 @@ def bench(
             session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
             for sentence in () if check else session.notes:  # a check tells them itself
                 note(sentence)
-            contenders[_name((folder, fmt), on)] = Contender(session.run, checked(session.way))
+            contenders[name_of((folder, fmt), on)] = Contender(session.run, checked(session.way))
         if against is not None:
             progress(f"loading {against}")
             like = open_artefact(folders[0]).manifest if folders else None
@@ -116,7 +116,7 @@ def bench(
             _refuse_sizes(sizes)
         if not contenders:
             raise SpecError("no artefact was named; give at least one folder")
-        compared = [_name(place, on) for place in chosen if place[1] == BASELINE] if check else [*contenders]
+        compared = [name_of(place, on) for place in chosen if place[1] == BASELINE] if check else [*contenders]
         baseline = compared[0] if compared else None
         rows: list[Timing] = []
         for batch in batches:
@@ -129,7 +129,8 @@ def bench(
     )
 
 
-def _name(place: Place, on: str) -> str:
+def name_of(place: Place, on: str) -> str:
+    """How a format of an artefact is called in a table; `on` tells of a device."""
     return f"{place[0]} {place[1]}{on}"
 
 
@@ -161,7 +162,7 @@ def _format_check(place: Place, on: str, proof: CheckReport | None, reason: str 
     builds = artefact.builds(fmt)
     packages = rooms.load("backends", fmt).Backend.packages if fmt in rooms.names("backends") else ()
     return FormatCheck(
-        name=_name(place, on),
+        name=name_of(place, on),
         obstacle=reason,
         check=proof,
         file_bytes=sum(build.size for build in builds) if proof is None else fitting(artefact, builds).size,
@@ -193,7 +194,7 @@ def _refuse_sizes(sizes: set[tuple[int, int]]) -> None:
         raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
 
 
-def _chosen(
+def chosen_formats(
     folders: Sequence[str | Path], formats: Sequence[str], device: str | None
 ) -> tuple[list[Place], dict[Place, str]]:
     """What is to run, and why the rest of the artefacts cannot; what is named is to run."""
