@@ -151,7 +151,7 @@ def test_two_pruned_pictures_stand_where_they_stood(model, plain, answerer):
 
 
 def test_an_answer_is_that_of_transformers(monkeypatch, model, plain, answerer, photo):
-    monkeypatch.setattr(answerer, "_split", lambda question, texts: ((BEFORE,), AFTER))
+    monkeypatch.setattr(answerer._frames, "split", lambda question, texts: ((BEFORE,), AFTER))
     monkeypatch.setattr(answerer, "_ends", {-1})
     (answer,) = answerer.answer(picture_of(model, photo), ["?"], longest=6)
     told = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 6, "do_sample": False}
@@ -164,7 +164,7 @@ def test_an_answer_is_that_of_transformers(monkeypatch, model, plain, answerer, 
 
 def test_questions_of_a_batch_are_answered_as_alone(monkeypatch, model, answerer, photo):
     asked = {"a": AFTER, "b": (5, 6, 7, 8), "c": (9, 1)}
-    monkeypatch.setattr(answerer, "_split", lambda question, texts: ((BEFORE,), asked[question]))
+    monkeypatch.setattr(answerer._frames, "split", lambda question, texts: ((BEFORE,), asked[question]))
     monkeypatch.setattr(answerer, "_ends", {-1})
     picture = picture_of(model, photo, "fastervlm", keep=7)
     together = answerer.answer(picture, list(asked), longest=4)

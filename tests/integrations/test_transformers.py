@@ -1,5 +1,7 @@
 """Splicing: a Transformers language model that is fed our tokens answers as it does by itself."""
 
+import contextlib
+import dataclasses
 import importlib
 import shutil
 from pathlib import Path
@@ -15,7 +17,9 @@ from vtp_export.errors import ModelError, SpecError, UnavailableError, UnknownNa
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
+from vtp_export.inllm.base import Config, Method, Span
 from vtp_export.integrations.transformers import Answerer
+from vtp_export.parity.asking import Prompt
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.preprocess import pixel_values
@@ -77,6 +81,94 @@ def test_questions_together_are_questions_alone(answerer, model):
         np.testing.assert_allclose(alone.gaps, answer.gaps, atol=1e-3)
 
 
+def test_questions_about_several_pictures_are_answered_together_as_alone(answerer, model, monkeypatch):
+    """Of one shape, so without padding; of another number of tokens in a batch of their own; in few at a time too."""
+    kept = [(scene, keep) for keep in (64, 48) for scene in SCENES]
+    shown = [(visual_tokens(model, scene, "fastervlm", keep=keep)[1], scene) for scene, keep in kept]
+    prompts = [Prompt((tokens,), question.prompt) for tokens, scene in shown for question in scene.questions]
+    rows, begun = [], answerer._begun_together
+    monkeypatch.setattr(answerer, "_begun_together", lambda few: rows.append(len(few)) or begun(few))
+    together = answerer.answer_each(prompts, 32)
+    assert rows == [3, 3]
+    in_fours = answerer.answer_each(prompts, 4)
+    alone = [answerer.answer_each([prompt])[0] for prompt in prompts]
+    for one, other, by_itself in zip(together, in_fours, alone, strict=True):
+        assert one.ids == other.ids == by_itself.ids
+        np.testing.assert_allclose(one.gaps, by_itself.gaps, atol=1e-3)
+
+
+class Dropping(Method):
+    """Every layer from the second on reads what stands before and behind the picture, and its first token."""
+
+    def __init__(self, keep):
+        super().__init__(Config(keep=keep))
+        self.spans = []
+
+    @contextlib.contextmanager
+    def pruning(self, decoder, span):
+        def cut(module, arguments, named):
+            (hidden,) = arguments
+            if hidden.shape[1] > self.config.keep + span.before + span.after:
+                gone = slice(span.before + self.config.keep, span.before + span.visual)
+                left = np.delete(np.arange(hidden.shape[1]), gone)
+                turned = tuple(part[:, left] for part in named["position_embeddings"])
+                named = {**named, "position_embeddings": turned, "attention_mask": None, "position_ids": None}
+                return (hidden[:, left],), named
+            return arguments, named
+
+        self.spans.append(span)
+        layers = list(decoder.layers)[1:]
+        handles = [layers[0].register_forward_pre_hook(cut, with_kwargs=True)]
+        follow = [one.register_forward_pre_hook(self._following(span), with_kwargs=True) for one in layers[1:]]
+        try:
+            yield
+        finally:
+            for handle in (*handles, *follow):
+                handle.remove()
+
+    def _following(self, span):
+        def turned(module, arguments, named):
+            parts = named["position_embeddings"]
+            if parts[0].shape[1] > arguments[0].shape[1]:
+                gone = slice(span.before + self.config.keep, span.before + span.visual)
+                left = np.delete(np.arange(parts[0].shape[1]), gone)
+                parts = tuple(part[:, left] for part in parts)
+            return arguments, {**named, "position_embeddings": parts, "attention_mask": None, "position_ids": None}
+
+        return turned
+
+    def processed(self, visual, layers):
+        return (visual + (layers - 1) * self.config.keep) / layers
+
+
+def test_what_prunes_inside_the_language_model_is_there_while_it_reads(answerer, model):
+    """With nothing to prune the answers are the same; with little left they are others; nothing stays behind."""
+    _, tokens = visual_tokens(model, SCENES[0])
+    prompts = [Prompt((tokens,), question.prompt) for question in SCENES[0].questions]
+    plain = [one.ids for one in answerer.answer_each(prompts)]
+    whole, hardly = Dropping(576), Dropping(1)
+    assert [one.ids for one in answerer.answer_each(prompts, within=whole)] == plain
+    assert [one.ids for one in answerer.answer_each(prompts, within=hardly)] != plain
+    assert [one.ids for one in answerer.answer_each(prompts)] == plain
+    before, after = answerer._frames.split(prompts[0].text)
+    assert whole.spans[0] == Span(len(before[0]), 576, len(after))
+    assert hardly.processed(576, answerer.layers) == (576 + answerer.layers - 1) / answerer.layers
+    in_runs = dataclasses.replace(tokens, runs=(500, 76), text=("", "", ""))
+    with pytest.raises(ModelError, match="it takes one run of visual tokens"):
+        answerer.answer_each([Prompt((in_runs,), "?")], within=whole)
+
+
+def test_a_prompt_can_be_worded_as_llava_was_evaluated(answerer):
+    asked = Answerer(source_of("tiny-llava"), form="vicuna_v1")._frames
+    (made,) = asked._prompts("Is there a ring?", 1, "<image>")
+    assert made().startswith("A chat between a curious user and an artificial intelligence assistant. The assistant")
+    assert made().endswith("questions. USER: <image>\nIs there a ring? ASSISTANT:")
+    (before,), _ = asked.split("Is there a ring?")
+    assert len(before) > len(answerer._frames.split("Is there a ring?")[0][0])
+    with pytest.raises(UnknownNameError, match="no prompt form named 'vicuna'; did you mean 'vicuna_v1'"):
+        Answerer(source_of("tiny-llava"), form="vicuna")
+
+
 PARTS = """{% for m in messages %}USER: {% for part in m['content'] -%}
 {{ '<image>\\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{% endfor %} ASSISTANT:"""
 TEXT = "{% for m in messages %}{{ 'USER: ' + m['content'] }}{% endfor %} ASSISTANT:"
@@ -87,16 +179,16 @@ PRINTED = "{% for m in messages %}USER: {{ m['content'] }}{% endfor %} ASSISTANT
 def test_content_is_given_as_the_template_reads_it(answerer, monkeypatch, template):
     """One that adds texts fails on parts; one that prints its content shows them as they are written in Python."""
     monkeypatch.setattr(answerer._tokenizer, "chat_template", None)
-    plain = answerer._split("What is there?")
+    plain = answerer._frames.split("What is there?")
     monkeypatch.setattr(answerer._tokenizer, "chat_template", template)
-    assert answerer._split("What is there?") == plain
+    assert answerer._frames.split("What is there?") == plain
 
 
 def test_a_prompt_has_a_place_for_each_picture(answerer, model, monkeypatch):
     """Of which the second is read too; a template that shows one alone is refused."""
     pictures = [visual_tokens(model, scene, "fastervlm", keep=64)[1] for scene in SCENES[:2]]
-    before, after = answerer._split("What is there?", [("", ""), ("", "")])
-    assert len(before) == 2 and after == answerer._split("What is there?")[1]
+    before, after = answerer._frames.split("What is there?", [("", ""), ("", "")])
+    assert len(before) == 2 and after == answerer._frames.split("What is there?")[1]
     both = answerer.answer(pictures, ["Describe the image."], longest=4)
     assert both != answerer.answer(pictures[::-1], ["Describe the image."], longest=4)
     assert answerer.answer(pictures[:1], ["?"], longest=2) == answerer.answer(pictures[0], ["?"], longest=2)
@@ -122,7 +214,7 @@ def test_several_pictures_are_refused_where_the_model_sees_them_without_tiles(an
 def test_a_template_that_cannot_be_used_is_a_sentence(answerer, monkeypatch, template, words):
     monkeypatch.setattr(answerer._tokenizer, "chat_template", template)
     with pytest.raises(ModelError, match=f"the chat template cannot be used: .*{words}") as caught:
-        answerer._split("What is there?")
+        answerer._frames.split("What is there?")
     assert "\n" not in str(caught.value)
 
 
@@ -193,7 +285,7 @@ def test_a_picture_in_tiles_is_answered_about_as_by_generate(tmp_path):
     graph = assemble(loaded, "none", {})
     picture = packer_for(loaded, graph.layout, packing).picture(photo, EagerSession(graph.graph))
     (answer,) = answerer.answer(picture, ["Describe the image."], longest=8)
-    (before,), after = answerer._split("Describe the image.")
+    (before,), after = answerer._frames.split("Describe the image.")
     ids = torch.tensor([[*before, *[known.image_token_id] * len(picture.tokens), *after]])
     seen = LlavaNextImageProcessorPil.from_pretrained(tmp_path)(images=[photo], return_tensors="pt")
     told = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 8, "do_sample": False}

@@ -134,11 +134,11 @@ def test_with_everything_kept_the_language_model_reads_what_it_reads_in_transfor
     """Its own tiles, tower, text and splice; at every place of the prompt, and of one word after another."""
     plain, inputs = of_transformers(model)
     answerer = Answerer(str(model))
-    (prompt,) = (made() for made in answerer._prompts("Describe the image.")[:1])
+    (prompt,) = (made() for made in answerer._frames._prompts("Describe the image.", 1, "<image>")[:1])
     with load(everything) as front_end, torch.no_grad():
         for path, picture in zip(sorted(photos.iterdir()), front_end.pictures(photos), strict=True):
             given = inputs(prompt, Image.open(path))
-            before, after = answerer._split("Describe the image.", [picture.text])
+            before, after = answerer._frames.split("Describe the image.", [picture.text])
             spliced = torch.cat([answerer._spliced(before, [picture]), answerer._embed([after])], dim=1)
             assert spliced.shape[1] == given["input_ids"].shape[1]
             wanted = plain(**given).logits
@@ -156,11 +156,11 @@ def test_two_pictures_of_a_prompt_are_read_as_in_transformers(model, everything,
     """Of other sizes, so cut otherwise."""
     plain, inputs = of_transformers(model)
     answerer, paths = Answerer(str(model)), [photos / "0.png", photos / "2.png"]
-    (prompt,) = (made() for made in answerer._prompts("Describe the images.", 2)[:1])
+    (prompt,) = (made() for made in answerer._frames._prompts("Describe the images.", 2, "<image>")[:1])
     given = inputs(prompt, *map(Image.open, paths))
     with load(everything) as front_end, torch.no_grad():
         pictures = list(front_end.pictures(paths))
-        before, after = answerer._split("Describe the images.", [picture.text for picture in pictures])
+        before, after = answerer._frames.split("Describe the images.", [picture.text for picture in pictures])
         cache, start = answerer._begun(before, pictures)
         spliced = torch.cat([answerer._spliced(before, pictures), answerer._embed([after])], dim=1)
         wanted, found = plain(**given).logits, answerer._model(inputs_embeds=spliced).logits

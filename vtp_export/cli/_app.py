@@ -19,15 +19,16 @@ app = typer.Typer(
 )
 
 
-def name_option(room: str, *flags: str, words: str) -> Any:
+def name_option(room: str, *flags: str, words: str, names: list[str] | None = None) -> Any:
     """An option whose value is a file of a room: help and completion list them, and another name is refused.
 
     Args:
         room: the folder that is the registry.
         flags: "--pruner" and shorter ones.
         words: what the help says besides.
+        names: those on offer, where they are not those of the room.
     """
-    names = rooms.names(room)
+    names = rooms.names(room) if names is None else names
 
     def checked(text: str) -> str:
         if text not in names:

@@ -28,6 +28,7 @@ from vtp_export.cli._app import (
 )
 from vtp_export.cli._command import Result
 from vtp_export.cli._grids import of_each_grid
+from vtp_export.comparing.choices import methods
 
 if TYPE_CHECKING:
     from vtp_export.terminal import Listener
@@ -157,7 +158,7 @@ def compare(
     ] = "shapes",
     pruner: Annotated[
         list[str] | None,
-        name_option("pruners", "--pruner", words="Repeatable; default: fastervlm and adaptive."),
+        name_option("pruners", "--pruner", words="Repeatable; default: fastervlm and adaptive.", names=methods()),
     ] = None,
     settings: Annotated[
         list[str] | None,

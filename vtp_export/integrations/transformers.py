@@ -4,12 +4,14 @@ The tokens may come from the eager graph or from any artefact. They stand where 
 text that belongs around and between them, at consecutive positions, as LLaVA and every pre-LLM pruner for it do; or,
 for a language model that counts rows and columns, where they stood in the whole picture, with the text going on behind
 it. The prompt up to and with the image is run once an image; all its questions share that cache.
+
+Questions are answered together where none has to be padded: prompts up to the image of one length, and what follows of
+one length. Padding would shift positions and mask keys, which is other arithmetic than that of a question alone.
 """
 
 import copy
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,15 @@ from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ModelError, SpecError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
+from vtp_export.inllm.base import Method, Span
+from vtp_export.integrations.batching import Tokenised, alike_in, groups_of, runs_of
 from vtp_export.integrations.processors import quiet
+from vtp_export.integrations.prompts import TEMPLATE, Frames
 from vtp_export.manifests import AXES
+from vtp_export.parity.asking import BATCH, LONGEST, Prompt
+from vtp_export.runtime.images import batched
 from vtp_export.runtime.packing import Picture
 from vtp_export.runtime.positions import places_of
-
-LLAVA_PROMPT = "USER: {images}{question} ASSISTANT:"
-"""Of LLaVA-1.5, for checkpoints that carry no chat template."""
 
 BOTH_WAYS = frozenset({"gemma3", "paligemma"})
 """Families whose language model is given, of a picture, more than a causal sequence."""
@@ -43,15 +47,22 @@ class Answerer:
         revision: commit, branch or tag on the hub.
         device: "cpu" or "cuda"; an order, as everywhere.
         dtype: what it computes with, one of `functional.devices.DTYPES`.
+        form: how prompts are worded, one of `integrations.prompts.FORMS`.
 
     Raises:
-        UnknownNameError: no such device or dtype.
+        UnknownNameError: no such device, dtype or form.
         UnavailableError: transformers is not installed, or there is no such device here.
         ModelError: the checkpoint has no language model that Transformers can load, or one that attends both ways.
     """
 
     def __init__(
-        self, source: str, revision: str | None = None, *, device: str = "cpu", dtype: str = "float32"
+        self,
+        source: str,
+        revision: str | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        form: str = TEMPLATE,
     ) -> None:
         kind = dtype_of(dtype)
         prepare(device)
@@ -64,7 +75,7 @@ class Answerer:
                 at = {} if revision is None else {"revision": revision}
                 loader: Any = transformers.AutoModelForImageTextToText
                 self._model = loader.from_pretrained(source, dtype=kind, **at).to(device).eval()
-                self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
+                tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **at)
         except Exception as error:  # whatever a strange config.json makes of Transformers' own checks
             raise ModelError(
                 f"'{source}' has no language model that answers can come from: {first_line(error)}"
@@ -75,12 +86,18 @@ class Answerer:
                 "picture's tokens, which is not there"
             )
         self._model.requires_grad_(False)
-        self._image = self._model.config.image_token_id
+        self._frames, self._tokenizer = Frames(tokenizer, self._model.config.image_token_id, form), tokenizer
         eos = self._model.generation_config.eos_token_id
-        self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else self._tokenizer.eos_token_id}
+        self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else tokenizer.eos_token_id}
 
-    @torch.inference_mode()
-    def answer(self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
+    @property
+    def layers(self) -> int:
+        """Of the language model."""
+        return int(self._model.config.get_text_config().num_hidden_layers)
+
+    def answer(
+        self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = LONGEST
+    ) -> list[Decoded]:
         """Answer questions about one image, or about several together.
 
         Args:
@@ -96,22 +113,78 @@ class Answerer:
             ModelError: the chat template cannot be used, or the model would see several images otherwise than one.
         """
         shown = (pictures,) if isinstance(pictures, Picture) else tuple(pictures)
-        if not shown:
+        return self.answer_each([Prompt(shown, prompt, longest) for prompt in prompts])
+
+    @torch.inference_mode()
+    def answer_each(self, prompts: Sequence[Prompt], batch: int = BATCH, within: Method | None = None) -> list[Decoded]:
+        """Answer questions, each about images of its own.
+
+        Args:
+            prompts: the questions; those about the very same `Picture` share its work.
+            batch: so many are decoded together at most.
+            within: prunes inside the language model. Then every prompt is run whole and alone, because what is pruned
+                depends on its question.
+
+        Returns:
+            One answer a question, in order.
+
+        Raises:
+            SpecError: there is no image.
+            ModelError: as `answer`; or `within` cannot prune such a prompt.
+        """
+        for prompt in prompts:
+            self._refuse(prompt)
+        if within is not None:
+            return [self._answer_within(within, prompt) for prompt in prompts]
+        asked = [self._split(prompt) for prompt in prompts]
+        answers: dict[int, Decoded] = {}
+        for alike in alike_in(asked):
+            for few in batched(alike, batch):
+                cache, start = self._begun_together([(asked[own[0]].before, asked[own[0]].pictures) for own in few])
+                rows = {number: row for row, own in enumerate(few) for number in own}
+                for group in groups_of(cache, {number: asked[number] for number in rows}, batch):
+                    decoded = self._decode(cache, [(rows[i], asked[i].after) for i in group], asked[group[0]], start)
+                    answers.update(zip(group, decoded, strict=True))
+        return [answers[i] for i in range(len(prompts))]
+
+    def _refuse(self, prompt: Prompt) -> None:
+        if not prompt.pictures:
             raise SpecError("no pictures were given; a question is about one or more")
-        if len(shown) > 1 and self._model.config.model_type in ONE_VIEW_OF_SEVERAL:
+        if len(prompt.pictures) > 1 and self._model.config.model_type in ONE_VIEW_OF_SEVERAL:
             raise ModelError(
                 f"{self._model.config.model_type} sees several images of one prompt without tiles, which is not there; "
                 "ask about one image at a time"
             )
-        split = [self._split(prompt, [picture.text for picture in shown]) for prompt in prompts]
-        answers: dict[int, Decoded] = {}
-        for before in dict.fromkeys(before for before, _ in split):
-            cache, start = self._begun(before, shown)
-            same = [i for i, (other, _) in enumerate(split) if other == before]
-            for group in _batches(cache, {i: len(split[i][1]) for i in same}):
-                decoded = self._decode(cache, [split[i][1] for i in group], longest, start)
-                answers.update(zip(group, decoded, strict=True))
-        return [answers[i] for i in range(len(prompts))]
+
+    def _split(self, prompt: Prompt) -> Tokenised:
+        before, after = self._frames.split(prompt.text, [picture.text for picture in prompt.pictures])
+        return Tokenised(before=before, pictures=prompt.pictures, after=after, longest=prompt.longest)
+
+    def _answer_within(self, within: Method, prompt: Prompt) -> Decoded:
+        """The prompt whole, the decoder pruning while it reads."""
+        asked = self._split(prompt)
+        (picture, *others), (before, *between) = asked.pictures, asked.before
+        if others or between or picture.deepstack is not None:
+            raise ModelError(
+                f"pruning inside the language model of {self._model.config.model_type} is not there: it takes one run "
+                "of visual tokens, and these are several runs, or planes beside them"
+            )
+        whole = torch.cat([self._spliced(asked.before, asked.pictures), self._embed([asked.after])], 1)
+        places = places_of([len(before)], asked.pictures)
+        span = Span(len(before), len(picture.tokens), len(asked.after))
+        with within.pruning(self._model.model.language_model, span):
+            first = _Step(
+                whole, None, None if places is None else np.concatenate([places[0], _onward(*places, span)], 1)
+            )
+            start = None if places is None else places[1] + span.after
+            return self._greedily(first, 1, asked.longest, start)[0]
+
+    def _begun_together(self, prompts: Sequence[tuple[Any, Any]]) -> tuple[Any, int | None]:
+        """As `_begun`, of several prompts of one length, whose caches are the rows of one."""
+        if len(prompts) == 1:
+            return self._begun(*prompts[0])
+        prefixes = torch.cat([self._spliced(before, pictures) for before, pictures in prompts])
+        return self._model(inputs_embeds=prefixes, use_cache=True, logits_to_keep=1).past_key_values, None
 
     def _begun(self, before: Sequence[Sequence[int]], pictures: Sequence[Picture]) -> tuple[Any, int | None]:
         """The cache of a prompt up to and with its images, and where the next token stands; None if it is counted."""
@@ -124,7 +197,7 @@ class Answerer:
         if not deepstack:
             return self._model(inputs_embeds=prefix, **rows, use_cache=True, logits_to_keep=1).past_key_values, start
         planes = self._on_device(np.concatenate(deepstack)).split(prefix.shape[-1], dim=-1)
-        lengths = [length for ids, run in zip(before, _runs(pictures), strict=True) for length in (len(ids), run)]
+        lengths = [length for ids, run in zip(before, runs_of(pictures), strict=True) for length in (len(ids), run)]
         visual = np.repeat([False, True] * len(before), lengths)
         rows["visual_pos_masks"] = torch.from_numpy(visual)[None].to(prefix.device)
         text: Any = self._model.model.language_model
@@ -137,50 +210,8 @@ class Answerer:
     def _spliced(self, before: Sequence[Sequence[int]], pictures: Sequence[Picture]) -> Tensor:
         """(1, m, d): the texts before each run of visual tokens, and the runs."""
         tokens = self._on_device(np.concatenate([picture.tokens for picture in pictures]))[None]
-        runs = tokens.split(_runs(pictures), dim=1)
+        runs = tokens.split(runs_of(pictures), dim=1)
         return torch.cat([part for ids, run in zip(before, runs, strict=True) for part in (self._embed([ids]), run)], 1)
-
-    def _split(
-        self, question: str, texts: Sequence[Sequence[str]] = (("", ""),)
-    ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-        """Token ids before each run of visual tokens, and after the last.
-
-        Args:
-            question: what is asked.
-            texts: of each picture, what stands before, between and after its runs.
-        """
-        faults, image = [], self._tokenizer.convert_ids_to_tokens(self._image)
-        for prompt in self._prompts(question, len(texts)):
-            try:
-                whole = prompt()
-                count = self._tokenizer(whole)["input_ids"].count(self._image)
-                around = whole.split(image)
-                framed = [image.join(text) + behind for text, behind in zip(texts, around[1:], strict=False)]
-                ids = self._tokenizer("".join([around[0], *framed]))["input_ids"]
-            except Exception as error:  # a template is a program, and Jinja raises whatever it raises
-                faults.append(f"{type(error).__name__}: {first_line(error)}")
-                continue
-            if count == len(around) - 1 == len(texts) and ids.count(self._image) == sum(map(len, texts)) - len(texts):
-                places = [-1, *(place for place, token in enumerate(ids) if token == self._image), len(ids)]
-                *before, after = (tuple(ids[a + 1 : b]) for a, b in itertools.pairwise(places))
-                return tuple(before), after
-            faults.append(
-                f"it puts {count} images into the prompt, and {len(texts)} {'is' if len(texts) == 1 else 'are'} needed"
-            )
-        raise ModelError(f"the chat template cannot be used: {'; '.join(dict.fromkeys(faults))}")
-
-    def _prompts(self, question: str, images: int = 1) -> list[Callable[[], str]]:
-        """What makes the prompt: of content in parts, as templates of today read it; of one text, as older ones do."""
-        if not self._tokenizer.chat_template:
-            return [lambda: LLAVA_PROMPT.format(images="<image>\n" * images, question=question)]
-        parts = [*([{"type": "image"}] * images), {"type": "text", "text": question}]
-        text = f"{self._tokenizer.convert_ids_to_tokens(self._image)}\n" * images + question
-        return [partial(self._templated, parts), partial(self._templated, text)]
-
-    def _templated(self, content: Any) -> str:
-        turns = [{"role": "user", "content": content}]
-        text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return text
 
     def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
         embedded: Tensor = self._model.get_input_embeddings()(
@@ -189,22 +220,30 @@ class Answerer:
         return embedded
 
     def _decode(
-        self, cache: Any, suffixes: Sequence[tuple[int, ...]], longest: int, start: int | None = None
+        self, cache: Any, suffixes: Sequence[tuple[int, tuple[int, ...]]], like: Tokenised, start: int | None
     ) -> list[Decoded]:
-        cache = copy.deepcopy(cache)
-        if len(suffixes) > 1:
-            cache.batch_repeat_interleave(len(suffixes))
-        step = self._embed(suffixes)
-        ids: list[list[int]] = [[] for _ in suffixes]
-        gaps: list[list[float]] = [[] for _ in suffixes]
-        running = set(range(len(suffixes)))
-        for _ in range(longest):
+        """Answers to what follows a row of the cache; all of one length."""
+        cache, rows = copy.deepcopy(cache), [row for row, _ in suffixes]
+        if rows != [0]:
+            cache.batch_select_indices(torch.tensor(rows, device=self._model.device))
+        step = self._embed([after for _, after in suffixes])
+        places = None if start is None else np.tile(np.arange(start, start + len(like.after)), (AXES, 1))
+        onward = None if start is None else start + len(like.after)
+        return self._greedily(_Step(step, cache, places), len(rows), like.longest, onward)
+
+    def _greedily(self, step: "_Step", count: int, longest: int, start: int | None) -> list[Decoded]:
+        """Decode from a first step; `start`: where the token behind it stands, None if the model counts them."""
+        ids: list[list[int]] = [[] for _ in range(count)]
+        gaps: list[list[float]] = [[] for _ in range(count)]
+        running = set(range(count))
+        for number in range(longest):
             rows = {}
-            if start is not None:  # the model itself would count the tokens that are left
-                places = torch.arange(start, start + step.shape[1], device=step.device)
-                rows["position_ids"] = places.expand(AXES, len(suffixes), -1)
-                start += step.shape[1]
-            out = self._model(inputs_embeds=step, past_key_values=cache, use_cache=True, logits_to_keep=1, **rows)
+            if step.places is not None:  # the model itself would count the tokens that are left
+                places = torch.from_numpy(step.places).to(self._model.device)
+                rows["position_ids"] = places[:, None].expand(-1, count, -1)
+            out = self._model(
+                inputs_embeds=step.embeds, past_key_values=step.cache, use_cache=True, logits_to_keep=1, **rows
+            )
             logits = out.logits[:, -1].float()  # (questions, words)
             best = logits.topk(2, dim=-1).values
             chosen = logits.argmax(-1)
@@ -216,21 +255,21 @@ class Answerer:
                     ids[i].append(int(chosen[i]))
             if not running:
                 break
-            step = self._embed(chosen[:, None].tolist())
+            place = None if start is None else np.full((AXES, 1), start + number)
+            step = _Step(self._embed(chosen[:, None].tolist()), out.past_key_values, place)
         texts = [self._tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
         return [Decoded(tuple(i), text, tuple(g)) for i, text, g in zip(ids, texts, gaps, strict=True)]
 
 
-def _runs(pictures: Sequence[Picture]) -> list[int]:
-    return [run for picture in pictures for run in picture.runs]
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """What the language model reads next: (b, m, d), behind a cache, at (axes, m) places where it does not count."""
+
+    embeds: Tensor
+    cache: Any
+    places: np.ndarray | None
 
 
-def _batches(cache: Any, lengths: Mapping[int, int]) -> list[list[int]]:
-    """Questions that are answered together, by their lengths in tokens.
-
-    Those of one length make a batch that needs no padding, and so no other arithmetic than one alone. A cache of linear
-    attention serves one.
-    """
-    if not all(hasattr(layer, "batch_repeat_interleave") for layer in getattr(cache, "layers", ())):
-        return [[i] for i in lengths]
-    return [[i for i, own in lengths.items() if own == length] for length in sorted(set(lengths.values()))]
+def _onward(places: np.ndarray, start: int, span: Span) -> np.ndarray:
+    """(axes, m) of the text behind a picture."""
+    return np.tile(np.arange(start, start + span.after), (len(places), 1))

@@ -8,33 +8,16 @@ the difference of the metrics could be chance (McNemar's exact test on the quest
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from vtp_export.benchmarks.base import Answered, Benchmark, Decoded, Example
-from vtp_export.errors import SpecError
+from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.parity.asking import BATCH, LONGEST, LanguageModel, Reply, ask, refuse_silent, together
 from vtp_export.parity.judged import Row
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run
-from vtp_export.runtime.packing import Packer, Picture
+from vtp_export.runtime.packing import Packer
 from vtp_export.spec import Scalar
 
 SIGNIFICANT = 0.05
-
-
-class LanguageModel(Protocol):
-    """What reads the visual tokens; see `integrations.transformers.Answerer`."""
-
-    def answer(self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = 64) -> list[Decoded]:
-        """One answer to each prompt about the picture, or about all of them together."""
-        ...
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One question with its answer, as text and as it was decoded."""
-
-    answered: Answered
-    decoded: Decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,42 +77,27 @@ class AnswerComparison(Row):
         }
 
 
-def ask(model: LanguageModel, example: Example, picture: Picture) -> list[Reply]:
-    """Ask every question of an example about its picture."""
-    decoded = model.answer(picture, [question.prompt for question in example.questions])
-    return [
-        Reply(Answered(example.name, question, answer.text), answer)
-        for question, answer in zip(example.questions, decoded, strict=True)
-    ]
-
-
-def refuse_silent(examples: Sequence[Example]) -> None:
-    """See that something is asked, before anything is loaded.
-
-    Raises:
-        SpecError: there are no questions.
-    """
-    if not any(example.questions for example in examples):
-        raise SpecError("this benchmark asks no questions; use one that does, for example shapes")
-
-
 def answers_of(
     model: LanguageModel,
     examples: Sequence[Example],
     run: Run,
     packer: Packer,
     progress: Progress = silent,
+    longest: int = LONGEST,
 ) -> list[Reply]:
-    """Ask every question of every example, one image at a time.
+    """Ask every question of every example, a batch at a time.
 
     Raises:
-        SpecError: see `refuse_silent`.
+        SpecError: there are no questions.
     """
     refuse_silent(examples)
-    replies = []
-    for done, example in enumerate(examples):
+    replies: list[Reply] = []
+    done = 0
+    for few in together(examples, BATCH):
         progress("answering", done, len(examples))
-        replies += ask(model, example, packer.picture(example.open(), run, name=example.name))
+        pictures = [packer.picture(example.open(), run, name=example.name) for example in few]
+        replies += ask(model, list(zip(few, pictures, strict=True)), longest)
+        done += len(few)
     return replies
 
 

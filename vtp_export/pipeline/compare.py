@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,28 @@ from vtp_export.arguments import by_name, one_or_several, path_of
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.calibration.journal import Journal
+from vtp_export.comparing.contenders import Contender, contenders_of, signals_of, wanted_of
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.functional.tokens import Tokens
-from vtp_export.graphs.assembly import assemble, calibration_for, load_model, needs_of, source_of
-from vtp_export.graphs.complexity import SIGNALS, complexities, entropy_among
-from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.packing import packed, packer_for
+from vtp_export.graphs.assembly import load_model, source_of
+from vtp_export.graphs.complexity import complexities, entropy_among
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
 from vtp_export.models._sizes import asked_size
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import LanguageModel, ask, refuse_silent
+from vtp_export.parity.asking import LanguageModel, ask, refuse_silent
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.pruners._choice import choices
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, write_comparison
 from vtp_export.reports.tally import Entry, Outcome, Seen, compared
 from vtp_export.runtime.images import as_image, note
 from vtp_export.runtime.output import naming
-from vtp_export.runtime.packing import Packer
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.tiles import view_names
 from vtp_export.runtime.writing import refuse_unwritable
-from vtp_export.spec import PrunerRecord
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
@@ -49,18 +44,6 @@ TIMED = 8
 
 JOURNAL = "comparison"
 """What is done so far is `.comparison.partial` in the report's folder."""
-
-
-@dataclass(kw_only=True)
-class _Contender:
-    """One method at one budget. `pruner`: with its settings in force, which the record of interrupted work carries."""
-
-    name: str
-    budget: int
-    session: EagerSession
-    packer: Packer
-    pruner: PrunerRecord
-    seconds: list[float] = field(default_factory=list)
 
 
 def compare(
@@ -89,7 +72,7 @@ def compare(
         model: folder, hub id or embedded name.
         keep: one budget of visual tokens, or several; a text such as "10%" is a share of them.
         benchmark: one with questions.
-        pruners: methods; `none` is always there.
+        pruners: methods, of the front end or inside the language model; `none` is always there.
         settings: by name, a value or a list of those to try; each is for the pruners that have it.
         limit: number of images, or None for all.
         calibration: see `export`.
@@ -114,17 +97,16 @@ def compare(
         raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
     if report is not None:
         refuse_unwritable(path_of("the report", report))
-    wanted = _wanted(one_or_several(pruners), by_name("settings", settings), keeps)
-    needs = SIGNALS.union(*(needs_of(pruner, chosen) for _, pruner, chosen in wanted))
+    wanted = wanted_of(one_or_several(pruners), by_name("settings", settings), keeps)
     prepare(device, threads)
     data = benchmark_of(benchmark)
     examples = list(data.examples(limit))
     refuse_silent(examples)
     progress("loading the model")
-    loaded = loaded_in(load_model(model, needs, revision, size), dtype)
+    loaded = loaded_in(load_model(model, signals_of(wanted), revision, size), dtype)
     loaded = dataclasses.replace(loaded, preprocessing=stretching(loaded.preprocessing))
     loaded.module.to(device)
-    contenders = _contenders(loaded, wanted, calibration)
+    contenders = contenders_of(loaded, wanted, calibration)
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
     head = _head(loaded, contenders, examples, dtype)
     with _journal(report, head, resume, progress) as journal:
@@ -155,7 +137,7 @@ def compare(
 
 
 def _head(
-    model: LoadedModel, contenders: Sequence[_Contender], examples: Sequence[Example], dtype: str
+    model: LoadedModel, contenders: Sequence[Contender], examples: Sequence[Example], dtype: str
 ) -> dict[str, Any]:
     """What must be the same for work to be taken up again."""
     asked = [[example.name, [[q.kind, q.prompt, q.answer] for q in example.questions]] for example in examples]
@@ -163,7 +145,7 @@ def _head(
         "model": model.core.weights_sha256,
         "questions": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
         "dtype": dtype,
-        "methods": [[one.name, one.pruner.name, dict(one.pruner.settings)] for one in contenders],
+        "methods": [[one.name, one.record.name, dict(one.record.settings)] for one in contenders],
     }
 
 
@@ -186,34 +168,7 @@ def _journal(
         journal.close(finished or not journal.done)
 
 
-def _wanted(
-    pruners: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int | str]
-) -> list[tuple[str, str, dict[str, object]]]:
-    """Label, pruner and settings of every contender; the first keeps all."""
-    wanted: list[tuple[str, str, dict[str, object]]] = [("none", "none", {})]
-    for one in choices([name for name in pruners if name != "none"], settings):
-        wanted += [(one.label, one.pruner, {**one.settings, "keep": keep}) for keep in keeps]
-    return wanted
-
-
-def _contenders(
-    model: LoadedModel, wanted: Sequence[tuple[str, str, dict[str, object]]], calibration: str | Path | None
-) -> list[_Contender]:
-    contenders = []
-    device = next(model.module.parameters()).device.type
-    for label, pruner, settings in wanted:
-        record, remarks = calibration_for(model, calibration, pruner, settings)
-        assembly = assemble(model, pruner, settings, record)
-        for sentence in (*remarks, *assembly.notes):
-            note(sentence)
-        session = EagerSession(assembly.graph.to(device), device)
-        budget = assembly.layout.keep or assembly.layout.slots
-        packer = packer_for(model, assembly.layout, packed(model, {})[1])
-        contenders.append(_Contender(name=label, budget=budget, session=session, packer=packer, pruner=assembly.pruner))
-    return contenders
-
-
-def _look(contenders: Sequence[_Contender], example: Example, model: LoadedModel, answerer: LanguageModel) -> Seen:
+def _look(contenders: Sequence[Contender], example: Example, model: LoadedModel, answerer: LanguageModel) -> Seen:
     """What every method makes of one image."""
     photo = as_image(example.open(), example.name)
     pixels = pixel_values(photo, model.preprocessing)
@@ -230,7 +185,7 @@ def _look(contenders: Sequence[_Contender], example: Example, model: LoadedModel
 
 
 def _ask(
-    contender: _Contender,
+    contender: Contender,
     example: Example,
     size: tuple[int, int],
     pixels: np.ndarray,
@@ -243,22 +198,24 @@ def _ask(
     if needs not in encoded:
         encoded[needs] = session.encode(pixels, needs)
     picture = contender.packer.pack(tuple(session.finish(encoded[needs])), size, example.name)
+    replies = ask(model, [(example, picture)], within=contender.within)
+    answers, visual = tuple(reply.answered.text for reply in replies), len(picture.tokens)
+    if contender.within is not None:
+        return Outcome(answers=answers, kept=contender.within.processed(visual, model.layers), erank=None, entropy=None)
     entropies = [entropy_among(encoded[needs], i, view.kept) for i, view in enumerate(picture.views)]
     return Outcome(
-        answers=tuple(reply.answered.text for reply in ask(model, example, picture)),
-        kept=len(picture.tokens),
+        answers=answers,
+        kept=visual,
         erank=float(effective_rank(picture.tokens, center=False)),
         entropy=float(np.mean(entropies)),
     )
 
 
-def _time(
-    contenders: Sequence[_Contender], examples: Sequence[Example], model: LoadedModel, progress: Progress
-) -> None:
+def _time(contenders: Sequence[Contender], examples: Sequence[Example], model: LoadedModel, progress: Progress) -> None:
     for done, example in enumerate(examples[: TIMED + 1]):
         progress("timing", done, TIMED + 1)
         pixels = pixel_values(example.open(), model.preprocessing)
-        for contender in contenders:
+        for contender in (one for one in contenders if one.within is None):
             began = time.perf_counter()
             contender.session(pixels)
             contender.seconds.append(time.perf_counter() - began)

@@ -34,7 +34,8 @@ from vtp_export.json_records import as_unicode
 from vtp_export.making.artefact import built
 from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import AnswerComparison, LanguageModel, answers_of, compare_answers, refuse_silent
+from vtp_export.parity.answers import AnswerComparison, answers_of, compare_answers
+from vtp_export.parity.asking import LanguageModel, refuse_silent
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
 from vtp_export.parity.claims import false_claims, false_files, own_manifest
 from vtp_export.parity.gates import GATES

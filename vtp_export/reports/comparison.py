@@ -16,11 +16,13 @@ CHAIR = ("C_S", "C_I", "recall", "length")
 class Row:
     """One method at one budget.
 
-    kept: mean number of tokens. share: of the unpruned score. margin: half of the 95 % interval of the difference to
-    the unpruned score, None of one image and where the main metric is no mean. p_value: of McNemar's exact test on the
-    questions that only one of the two got right. metrics: all of the benchmark's.
+    kept: mean number of tokens; of a method inside the language model, of those that one of its layers processes.
+    share: of the unpruned score. margin: half of the 95 % interval of the difference to the unpruned score, None of one
+    image and where the main metric is no mean. p_value: of McNemar's exact test on the questions that only one of the
+    two got right. metrics: all of the benchmark's.
     erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
     attention among the kept tokens. milliseconds: median of the eager front end, batch 1, and its two outer deciles.
+    All of these None of a method inside the language model, which has no tokens of its own to give.
     by_bin: the main metric in each quarter of the images, simplest first.
     """
 
@@ -32,11 +34,11 @@ class Row:
     margin: float | None
     p_value: float
     metrics: dict[str, float]
-    erank: float
-    entropy: float
-    milliseconds: float
-    milliseconds_p10: float
-    milliseconds_p90: float
+    erank: float | None
+    entropy: float | None
+    milliseconds: float | None
+    milliseconds_p10: float | None
+    milliseconds_p90: float | None
     by_bin: tuple[float, ...]
 
 
@@ -71,12 +73,19 @@ def comparison_table(report: CompareReport) -> Table:
     for row in report.rows:
         rest = [f"{row.metrics.get(name, float('nan')):.{1 if name == 'length' else 3}f}" for name in names]
         cells = f"{row.kept:.4g}", f"{row.score:.4f}", f"{100 * row.share:.1f}", *_difference(row, full), *rest
-        spread = f"{row.milliseconds_p10:.1f} to {row.milliseconds_p90:.1f}"
-        rows.append((row.method, *cells, f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}", spread))
+        rows.append((row.method, *cells, *_measured(row)))
     about = f"{report.images} images, {report.questions} questions"
     if report.counted != report.questions:
         about += f", {report.counted} of them in the {report.metric}"
     return Table(f"{report.model} on {report.benchmark}, {about}", columns, rows)
+
+
+def _measured(row: Row) -> tuple[str, ...]:
+    """Of what is kept, and the milliseconds, where there are any."""
+    if row.milliseconds is None or row.erank is None or row.entropy is None:
+        return "-", "-", "-", "-"
+    spread = f"{row.milliseconds_p10:.1f} to {row.milliseconds_p90:.1f}"
+    return f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}", spread
 
 
 def _difference(row: Row, full: float) -> tuple[str, str]:

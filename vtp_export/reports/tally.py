@@ -27,9 +27,9 @@ class Outcome:
     """What one method made of one image: answers in the order of its questions; see `Row` for the rest."""
 
     answers: tuple[str, ...]
-    kept: int
-    erank: float
-    entropy: float
+    kept: float
+    erank: float | None
+    entropy: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,8 @@ def _row(
     counted = [(one, other) for one, other in zip(full, own, strict=True) if benchmark.counts(one.question)]
     credits = [(one.image, benchmark.credit(one), benchmark.credit(other)) for one, other in counted]
     right = [[benchmark.is_right(pair[side]) for pair in counted] for side in (0, 1)]
-    milliseconds = 1e3 * np.percentile(entry.seconds[1:] or entry.seconds, [10, 50, 90])
+    timed = entry.seconds[1:] or entry.seconds
+    low, median, high = 1e3 * np.percentile(timed, [10, 50, 90]) if timed else (None, None, None)
     return Row(
         method=entry.name,
         keep=entry.keep,
@@ -127,13 +128,19 @@ def _row(
         margin=_margin(credits) if benchmark.is_mean() else None,
         p_value=mcnemar(*right),
         metrics=metrics,
-        erank=float(np.mean([one.erank for one in outcomes])),
-        entropy=float(np.mean([one.entropy for one in outcomes])),
-        milliseconds=float(milliseconds[1]),
-        milliseconds_p10=float(milliseconds[0]),
-        milliseconds_p90=float(milliseconds[2]),
+        erank=_mean([one.erank for one in outcomes]),
+        entropy=_mean([one.entropy for one in outcomes]),
+        milliseconds=median,
+        milliseconds_p10=low,
+        milliseconds_p90=high,
         by_bin=_by_bin(benchmark, own, metric, bins),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where something has no value."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def _margin(pairs: Sequence[tuple[str, float, float]]) -> float | None:

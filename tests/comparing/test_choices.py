@@ -2,8 +2,8 @@
 
 import pytest
 
+from vtp_export.comparing.choices import choices
 from vtp_export.errors import SpecError, UnknownNameError
-from vtp_export.pruners._choice import choices
 
 
 def test_every_combination_of_what_a_pruner_has():

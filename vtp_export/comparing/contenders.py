@@ -1,0 +1,122 @@
+"""The methods of a comparison, each at a budget: pruners of the front end, and those inside the language model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vtp_export import rooms
+from vtp_export.comparing.choices import choices, is_inside
+from vtp_export.errors import SpecError
+from vtp_export.graphs.assembly import assemble, calibration_for, in_tokens, needs_of
+from vtp_export.graphs.complexity import SIGNALS
+from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packed, packer_for
+from vtp_export.inllm.base import Method
+from vtp_export.models.base import LoadedModel
+from vtp_export.runtime.images import note
+from vtp_export.runtime.packing import Packer
+from vtp_export.settings import from_settings
+from vtp_export.spec import PrunerRecord
+
+FULL = "none"
+"""The pruner that keeps all: what methods are held against, and what those inside the language model read."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be tried: its label, a file of `pruners/` or `inllm/`, and its settings, the budget among them."""
+
+    label: str
+    method: str
+    settings: dict[str, Any]
+
+    @property
+    def inside(self) -> bool:
+        """Whether it prunes inside the language model."""
+        return is_inside(self.method)
+
+
+@dataclass(kw_only=True)
+class Contender:
+    """One method at one budget.
+
+    name: what rows call it. budget: visual tokens.
+    session, packer: make what the language model reads of a picture.
+    record: its name and the settings in force, by which its answers are known again.
+    within: what prunes inside the language model, None where the front end prunes.
+    seconds: of its timed calls.
+    """
+
+    name: str
+    budget: int
+    session: EagerSession
+    packer: Packer
+    record: PrunerRecord
+    within: Method | None = None
+    seconds: list[float] = field(default_factory=list)
+
+
+def wanted_of(names: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int | str]) -> list[Wanted]:
+    """Every method with every combination of its settings at every budget, behind the one that keeps all.
+
+    Raises:
+        UnknownNameError: no such method, or none has such a setting.
+        SpecError: a setting is out of range.
+    """
+    wanted = [Wanted(FULL, FULL, {})]
+    for one in choices([name for name in names if name != FULL], settings):
+        wanted += [Wanted(one.label, one.method, {**one.settings, "keep": keep}) for keep in keeps]
+    return wanted
+
+
+def signals_of(wanted: Sequence[Wanted]) -> frozenset[str]:
+    """What must be read of a checkpoint."""
+    needs = [needs_of(one.method, one.settings) for one in wanted if not one.inside]
+    return SIGNALS.union(*needs)
+
+
+def contenders_of(model: LoadedModel, wanted: Sequence[Wanted], calibration: str | Path | None) -> list[Contender]:
+    """Build them; what they have to say is noted.
+
+    Args:
+        model: as it was loaded, on its device.
+        wanted: the first keeps all.
+        calibration: see `export`.
+
+    Raises:
+        VtpError: a method cannot be used with this model.
+    """
+    full = _in_front(model, wanted[0], calibration)
+    return [full, *(_inside(one, full) if one.inside else _in_front(model, one, calibration) for one in wanted[1:])]
+
+
+def _in_front(model: LoadedModel, wanted: Wanted, calibration: str | Path | None) -> Contender:
+    device = next(model.module.parameters()).device.type
+    record, remarks = calibration_for(model, calibration, wanted.method, wanted.settings)
+    assembly = assemble(model, wanted.method, wanted.settings, record)
+    for sentence in (*remarks, *assembly.notes):
+        note(sentence)
+    return Contender(
+        name=wanted.label,
+        budget=assembly.layout.keep or assembly.layout.slots,
+        session=EagerSession(assembly.graph.to(device), device),
+        packer=packer_for(model, assembly.layout, packed(model, {})[1]),
+        record=assembly.pruner,
+    )
+
+
+def _inside(wanted: Wanted, full: Contender) -> Contender:
+    """It reads what `full` makes."""
+    room = rooms.load("inllm", wanted.method)
+    config = from_settings(room.Config, in_tokens(wanted.settings, full.budget), f"setting of {wanted.method}")
+    if config.keep > full.budget:
+        raise SpecError(f"keep is {config.keep} and a picture has {full.budget} visual tokens; name no more")
+    return Contender(
+        name=wanted.label,
+        budget=config.keep,
+        session=full.session,
+        packer=full.packer,
+        record=PrunerRecord(name=wanted.method, settings=dict(vars(config)), origins={}, ascending=True),
+        within=room.Method(config),
+    )

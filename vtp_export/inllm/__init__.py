@@ -1,0 +1,1 @@
+"""Methods that prune inside the language model: one file each, for comparison."""
