@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
+from vtp_export.costs.decoder import DecoderShape, shape_of
 from vtp_export.errors import ModelError, SpecError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
@@ -94,6 +95,29 @@ class Answerer:
     def layers(self) -> int:
         """Of the language model."""
         return int(self._model.config.get_text_config().num_hidden_layers)
+
+    @property
+    def shape(self) -> DecoderShape:
+        """Of the language model.
+
+        Raises:
+            SpecError: its config names no such sizes, as one of several experts.
+        """
+        return shape_of(self._model.config.get_text_config().to_dict())
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number that it computes with."""
+        return int(self._model.dtype.itemsize)
+
+    def length(self, prompt: Prompt) -> int:
+        """Tokens of a prompt, text and pictures together.
+
+        Raises:
+            ModelError: the chat template cannot be used.
+        """
+        asked = self._split(prompt)
+        return sum(map(len, asked.before)) + sum(runs_of(asked.pictures)) + len(asked.after)
 
     def answer(
         self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = LONGEST
