@@ -13,7 +13,7 @@ import math
 import stat
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ def read_text(path: Path, what: str, limit: int = MAX_BYTES) -> str:
         raise SpecError(f"{what} cannot be read: {error}") from error
 
 
-def parse_json(text: str, what: str, unique: bool = False) -> Any:
+def parse_json(text: str, what: str, unique: bool = False, keep: Collection[str] | None = None) -> Any:
     """JSON that anybody may have written.
 
     Whole numbers beyond the range of float64 become infinite, as `1e999` does, and `NaN` and `Infinity` are let
@@ -70,6 +70,7 @@ def parse_json(text: str, what: str, unique: bool = False) -> Any:
         text: the JSON.
         what: names it in messages.
         unique: refuse a key that stands twice in one object; otherwise the last one counts.
+        keep: the keys that are kept of any object, so that a large file takes little; None for all.
 
     Raises:
         SpecError: not JSON, nested too deep, or a text with half a character (a lone surrogate), which can be neither
@@ -80,6 +81,8 @@ def parse_json(text: str, what: str, unique: bool = False) -> Any:
         {'size': inf}
     """
     pairs = functools.partial(_unique_keys, what) if unique else None
+    if keep is not None:
+        pairs = functools.partial(_kept_keys, keep)
     try:
         value = json.loads(text, parse_int=_whole_number, object_pairs_hook=pairs)
     except RecursionError as error:
@@ -90,9 +93,9 @@ def parse_json(text: str, what: str, unique: bool = False) -> Any:
     return value
 
 
-def read_json(path: Path, what: str, limit: int = MAX_BYTES) -> Any:
+def read_json(path: Path, what: str, limit: int = MAX_BYTES, keep: Collection[str] | None = None) -> Any:
     """`parse_json` of `read_text`."""
-    return parse_json(read_text(path, what, limit), what)
+    return parse_json(read_text(path, what, limit), what, keep=keep)
 
 
 def _whole_number(digits: str) -> int | float:
@@ -106,6 +109,10 @@ def _unique_keys(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise SpecError(f"{what} has the key {shown(twice)} twice in one object")
     return value
+
+
+def _kept_keys(keep: Collection[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if key in keep}
 
 
 def _check(value: Any, what: str, path: tuple[Any, ...] = ()) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vtp_export.benchmarks import _questions as ask
-from vtp_export.benchmarks._metrics import accuracy_by_kind, chair, is_right, mentioned, pope_f1
+from vtp_export.benchmarks._metrics import accuracy_by_kind, captions_of, chair, is_right, mentioned, pope_f1
 from vtp_export.benchmarks._scenes import COLOURS, SHAPES, background_photos, cover, kinds
 from vtp_export.benchmarks.base import Answered, Question
 from vtp_export.benchmarks.shapes import SPLITS, Benchmark, scene_of
@@ -165,7 +165,7 @@ def test_chair_by_hand():
         said("caption", "a red ring, a blue cross.", "a red ring, a blue cross, a cyan circle"),
         said("caption", "a green square, a red ring.", "a green square"),
     ]
-    assert chair(asked) == {"C_S": 0.5, "C_I": 0.25, "recall": 0.75, "length": 6.0}
+    assert chair(captions_of(asked)) == {"C_S": 0.5, "C_I": 0.25, "recall": 0.75, "length": 6.0}
 
 
 def test_vocabulary_covers_objects():

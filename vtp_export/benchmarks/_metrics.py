@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vtp_export.benchmarks._scenes import COLOURS, SHAPES
 from vtp_export.benchmarks.base import Answered
@@ -51,21 +52,40 @@ def pope_f1(asked: Sequence[Answered]) -> dict[str, float]:
     return {"F1": sum(scores.values()) / len(scores), **scores} if scores else {}
 
 
-def chair(asked: Sequence[Answered]) -> dict[str, float]:
+@dataclass(frozen=True)
+class Caption:
+    """What a caption names, in order and as often as it does, what is there to be named, and its length in words."""
+
+    named: tuple[str, ...]
+    there: frozenset[str]
+    length: int
+
+    @property
+    def invented(self) -> int:
+        """Mentions of what is not there."""
+        return sum(name not in self.there for name in self.named)
+
+
+def chair(captions: Sequence[Caption]) -> dict[str, float]:
     """CHAIR (paper eq. 5): C_S, C_I, recall of the objects that are there, and words a caption."""
-    captions = [a for a in asked if a.question.kind == "caption"]
     if not captions:
         return {}
-    true = [set(mentioned(a.question.answer)) for a in captions]
-    said = [mentioned(a.text) for a in captions]
-    invented = [sum(name not in there for name in names) for names, there in zip(said, true, strict=True)]
-    found = sum(len(there & set(names)) for names, there in zip(said, true, strict=True))
+    found = sum(len(one.there & set(one.named)) for one in captions)
     return {
-        "C_S": sum(count > 0 for count in invented) / len(captions),
-        "C_I": sum(invented) / max(sum(len(names) for names in said), 1),
-        "recall": found / max(sum(len(there) for there in true), 1),
-        "length": sum(len(re.findall(r"\w+", a.text)) for a in captions) / len(captions),
+        "C_S": sum(one.invented > 0 for one in captions) / len(captions),
+        "C_I": sum(one.invented for one in captions) / max(sum(len(one.named) for one in captions), 1),
+        "recall": found / max(sum(len(one.there) for one in captions), 1),
+        "length": sum(one.length for one in captions) / len(captions),
     }
+
+
+def captions_of(asked: Sequence[Answered]) -> list[Caption]:
+    """The captions of drawn scenes among these answers."""
+    return [
+        Caption(tuple(mentioned(a.text)), frozenset(mentioned(a.question.answer)), len(re.findall(r"\w+", a.text)))
+        for a in asked
+        if a.question.kind == "caption"
+    ]
 
 
 def mentioned(text: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vtp_export.benchmarks import base
-from vtp_export.benchmarks._metrics import accuracy_by_kind, chair, is_right, pope_f1
+from vtp_export.benchmarks._metrics import accuracy_by_kind, captions_of, chair, is_right, pope_f1
 from vtp_export.benchmarks._questions import questions_of
 from vtp_export.benchmarks._scenes import Scene, background_photos, draw_scene
 from vtp_export.benchmarks.photos import Benchmark as Photos
@@ -81,4 +81,4 @@ class Benchmark(base.Benchmark):
 
     def score(self, asked: Sequence[base.Answered]) -> dict[str, float]:
         """Accuracy, accuracy of each kind of question, POPE's F1, CHAIR."""
-        return {**accuracy_by_kind(asked), **pope_f1(asked), **chair(asked)}
+        return {**accuracy_by_kind(asked), **pope_f1(asked), **chair(captions_of(asked))}
