@@ -29,15 +29,33 @@ def demo(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where everything goes; replaced if it is an earlier demo.")
     ] = Path("demo-out"),
+    web: Annotated[
+        bool,
+        typer.Option("--web", help="Instead: a page on this machine, where kept tokens light up as the budget slides."),
+    ] = False,
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Of --web: a folder, a hub id or an embedded name.")
+    ] = "tiny-llava",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Of --web; 0 for one that is free.")] = 0,
     device: TorchDevice = "cpu",
     dtype: Dtype = "float32",
     threads: Threads = None,
 ) -> Result:
     """The main job on the embedded model, end to end: export, validate, draw.
 
-    Example:
+    With --web a page to look at: drop a photo, move the budget, and see for two pruners side by side what they keep,
+    what the language model then says, and how long it took. Only this machine can open it.
+
+    Examples:
         vtp-export demo --out demo-out
+
+        vtp-export demo --web
     """
+    if web:
+        from vtp_export.pipeline.web import serve
+
+        address = serve(model, port=port, device=device, dtype=dtype, threads=threads, progress=progress)
+        return Result({"address": address}, (f"{address} has ended",))
     from vtp_export.pipeline.demo import demo as run_demo
     from vtp_export.reports.demo import demo_summary
 
