@@ -1,1 +1,1 @@
-"""Methods that prune inside the language model: one file each, for comparison."""
+"""Methods that prune inside the language model: references for comparisons, never exported. See `base`."""

@@ -1,12 +1,18 @@
-"""The contract of a method that prunes inside the language model, such as FastV.
+"""The contract of a method that prunes inside the language model's decoder, such as FastV. No torch.
+
+A front end cannot hold such a method: it reads hidden states and attention of decoder layers, and the question. So it
+is a reference: `compare` runs it in Transformers' own decoder, and nothing exports it.
 
 A file `inllm/NAME.py` defines
 
 - `Config(base.Config)`: its settings, all with defaults, `keep` first;
-- `Method(base.Method)`: `__init__(config)`, `pruning` and `processed`.
+- `Method(_cutting.Cutting)`: where it cuts (`_cuts`), and what it does otherwise than that class.
 
-Such a method reads all visual tokens, and the question beside them, so that no exported front end can do its work: it
-stands in comparisons alone.
+What `keep` counts: visual tokens that a layer reads, mean over the layers. That is the cost of a method, whatever its
+release calls the budget; of a front end it is the number of tokens that come out.
+
+Laws, checked for every file: the mean is as near to the budget as whole tokens let it be; what layers read in a run is
+what `layer_tokens` says; a budget of all tokens changes nothing; the released code's choices are met in float64.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +20,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from vtp_export.settings import at_least, check
+from vtp_export import rooms
+from vtp_export.inllm._budgets import Cuts, mean_tokens, read_by_layers
+from vtp_export.settings import Setting, at_least, check, described
 
 
 @dataclass(frozen=True)
@@ -28,19 +36,24 @@ class Span:
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of such a method.
+    """Settings of a method.
 
-    keep: the mean over the layers of the language model of the visual tokens that a layer really processes.
+    keep: visual tokens that a layer of the language model reads, mean over all layers.
 
     Raises:
         SpecError: a value breaks its rule.
     """
 
-    keep: int = at_least(64, 1, source="a ninth of LLaVA-1.5's 576 tokens, as in the papers")
+    keep: int = at_least(192, 1, source="a third of LLaVA-1.5's 576 tokens, as in the papers")
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         check(self)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether other settings say how many tokens stay, so that `keep` decides nothing."""
+        return False
 
 
 class Method(ABC):
@@ -50,12 +63,17 @@ class Method(ABC):
         config: its settings.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Any) -> None:
         """See the class."""
         self.config = config
+        self._known: dict[tuple[int, int], Cuts] = {}
 
     @abstractmethod
-    def pruning(self, decoder: Any, span: Span) -> AbstractContextManager[None]:
+    def _cuts(self, n: int, layers: int) -> Cuts:
+        """The cuts of n visual tokens where some are to go, first to last."""
+
+    @abstractmethod
+    def pruning(self, decoder: Any, span: Span) -> AbstractContextManager[object]:
         """While it is entered, the decoder prunes one prompt in its prefill, and goes on from what is left.
 
         One prompt, batch 1, without padding: its whole prefill in one call, then one token a call, with the cache that
@@ -66,11 +84,42 @@ class Method(ABC):
             span: where the visual tokens stand.
         """
 
-    @abstractmethod
+    def cuts(self, n: int, layers: int) -> Cuts:
+        """The cuts of n visual tokens in a decoder of so many layers, first to last; none where all are kept.
+
+        Raises:
+            SpecError: it cannot be done with these settings.
+        """
+        if (n, layers) not in self._known:
+            idle = not self.config.fixed and self.config.keep >= n
+            self._known[n, layers] = () if idle else self._cuts(n, layers)
+        return self._known[n, layers]
+
+    def layer_tokens(self, n: int, layers: int) -> list[int]:
+        """Visual tokens that each layer reads in the prefill, of n."""
+        return read_by_layers(self.cuts(n, layers), n, layers)
+
+    def booked_tokens(self, n: int, layers: int) -> list[int]:
+        """The same as the release counts it: the mean is the budget that its tables name."""
+        return self.layer_tokens(n, layers)
+
     def processed(self, visual: int, layers: int) -> float:
-        """The mean over the layers of the visual tokens that a layer processes.
+        """The mean over the layers of the visual tokens that a layer reads.
 
         Args:
             visual: tokens of the picture.
             layers: of the language model.
+
+        Raises:
+            SpecError: see `cuts`.
         """
+        return mean_tokens(self.layer_tokens(visual, layers))
+
+
+def settings_of(name: str) -> tuple[Setting, ...]:
+    """Every setting of a method, as of `pruners.base.settings_of`.
+
+    Raises:
+        UnknownNameError: no such method.
+    """
+    return described(rooms.load("inllm", name).Config)
