@@ -41,7 +41,7 @@ def test_version(vtp):
     assert vtp("--version")[1].startswith("vtp-export 0.")
 
 
-@pytest.mark.parametrize("room", ["pruners", "models", "backends", "benchmarks"])
+@pytest.mark.parametrize("room", ["pruners", "inllm", "models", "backends", "benchmarks"])
 def test_list_names_every_file(vtp, room):
     code, out, _ = vtp("list", room, "--json")
     assert code == 0
@@ -50,12 +50,14 @@ def test_list_names_every_file(vtp, room):
     assert all(row["summary"] for row in rows)
 
 
-@pytest.mark.parametrize("name", rooms.names("pruners"))
-def test_list_of_one_pruner_tells_every_setting(vtp, name):
-    code, out, _ = vtp("list", "pruners", name, "--json")
+@pytest.mark.parametrize(
+    ("room", "name"), [(room, name) for room in ("pruners", "inllm") for name in rooms.names(room)]
+)
+def test_list_of_one_method_tells_every_setting(vtp, room, name):
+    code, out, _ = vtp("list", room, name, "--json")
     assert code == 0
     told = json.loads(out)
-    config = rooms.load("pruners", name).Config()
+    config = rooms.load(room, name).Config()
     assert {one["name"]: one["default"] for one in told["settings"].get("--set", ())} == vars(config)
     assert all(one["must_be"] and one["meaning"] for one in told["settings"].get("--set", ()))
     assert "Source:" in told["about"]
@@ -70,6 +72,13 @@ def test_list_of_one(vtp):
     assert "IR 9" in vtp("list", "targets", "onnxruntime-1.17")[1]
     refused(vtp("list", "pruners", "adaptve"), "did you mean 'adaptive'")
     refused(vtp("list", "models", "lava"), "did you mean 'llava'")
+    refused(vtp("list", "inllm", "fast"), "no method inside the language model named 'fast'; did you mean 'fastv'")
+
+
+def test_what_prunes_inside_the_language_model_is_refused_where_a_front_end_is_made(vtp, tmp_path):
+    words = ("prunes inside the language model", "compare measures it", "fastervlm")
+    refused(vtp("export", "tiny-llava", "--pruner", "fastv", "--out", str(tmp_path / "a")), *words)
+    assert not list(tmp_path.iterdir())
 
 
 def test_list_without_a_room_is_all_of_them(vtp):

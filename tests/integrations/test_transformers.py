@@ -17,6 +17,7 @@ from vtp_export.errors import ModelError, SpecError, UnavailableError, UnknownNa
 from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
+from vtp_export.inllm._budgets import Cut
 from vtp_export.inllm.base import Config, Method, Span
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.parity.asking import Prompt
@@ -137,8 +138,11 @@ class Dropping(Method):
 
         return turned
 
-    def processed(self, visual, layers):
-        return (visual + (layers - 1) * self.config.keep) / layers
+    def refuse_unfit(self, decoder):
+        pass
+
+    def _cuts(self, n, layers):
+        return (Cut(before=1, ranks=0, keep=self.config.keep),)
 
 
 def test_what_prunes_inside_the_language_model_is_there_while_it_reads(answerer, model):

@@ -118,8 +118,10 @@ def explain(
 def list_(
     progress: "Listener",
     room: Annotated[
-        Literal["pruners", "models", "backends", "benchmarks", "targets"] | None,
-        typer.Argument(metavar="[ROOM]", help="pruners, models, backends, benchmarks or targets; default: all."),
+        Literal["pruners", "inllm", "models", "backends", "benchmarks", "targets"] | None,
+        typer.Argument(
+            metavar="[ROOM]", help="Default: all. inllm: what prunes inside the language model, for compare alone."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="One of them: what it is, and every setting that it has.")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vtp_export.inllm import _prefill, base
 from vtp_export.inllm._attention import Attention
+from vtp_export.inllm._decoders import refuse_unfit
 
 
 class Cutting(base.Method):
@@ -20,6 +21,10 @@ class Cutting(base.Method):
 
     renumbers: bool = False
     heads: int = 1
+
+    def refuse_unfit(self, decoder: Any) -> None:
+        """See `_decoders.refuse_unfit`."""
+        refuse_unfit(decoder, self)
 
     def pruning(self, decoder: Any, span: base.Span) -> AbstractContextManager[list[_prefill.Stage]]:
         """See `base.Method`; entering it gives what was done at each cut of the latest prompt.

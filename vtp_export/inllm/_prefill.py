@@ -18,7 +18,6 @@ from torch import Tensor
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.inllm._attention import Attention, Rotation, attention_rows, order
 from vtp_export.inllm._budgets import Cut
-from vtp_export.inllm._decoders import refuse_unfit
 from vtp_export.inllm.base import Span
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def pruning(decoder: Any, method: "Cutting", span: Span) -> Iterator[list[Stage]
     """Prune inside the decoder whatever prompt it reads within the block; `generate()` included.
 
     Args:
-        decoder: one that `refuse_unfit` accepts.
+        decoder: one that the method accepts.
         method: what to prune by.
         span: where the visual tokens stand; behind them may stand more or less than it says.
 
@@ -53,9 +52,9 @@ def pruning(decoder: Any, method: "Cutting", span: Span) -> Iterator[list[Stage]
 
     Raises:
         SpecError: the method cannot reach its budget; or, when asked, a prompt without a question behind the picture.
-        ModelError: see `refuse_unfit`; or, when asked, several prompts at once, padding, a prompt in pieces, no cache.
+        ModelError: see `_decoders.refuse_unfit`; or, when asked, several prompts, padding, prompts in pieces, no cache.
     """
-    refuse_unfit(decoder, method)
+    method.refuse_unfit(decoder)
     running = _Running(decoder, method, span)
     hooks = [
         layer.register_forward_pre_hook(partial(running.before, index), with_kwargs=True)

@@ -17,7 +17,7 @@ what `layer_tokens` says; a budget of all tokens changes nothing; the released c
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vtp_export import rooms
@@ -67,6 +67,7 @@ class Method(ABC):
         """See the class."""
         self.config = config
         self._known: dict[tuple[int, int], Cuts] = {}
+        self._larger: dict[int, Method] = {}
 
     @abstractmethod
     def _cuts(self, n: int, layers: int) -> Cuts:
@@ -83,6 +84,28 @@ class Method(ABC):
             decoder: the language model's stack of layers (`layers`, `rotary_emb`), as Transformers has it.
             span: where the visual tokens stand.
         """
+
+    @abstractmethod
+    def refuse_unfit(self, decoder: Any) -> None:
+        """See that it can prune in this decoder, before a prompt comes.
+
+        Raises:
+            ModelError: it cannot; says why.
+        """
+
+    def of_views(self, visual: int, view: int) -> "Method":
+        """The same for a picture of several views, whose budget is as much larger as the picture is.
+
+        Args:
+            visual: tokens of the picture.
+            view: tokens of the view that the budget is for.
+        """
+        keep = max(1, round(self.config.keep * visual / view))
+        if keep == self.config.keep:
+            return self
+        if keep not in self._larger:
+            self._larger[keep] = type(self)(replace(self.config, keep=keep))
+        return self._larger[keep]
 
     def cuts(self, n: int, layers: int) -> Cuts:
         """The cuts of n visual tokens in a decoder of so many layers, first to last; none where all are kept.

@@ -47,7 +47,7 @@ LISTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(base.Config):
     """Settings of SparseVLM.
 
@@ -88,9 +88,10 @@ class Method(Cutting):
             return self._chain(n, places, [int(count) for count in matched("counts", self.config.counts, places)])
         lists, share = LISTS[self.config.version], self.config.keep * FULL / n
         if self.config.lists == "released":
-            if share not in lists:
+            named = next((name for name in lists if round(name * n / FULL) == self.config.keep), None)
+            if named is None:
                 raise SpecError(_unreleased(self.config.keep, n))
-            return self._chain(n, places, [round(count * n / FULL) for count in lists[round(share)]][: len(places)])
+            return self._chain(n, places, [max(1, round(count * n / FULL)) for count in lists[named]][: len(places)])
         published = lists[min(lists, key=lambda name: abs(name - share))][: len(places)]
 
         def plan(first: int) -> Cuts:

@@ -5,7 +5,7 @@ from vtp_export.reports.catalogue import Entry
 from vtp_export.settings import described
 from vtp_export.targets import table
 
-ROOMS = ("pruners", "models", "backends", "benchmarks", "targets")
+ROOMS = ("pruners", "inllm", "models", "backends", "benchmarks", "targets")
 
 
 def catalogue(room: str) -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ def entry(room: str, name: str) -> Entry:
     if name not in rooms.names(room):
         raise rooms.unknown(room, name)
     settings = {}
-    if room == "pruners":
+    if room in ("pruners", "inllm"):
         settings = {"--set": described(rooms.load(room, name).Config)}
     elif room == "backends":
         backend = rooms.load(room, name).Backend
