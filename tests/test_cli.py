@@ -105,6 +105,7 @@ def test_export_validate_run_inspect_bench(vtp, small_llava, photo, tmp_path, ca
     assert result["passed"]
     assert [c["name"] for c in result["comparisons"]] == ["graph against reference", "onnx against graph"]
     assert (tmp_path / "report" / "index.html").read_text().count("<figure>") == 3
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]
     code, printed, _ = vtp("run", out, photo, photo, "--out", tmp_path / "r.npz", "--overlay", tmp_path / "o", "--json")
     assert code == 0
     told = json.loads(printed)
@@ -157,7 +158,7 @@ def test_a_result_is_shown_though_its_report_cannot_be_written(vtp, artefact, tm
     def full(file, *arguments, **options):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr("vtp_export.reports.page.write_atomically", full)
     arguments = ("validate", artefact, "--limit", 1, "--format", "onnx", "--report", tmp_path / "report", "--json")
     code, printed, _ = vtp(*arguments)
     told = json.loads(printed)

@@ -1,5 +1,6 @@
 """Comparisons: the same twice, sound in what they count, and drawn."""
 
+import base64
 import dataclasses
 import errno
 from unittest.mock import Mock
@@ -7,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from vtp_export.errors import ArtefactError, ModelError, SpecError, UnknownNameError, VtpWarning
+from vtp_export.graphs.assembly import load_model
 from vtp_export.pipeline import compare as room
 from vtp_export.pipeline.compare import compare
 from vtp_export.reports.comparison import comparison_table, write_comparison
@@ -96,10 +98,13 @@ def test_table_and_page(report, tmp_path):
         "ms",
     } <= set(table.columns)
     assert all(len(row) == len(table.columns) for row in table.rows)
-    page = write_comparison(report, tmp_path / "out").read_text()
+    core = load_model("tiny-llava").core
+    page = write_comparison(report, tmp_path / "out", core).read_text()
     for figure in ("budget.svg", "complexity-16.svg", "complexity-64.svg"):
-        assert figure in page
-        assert "<svg" in (tmp_path / "out" / figure).read_text()
+        drawn = (tmp_path / "out" / figure).read_bytes()
+        assert b"<svg" in drawn
+        assert base64.b64encode(drawn).decode() in page
+    assert core.weights_sha256 in page
     assert "adaptive:count=adaptive" in page
 
 

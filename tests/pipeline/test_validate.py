@@ -326,14 +326,14 @@ def test_answers_without_a_language_model_are_refused_before_anything_is_measure
         validate(made, benchmark="shapes", limit=1, answers=True)
 
 
-def test_a_report_is_not_written_over_the_images(made, tmp_path):
+def test_a_report_among_the_images_is_one_file_more(made, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.new("RGB", (40, 30), "red").save(photos / "000.png")
     Image.new("RGB", (40, 30), "blue").save(photos / "other.png")
-    (tmp_path / "questions.jsonl").write_text('{"image": "photos/000.png", "prompt": "Red?", "answer": "yes"}')
     before = {path: path.read_bytes() for path in photos.iterdir()}
-    for benchmark in (photos, tmp_path / "questions.jsonl"):
-        with pytest.raises(SpecError, match=r"000.png' is read here, and would be written over"):
-            validate(made, benchmark=benchmark, report=photos)
-    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+    for _ in range(2):
+        validate(made, benchmark=photos, report=photos)
+        page = (photos / "index.html").read_text()
+        assert page.count("data:image/jpeg") == 2
+        assert {path: path.read_bytes() for path in photos.iterdir() if path.suffix != ".html"} == before

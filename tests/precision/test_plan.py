@@ -1,7 +1,9 @@
 """What stays in float32 in int8 is what loses most when it alone is narrow; a plan says so, and can be given."""
 
+import base64
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
@@ -21,7 +23,6 @@ from vtp_export.precision.policy import Precision, lower
 from vtp_export.precision.ranges import measured
 from vtp_export.precision.sensitivity import Mixture, groups_of
 from vtp_export.precision_plans import PLAN, PrecisionPlan, Sensitivity, plan_record, read_plan, write_plan
-from vtp_export.reports.plan import PICTURE
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.changing import write_manifest
 from vtp_export.spec import PrecisionRecord
@@ -170,8 +171,8 @@ def test_the_page_shows_it_and_a_plan_that_is_not_the_files_fails(made, tmp_path
     folder = shutil.copytree(made.folder, tmp_path / "copy")
     assert validate(folder, benchmark="shapes", limit=1, report=tmp_path / "report").false_claims == ()
     page = (tmp_path / "report" / "index.html").read_text()
-    assert LOUD in page and PICTURE in page
-    drawn = (tmp_path / "report" / PICTURE).read_text()
+    assert LOUD in page
+    (drawn,) = (base64.b64decode(text).decode() for text in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", page))
     assert drawn.startswith("<?xml") and "stays in float32" in drawn
     monkeypatch.setattr(base, "refuse_other_identity", lambda *_: None)
     for plan, words in (

@@ -110,6 +110,7 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="Judge this file, made by another tool of one of the artefact's."),
     ] = None,
+    report: Report = None,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
@@ -127,18 +128,22 @@ def check(
     """
     from vtp_export.pipeline.check import check as run_check
     from vtp_export.reports.check import check_summary
+    from vtp_export.reports.page import page_in
 
     def one(place: Path) -> Result:
-        report = run_check(
+        own = report if report is None or place == folder else report / place.name
+        result = run_check(
             place,
             formats=formats or (),
             model=model,
             device=device,
             threads=threads,
             options=settings_of(options, "--option"),
+            report=own,
             progress=progress,
         )
-        return Result(report.as_dict(), check_summary(report), report.passed)
+        page = page_in(own)
+        return Result({**result.as_dict(), "report": page}, check_summary(result, page), result.passed)
 
     return one(folder) if model is not None else of_each_grid(folder, one, progress)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.parity.asking import BATCH, LONGEST, LanguageModel, Reply, ask, refuse_silent, together
-from vtp_export.parity.judged import Row
+from vtp_export.parity.judged import Gate, Row
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.packing import Packer
@@ -53,15 +53,21 @@ class AnswerComparison(Row):
     asked: float
 
     @property
-    def failures(self) -> tuple[str, ...]:
-        """Why this does not pass: a sentence each."""
-        found = []
-        if self.identical < self.asked * self.questions:
-            found.append(f"{self.identical} of {self.questions} answers are the same, below {self.asked:.1%}")
-        if self.p_value < SIGNIFICANT:
-            values = f"{self.metric} is {self.found:.4f} instead of {self.expected:.4f}"
-            found.append(f"{values}, which is not chance (p = {self.p_value:.2g})")
-        return tuple(found)
+    def held_to(self) -> tuple[Gate, ...]:
+        """How many are the same, and whether the metric differs by more than chance."""
+        same, values = f"{self.identical} of {self.questions}", f"{self.found:.4f} instead of {self.expected:.4f}"
+        few = self.identical < self.asked * self.questions
+        moved, p = self.p_value < SIGNIFICANT, f"(p = {self.p_value:.2g})"
+        told = f"{same} answers are the same, below {self.asked:.1%}"
+        return (
+            Gate("same answers", same, f"at least {self.asked:.1%}", (told,) if few else ()),
+            Gate(
+                self.metric,
+                f"{values} {p}",
+                f"no difference beyond chance (p at least {SIGNIFICANT:g})",
+                (f"{self.metric} is {values}, which is not chance {p}",) if moved else (),
+            ),
+        )
 
     @property
     def numbers(self) -> dict[str, Scalar]:

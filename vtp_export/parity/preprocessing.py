@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vtp_export.errors import ImageError
-from vtp_export.parity.judged import Row
+from vtp_export.parity.judged import Gate, Row
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.spec import Preprocessing
 
@@ -42,8 +42,12 @@ class PixelComparison(Row):
     worst: str
 
     @property
-    def failures(self) -> tuple[str, ...]:
-        """Why this does not pass: a sentence, or none."""
+    def held_to(self) -> tuple[Gate, ...]:
+        """The largest difference of all pictures."""
+        found = f"{self.identical} of {self.images} the same, largest difference {self.largest:.3g}"
+        return (Gate("pixels", found, f"differences of at most {GATE:g}", self._told()),)
+
+    def _told(self) -> tuple[str, ...]:
         if self.identical == self.images:
             return ()
         size = f"differ by up to {self.largest:.3g}, above {GATE:g}"

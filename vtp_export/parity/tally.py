@@ -109,8 +109,15 @@ class Tally:
             self.identical += 1
         else:
             ours, theirs = set(expected.kept.tolist()), set(found.kept.tolist())
-            only = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
-            self.differences.append(Difference(image, *only, explain()))
+            self.differences.append(
+                Difference(
+                    image=image,
+                    common=tuple(sorted(ours & theirs)),
+                    only_expected=tuple(sorted(ours - theirs)),
+                    only_found=tuple(sorted(theirs - ours)),
+                    witness=explain(),
+                )
+            )
         if len(pair.expected) == len(pair.found):
             self.pairs.append((pair.expected[same], pair.found[same]))
         if expected.deepstack is not None and found.deepstack is not None:

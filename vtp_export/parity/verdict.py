@@ -2,25 +2,31 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.gates import GATES, Gates
-from vtp_export.parity.judged import Judged, Row, failures_of, with_verdicts
+from vtp_export.parity.judged import Claims, Gate, Judged, Row, at_least, at_most, failures_of, with_verdicts
 from vtp_export.parity.parts import Bisection
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.spec import Scalar
 
+LENGTHS = "ratio of the lengths of tokens"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One image on which two selections differ, by candidate position; `witness` explains it or is None."""
+    """One image on which two selections differ, by candidate position; `witness` explains it or is None.
+
+    common: what both kept.
+    """
 
     image: str
+    common: tuple[int, ...]
     only_expected: tuple[int, ...]
     only_found: tuple[int, ...]
     witness: Witness | None
@@ -77,15 +83,19 @@ class Comparison(Row):
     breaches: tuple[str, ...] = ()
 
     @property
-    def failures(self) -> tuple[str, ...]:
-        """One sentence for each thing that is wrong."""
-        found = [*self.breaches]
-        found += [
+    def held_to(self) -> tuple[Gate, ...]:
+        """The contract, which tokens, then every number that has a limit; what asks nothing of it is left out."""
+        explained = sum(d.witness is not None for d in self.differences)
+        kept = f"{self.identical} of {self.images} the same, {explained} explained, "
+        kept += f"{len(self.differences) - explained} not"
+        limit = "every difference explained by rounding" if self._must_be_explained else "sets as good, see below"
+        unexplained = tuple(
             f"{d.image}: keeps other tokens and no rounding within the noise explains it"
             for d in self.differences
             if d.witness is None and self._must_be_explained
-        ]
-        return (*found, *self.shortfalls)
+        )
+        contract = Gate("contract of the outputs", f"{len(self.breaches)} breaches", "no breach", self.breaches)
+        return contract, Gate("kept tokens", kept, limit, unexplained), *self._numbers()
 
     @property
     def _must_be_explained(self) -> bool:
@@ -95,21 +105,36 @@ class Comparison(Row):
     @property
     def shortfalls(self) -> tuple[str, ...]:
         """One sentence for each number that misses its gate."""
-        gates, found = self.gates, list[str]()
-        for one in self.worth:
-            found += _too_low(f"{one.name} of the kept sets over the reference's, mean,", one.mean, gates.worth)
-            found += _too_low(f"{one.image}: {one.name} over the reference's", one.worst, gates.worth_worst)
-        found += _too_low("mean Jaccard index of the kept sets", self.jaccard_mean, gates.jaccard)
+        return tuple(failure for gate in self._numbers() for failure in gate.failures)
+
+    def _numbers(self) -> Iterator[Gate]:
+        for gate, limit in self._from_below():
+            if gate.failures or limit > 0:
+                yield gate
+        gates = self.gates
         if (values := self.values) is not None:
-            found += _too_low("cosine of tokens", values.cosine_min, gates.cosine)
-            found += _too_low("ratio of the lengths of tokens", values.norm_ratio_min, 1 - gates.norm_ratio)
-            found += _too_high("ratio of the lengths of tokens", values.norm_ratio_max, 1 + gates.norm_ratio)
-            found += _too_high(
-                "error of tokens, relative to the largest entry,", values.relative_error, gates.relative_error
-            )
-        found += _too_high("relative error of erank", self.erank_error, gates.erank)
-        found += _too_high("error of attention entropy", self.attention_entropy_error, gates.entropy)
-        return tuple(found)
+            yield at_most(f"{LENGTHS}, highest", values.norm_ratio_max, 1 + gates.norm_ratio, LENGTHS)
+            relative = "error of tokens, relative to the largest entry"
+            yield at_most(relative, values.relative_error, gates.relative_error, f"{relative},")
+        if self.erank_error is not None:
+            yield at_most("relative error of erank", self.erank_error, gates.erank)
+        if self.attention_entropy_error is not None:
+            yield at_most("error of attention entropy", self.attention_entropy_error, gates.entropy)
+
+    def _from_below(self) -> Iterator[tuple[Gate, float]]:
+        """With the limit of each; one of 0 asks nothing of a number."""
+        gates = self.gates
+        for one in self.worth:
+            mean = f"{one.name} of the kept sets over the reference's, mean"
+            yield at_least(mean, one.mean, gates.worth, f"{mean},"), gates.worth
+            worst = f"{one.name} over the reference's, worst image"
+            told = f"{one.image}: {one.name} over the reference's"
+            yield at_least(worst, one.worst, gates.worth_worst, told), gates.worth_worst
+        yield at_least("mean Jaccard index of the kept sets", self.jaccard_mean, gates.jaccard), gates.jaccard
+        if (values := self.values) is not None:
+            yield at_least("cosine of tokens", values.cosine_min, gates.cosine), gates.cosine
+            least = 1 - gates.norm_ratio
+            yield at_least(f"{LENGTHS}, lowest", values.norm_ratio_min, least, LENGTHS), least
 
     @property
     def numbers(self) -> dict[str, Scalar]:
@@ -132,14 +157,6 @@ class Comparison(Row):
             # JSON has no NaN and no infinity.
             **{name: v if v is None or math.isfinite(v) else str(v) for name, v in measured.items()},
         }
-
-
-def _too_low(what: str, value: float, limit: float) -> list[str]:
-    return [] if value >= limit else [f"{what} is {value:.6g}, below {limit:g}"]
-
-
-def _too_high(what: str, value: float | None, limit: float) -> list[str]:
-    return [] if value is None or value <= limit else [f"{what} is {value:.6g}, above {limit:g}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +184,17 @@ class ValidationReport(Judged):
     @property
     def failures(self) -> tuple[str, ...]:
         """Why this does not pass: a sentence each, in the order of the fields."""
-        return (
-            *failures_of(self.pixels),
-            *(f"manifest: {claim}" for claim in self.false_claims),
-            *failures_of((*self.comparisons, *self.batches, *self.answers)),
-        )
+        return failures_of(self.rows)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All that is judged, in that order."""
+        return (*self.pixels, Claims(self.false_claims), *self.comparisons, *self.batches, *self.answers)
+
+    @property
+    def shown(self) -> tuple[Comparison, ...]:
+        """Comparisons of which tokens are kept."""
+        return (*self.comparisons, *self.batches)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""

@@ -18,7 +18,8 @@ from vtp_export.parity.golden import Golden, read_golden
 from vtp_export.parity.preprocessing import PixelComparison, difference, pixel_comparison
 from vtp_export.parity.proof import Proof
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.check import CheckReport, JudgedFile
+from vtp_export.reports.check import CheckReport, JudgedFile, report_check
+from vtp_export.reports.page import report_folder
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.checks import remember
 from vtp_export.runtime.foreign import format_of, load_file, record_of
@@ -41,6 +42,7 @@ def check(
     device: str | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
+    report: str | Path | None = None,
     progress: Progress = silent,
 ) -> CheckReport:
     """Run the pictures of the golden record here, and judge what comes out.
@@ -53,17 +55,19 @@ def check(
         device: where it runs, see `load`.
         threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
+        report: folder of a page with the gates, the worst cases and pictures of what was kept, or None.
         progress: hears of every step.
 
     Raises:
         ArtefactError: no artefact, damaged, replaced meanwhile, or without a golden record; the model is no file, or
             takes or returns something else than the artefact.
-        UnavailableError: a format that was named, or none at all, can run here.
+        UnavailableError: a format that was named, or none at all, can run here; what writes a page is not installed.
 
     Example:
         >>> check("llava64").passed  # doctest: +SKIP
         True
     """
+    page = report_folder(report)
     artefact = open_artefact(folder)
     golden = read_golden(artefact)
     formats = one_or_several(formats)
@@ -81,7 +85,7 @@ def check(
             notes += [f"{name}: {note}" for note in _told(session, proofs[-1], artefact.manifest.batch)]
             if file is None:
                 remember(session.way, pixels.passed and proofs[-1].passed)
-    return CheckReport(
+    result = CheckReport(
         artefact=str(folder),
         file=file,
         pictures=len(golden.record.pictures),
@@ -90,6 +94,7 @@ def check(
         batches=tuple(batches for proof in proofs if (batches := proof.batches()) is not None),
         notes=(*notes, *_limits(golden, artefact.manifest, pixels, file)),
     )
+    return result if page is None else report_check(result, artefact, golden, page, progress)
 
 
 def _judged(path: Path, formats: Sequence[str]) -> JudgedFile:

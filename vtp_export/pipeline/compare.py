@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vtp_export.arguments import by_name, one_or_several, path_of
+from vtp_export.arguments import by_name, one_or_several
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks.base import Example
 from vtp_export.calibration.journal import Journal
@@ -30,13 +30,13 @@ from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
 from vtp_export.reference.erank import effective_rank
 from vtp_export.reports.comparison import CompareReport, write_comparison
+from vtp_export.reports.page import report_folder
 from vtp_export.reports.tally import Entry, Outcome, Seen, compared
 from vtp_export.runtime.images import as_image, note
 from vtp_export.runtime.output import naming
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.tiles import view_names
-from vtp_export.runtime.writing import refuse_unwritable
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
@@ -96,7 +96,7 @@ def compare(
     if resume and report is None:
         raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
     if report is not None:
-        refuse_unwritable(path_of("the report", report))
+        report_folder(report)
     wanted = wanted_of(one_or_several(pruners), by_name("settings", settings), keeps)
     prepare(device, threads)
     data = benchmark_of(benchmark)
@@ -129,7 +129,7 @@ def compare(
         )
         if report is not None and journal is not None:
             try:
-                write_comparison(result, Path(report))
+                write_comparison(result, Path(report), loaded.core)
             except (ArtefactError, UnavailableError) as error:  # the result, which took so long, is shown anyway
                 journal.keep = True
                 note(f"the report was not written: {error}; --resume writes it without asking again")

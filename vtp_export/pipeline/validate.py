@@ -47,7 +47,7 @@ from vtp_export.precision.lowering import weighted_layers
 from vtp_export.precision.planning import false_plan
 from vtp_export.precision.twins import twin_of
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.page import refuse_report, report_folder
+from vtp_export.reports.page import report_folder
 from vtp_export.reports.validation import report_validation
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.brief import brief_of
@@ -89,7 +89,7 @@ def validate(
         limit: number of images, or None for all.
         answers: also let the language model answer the benchmark's questions.
         bisect: also build the graph anew for every format, and say in which part its runtime leaves the graph.
-        report: folder of a page with the numbers and with overlays, or None.
+        report: folder of a page with the gates, the worst cases and pictures of what was kept, or None.
         device: where the artefact runs, see `load`.
         threads: CPU threads of one run, or None for as many as the process may use.
         options: of the formats, see `load`; each is given to the formats that have it.
@@ -107,7 +107,6 @@ def validate(
     plan, record = artefact.plan(), read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
-    refuse_report(page, benchmark, (one.name for one in examples))
     _refuse_unrunnable(artefact, chosen, device)
     if answers:
         refuse_silent(examples)

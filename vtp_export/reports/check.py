@@ -1,13 +1,23 @@
 """What `check` found: an artefact on this machine, held against its golden record."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from vtp_export.parity.judged import Judged, failures_of, with_verdicts
+from vtp_export.errors import ArtefactError, ImageError, UnavailableError
+from vtp_export.parity.golden import Golden
+from vtp_export.parity.judged import Judged, Row, failures_of, with_verdicts
 from vtp_export.parity.preprocessing import PixelComparison
 from vtp_export.parity.verdict import Comparison
-from vtp_export.reports.table import Summary, Table
-from vtp_export.reports.validation import COLUMNS, comparison_row, pixel_row
+from vtp_export.progress import Progress, silent
+from vtp_export.reports.cases import cases
+from vtp_export.reports.environment import artefact_digests, environment, packages_of
+from vtp_export.reports.judged import COLUMNS, comparison_row, judged_values, pixel_row, pruning
+from vtp_export.reports.overlay import overlay_of_views
+from vtp_export.reports.page import Picture, embedded, withdraw_page, write_page
+from vtp_export.reports.table import Summary, Table, mention
+from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.checks import Checked
 from vtp_export.spec import FileRecord
 
@@ -45,7 +55,12 @@ class CheckReport(Judged):
     @property
     def failures(self) -> tuple[str, ...]:
         """Why this does not pass: a sentence each."""
-        return failures_of((self.pixels, *self.comparisons, *self.batches))
+        return failures_of(self.rows)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All that is judged, in that order."""
+        return (self.pixels, *self.comparisons, *self.batches)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -61,17 +76,82 @@ class CheckReport(Judged):
         }
 
 
-def check_summary(report: CheckReport) -> Summary:
+def check_summary(report: CheckReport, page: Path | None = None) -> Summary:
     """The table, a sentence for every failure and every note, and the verdict."""
-    rows = [pixel_row(report.pixels), *map(comparison_row, (*report.comparisons, *report.batches))]
     told = [f"failed: {failure}" for failure in report.failures] + [f"note: {note}" for note in report.notes]
+    return check_table(report), *told, *mention(page), check_sentence(report)
+
+
+def check_table(report: CheckReport) -> Table:
+    """A row for each comparison, in the order of their judgement."""
+    rows = [pixel_row(report.pixels), *map(comparison_row, (*report.comparisons, *report.batches))]
+    return Table("check", COLUMNS, rows)
+
+
+def check_sentence(report: CheckReport) -> str:
+    """The verdict."""
     here = "does here what" if report.passed else "does NOT do here what"
     if (file := report.file) is None:
-        verdict = f"{report.artefact} {here} it did at the export"
-    else:
-        size = f"{file.format}, {file.record.bytes / 1e6:.1f} MB, SHA-256 {file.record.sha256[:16]}..."
-        verdict = f"{file.path} ({size}) {here} {report.artefact} did at the export"
-    return Table("check", COLUMNS, rows), *told, verdict
+        return f"{report.artefact} {here} it did at the export"
+    size = f"{file.format}, {file.record.bytes / 1e6:.1f} MB, SHA-256 {file.record.sha256[:16]}..."
+    return f"{file.path} ({size}) {here} {report.artefact} did at the export"
+
+
+def report_check(
+    result: CheckReport, artefact: Artefact, golden: Golden, folder: Path, progress: Progress = silent
+) -> CheckReport:
+    """Write `folder/index.html`, or note why that cannot be done.
+
+    Args:
+        result: what is told.
+        artefact: what was checked.
+        golden: its record, whose pictures are drawn.
+        folder: see `write_page`.
+        progress: told of every picture.
+
+    Returns:
+        The result, with that note.
+    """
+    manifest, compared = artefact.manifest, (*result.comparisons, *result.batches)
+    layout, prep = manifest.layout, manifest.preprocessing
+    places = {
+        name: (artefact.folder / picture.file, picture.view)
+        for name, picture in zip(golden.names, golden.record.pictures, strict=True)
+    }
+    try:
+        withdraw_page(folder)
+        drawn = list(cases(compared, places.get, layout, prep, progress))
+        judged = manifest.formats() if result.file is None else [result.file.format]
+        values = {
+            **judged_values(result, compared, drawn, check_table(result)),
+            "command": "check",
+            "subject": result.artefact if result.file is None else result.file.path,
+            "lead": f"{check_sentence(result)}. {pruning(manifest)}.",
+            "kept": list(_kept(artefact, golden, progress)),
+            "environment": environment(packages_of(judged)),
+            "digests": artefact_digests(manifest),
+        }
+        write_page(folder, "judged.html.j2", values)
+    except (ArtefactError, UnavailableError) as error:
+        return dataclasses.replace(result, notes=(*result.notes, f"the report was not written: {error}"))
+    return result
+
+
+def _kept(artefact: Artefact, golden: Golden, progress: Progress) -> Iterator[Picture]:
+    """What was kept of each picture at the export."""
+    layout, prep = artefact.manifest.layout, artefact.manifest.preprocessing
+    files = dict.fromkeys(picture.file for picture in golden.record.pictures)
+    for done, file in enumerate(files):
+        progress("drawing", done, len(files))
+        views = [i for i, picture in enumerate(golden.record.pictures) if picture.file == file]
+        name, kept = golden.record.pictures[views[0]].name, [golden.output[i].kept for i in views]
+        try:
+            drawn = overlay_of_views(artefact.folder / file, kept, layout, prep)
+        except ImageError:  # a decoder that this machine's Pillow lacks; the pixels tell of it
+            continue
+        count = sum(map(len, kept))
+        alt = f"{name}, the {count} tokens lit that were kept at the export"
+        yield embedded(drawn, alt, name, f"{count} tokens at the export")
 
 
 def reminder(checked: Mapping[str, Checked | None]) -> Iterator[str]:

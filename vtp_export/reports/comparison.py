@@ -1,13 +1,16 @@
 """A comparison as a table, and as a page with its figures."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.errors import ArtefactError
+from vtp_export.reports.environment import EAGER, environment, model_digests
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
-from vtp_export.reports.page import PAGE, write_page
-from vtp_export.reports.table import Summary, Table, mention
+from vtp_export.reports.page import Figure, data_uri, withdraw_page, write_page
+from vtp_export.reports.table import Summary, Table, mention, pairs
 from vtp_export.runtime.writing import sentence
+from vtp_export.spec import ModelRecord
 
 CHAIR = ("C_S", "C_I", "recall", "length")
 
@@ -105,8 +108,13 @@ def comparison_summary(report: CompareReport, page: Path | None) -> Summary:
     return comparison_table(report), *sentences, *mention(page)
 
 
-def write_comparison(report: CompareReport, folder: Path) -> Path:
-    """Write `folder/index.html` with its figures.
+def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) -> Path:
+    """Write `folder/index.html`, and its figures beside it once more, for other documents.
+
+    Args:
+        report: what is told.
+        folder: see `write_page`.
+        model: which weights it was found on.
 
     Returns:
         Path of the page.
@@ -115,28 +123,61 @@ def write_comparison(report: CompareReport, folder: Path) -> Path:
         ArtefactError: the folder cannot be written.
         UnavailableError: jinja2 or matplotlib is not installed.
     """
-    figures = []
+    withdraw_page(folder)
+    budget, *complexity = _drawn(report, folder)
+    full, *rest = report.rows
+    best = max(rest, key=lambda row: row.score, default=full)
+    least = min(rest, key=lambda row: row.score, default=full)
+    values = {
+        "command": "compare",
+        "report": report,
+        "verdict": f"{len(dict.fromkeys(row.method for row in rest))} methods against the unpruned model",
+        "lead": f"{report.images} images, {report.questions} questions, {report.counted} of them in the "
+        f"{report.metric}; the unpruned model reads {full.kept:.4g} tokens of an image.",
+        "headline": [
+            (f"{report.metric}, unpruned", f"{full.score:.4f}"),
+            (f"best: {best.method}, {best.kept:.4g} tokens", f"{100 * best.share:.1f} %"),
+            (f"least: {least.method}, {least.kept:.4g} tokens", f"{100 * least.share:.1f} %"),
+        ],
+        "numbers": comparison_table(report),
+        "budget": budget,
+        "complexity": complexity,
+        "by_bin": bin_table(report),
+        "environment": environment(EAGER),
+        "digests": pairs("digests", {**model_digests(model), "benchmark": report.benchmark}),
+    }
+    return write_page(folder, "comparison.html.j2", values)
+
+
+def bin_table(report: CompareReport) -> Table:
+    """The main metric of every method in each quarter of the images, simplest first."""
+    spans = zip(itertools.pairwise(report.edges), report.bins, strict=True)
+    columns = [f"erank {low:.0f} to {high:.0f} ({count} images)" for (low, high), count in spans]
+    rows = [(row.method, f"{row.kept:.4g}", *(f"{score:.4f}" for score in row.by_bin)) for row in report.rows]
+    return Table(f"{report.metric} by complexity", ("method", "tokens", *columns), rows)
+
+
+def _drawn(report: CompareReport, folder: Path) -> list[Figure]:
+    """The metric against the budget, then for each budget by complexity."""
     pruned = [row for row in report.rows if row.method != "none"]
     methods = list(dict.fromkeys(row.method for row in pruned))
     lines = {name: [(row.kept, row.score) for row in pruned if row.method == name] for name in methods}
-    drawn = [("budget.svg", "Metric against budget", metric_against_budget(lines, report.rows[0].score, report.metric))]
+    figure = metric_against_budget(lines, report.rows[0].score, report.metric)
+    drawn = [("budget.svg", f"{report.metric} against budget", figure)]
     for keep in sorted({row.keep for row in pruned if row.kept == row.keep}):
         lines_of_bins = {row.method: row.by_bin for row in report.rows if row.method == "none" or row.keep == keep}
         title = f"{report.metric} by complexity, {keep} tokens"
-        drawn.append(
-            (
-                f"complexity-{keep}.svg",
-                title,
-                metric_by_complexity(lines_of_bins, report.edges, report.bins, report.metric, title),
-            )
-        )
+        figure = metric_by_complexity(lines_of_bins, report.edges, report.bins, report.metric, title)
+        drawn.append((f"complexity-{keep}.svg", title, figure))
+    figures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAGE).unlink(missing_ok=True)  # see `write_page`
         for file, title, figure in drawn:
-            save_figure(figure, folder / file)
-            figures.append((title, file))
+            uri = data_uri("image/svg+xml", save_figure(figure, folder / file).read_bytes())
+            alt = (
+                f"{title}: a line for each of {', '.join(methods)}, and the unpruned model; the tables have the numbers"
+            )
+            figures.append(Figure(uri, title[:1].upper() + title[1:], alt))
     except OSError as error:
         raise ArtefactError(sentence(error, folder)) from error
-    values = {**vars(report), "table": comparison_table(report), "figures": figures}
-    return write_page(folder, "comparison.html.j2", values, [])
+    return figures

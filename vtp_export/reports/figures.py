@@ -1,12 +1,14 @@
 """Figures: of a comparison the metric against the budget and against complexity; bars, where one thing is measured."""
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vtp_export.errors import UnavailableError
 from vtp_export.extras import install
+from vtp_export.reports.page import data_uri
 from vtp_export.runtime.writing import atomically
 
 if TYPE_CHECKING:
@@ -94,14 +96,24 @@ def save_figure(figure: "Figure", path: Path) -> Path:
     Raises:
         ArtefactError: the file cannot be written.
     """
+    with atomically(path) as file:
+        _render(figure, file, path.suffix.removeprefix("."))
+    return path
+
+
+def svg_uri(figure: "Figure") -> str:
+    """A figure as an address that holds it; the same figure gives the same text."""
+    drawn = io.BytesIO()
+    _render(figure, drawn, "svg")
+    return data_uri("image/svg+xml", drawn.getvalue())
+
+
+def _render(figure: "Figure", file: IO[bytes], kind: str) -> None:
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "vtp-export"}):
-        kind = path.suffix.removeprefix(".")
         metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
-        with atomically(path) as file:
-            figure.savefig(file, format=kind, metadata=metadata, dpi=130)
-    return path
+        figure.savefig(file, format=kind, metadata=metadata, dpi=130)
 
 
 def _axes(height: float = 4.2) -> "tuple[Figure, Any]":

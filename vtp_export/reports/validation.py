@@ -1,38 +1,31 @@
-"""A validation as tables, and as a page with overlays of what the artefact kept."""
+"""A validation as tables, and as a page with pictures of what the artefact kept."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from PIL.Image import Image
+
 from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError
-from vtp_export.parity.preprocessing import PixelComparison
-from vtp_export.parity.verdict import Comparison, ValidationReport
+from vtp_export.parity.verdict import ValidationReport
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.cases import Case, Source, cases
+from vtp_export.reports.environment import EAGER, artefact_digests, environment, packages_of
+from vtp_export.reports.judged import COLUMNS, comparison_row, judged_values, pixel_row, pruning, verdict
 from vtp_export.reports.overlay import overlay_of_views
-from vtp_export.reports.page import Picture, write_page
+from vtp_export.reports.page import Picture, embedded, withdraw_page, write_page
 from vtp_export.reports.plan import draw_plan, plan_tables
 from vtp_export.reports.table import Summary, Table, mention
 from vtp_export.runtime.front_end import PrunedArtefact
-from vtp_export.spec import Manifest
+from vtp_export.runtime.images import as_image
+from vtp_export.runtime.preprocess import view_boxes
+from vtp_export.runtime.resolution import stretching
+from vtp_export.runtime.tiles import view_names
+from vtp_export.spec import Manifest, Preprocessing
 
-MOST_PICTURES = 24
-"""That a page shows."""
-
-COLUMNS = (
-    "comparison",
-    "images",
-    "same tokens",
-    "explained",
-    "unexplained",
-    "as good",
-    "Jaccard",
-    "cosine",
-    "error",
-    "erank error",
-    "entropy error",
-    "verdict",
-)
+MOST_PICTURES = 12
+"""That a page shows of images on which nothing differs."""
 
 
 def report_validation(
@@ -49,38 +42,58 @@ def report_validation(
         result: what is told.
         artefact: one of those that were validated, open.
         own: what the model itself says, by which pictures are read and drawn.
-        examples: what was validated on; the first `MOST_PICTURES` are drawn.
+        examples: what was validated on.
         folder: see `write_page`.
         progress: told of every picture.
 
     Returns:
         The result, with that note.
     """
-    settings = " ".join(f"{key}={value}" for key, value in own.pruner.settings.items())
-    values: dict[str, object] = {
-        "report": {**dataclasses.asdict(result), "passed": result.passed},
-        "validation": validation_table(result),
-        "answers": answer_table(result),
-        "disagreements": disagreement_table(result),
-        "failures": result.failures,
-        "pruner": f"{own.pruner.name} ({settings})",
-        "budget": own.layout.budget,
-        "candidates": own.layout.candidates.n,
-        "model": own.model.id,
-    }
+    layout, manifest = own.layout, artefact.manifest
     try:
+        withdraw_page(folder)
         plan = artefact.artefact.plan()
-        values["plan"], values["drawn"] = plan_tables(plan), None
-        if plan is not None and plan.sensitivities:
-            values["drawn"] = draw_plan(plan, folder)
-        pictures = _pictures(artefact, own, examples[:MOST_PICTURES], progress)
-        write_page(folder, "validation.html.j2", values, pictures)
+        drawn = list(cases(result.shown, _source(examples, own.preprocessing), layout, own.preprocessing, progress))
+        values = {
+            **judged_values(result, result.shown, drawn, validation_table(result)),
+            "command": "validate",
+            "subject": result.artefact,
+            "lead": f"{pruning(own)}. Benchmark: {result.benchmark}.",
+            "answers": answer_table(result),
+            "disagreements": disagreement_table(result),
+            "plan": [(table, draw_plan(plan)) for table in plan_tables(plan)] if plan is not None else [],
+            "kept": list(_kept(artefact, own, _others(examples, drawn), progress)),
+            "environment": environment((*EAGER, *packages_of(manifest.formats()))),
+            "digests": artefact_digests(manifest),
+        }
+        write_page(folder, "judged.html.j2", values)
     except (ArtefactError, UnavailableError) as error:
         return dataclasses.replace(result, notes=(*result.notes, f"the report was not written: {error}"))
     return result
 
 
-def _pictures(
+def _source(examples: Sequence[Example], prep: Preprocessing) -> Source:
+    """Photos by the names that comparisons give to them and to their views."""
+
+    def find(name: str) -> tuple[Image, int] | None:
+        for example in examples:
+            if name.startswith(example.name):
+                photo = as_image(example.open(), example.name)
+                views = view_names(example.name, len(view_boxes(photo.size, stretching(prep))))
+                if name in views:
+                    return photo, views.index(name)
+        return None
+
+    return find
+
+
+def _others(examples: Sequence[Example], drawn: Sequence[Case]) -> list[Example]:
+    """Those to be drawn besides."""
+    there = {picture.name for case in drawn for picture in case.pictures}
+    return [example for example in examples if example.name not in there][:MOST_PICTURES]
+
+
+def _kept(
     artefact: PrunedArtefact, own: Manifest, examples: Sequence[Example], progress: Progress
 ) -> Iterator[Picture]:
     """What the artefact kept of each image, drawn one after the other."""
@@ -100,7 +113,8 @@ def _pictures(
         caption = f"{len(picture.tokens)} tokens"
         for label, value in (("erank", whole.erank), ("attention entropy", whole.attention_entropy)):
             caption += "" if value is None else f", {label} {value:.4g}"
-        yield Picture(example.name, caption, overlay_of_views(image, picture.kept_by_view, layout, preprocessing))
+        drawn = overlay_of_views(image, picture.kept_by_view, layout, preprocessing)
+        yield embedded(drawn, f"{example.name}, the {len(picture.tokens)} kept tokens lit", example.name, caption)
 
 
 def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:
@@ -114,26 +128,9 @@ def validation_summary(result: ValidationReport, page: Path | None = None) -> Su
 def validation_table(result: ValidationReport) -> Table:
     """A row for each comparison, in the order of their judgement."""
     rows = [pixel_row(one) for one in result.pixels]
-    rows.append(("manifest against model", *(None,) * 10, _verdict(not result.false_claims)))
+    rows.append(("manifest against model", *(None,) * 10, verdict(not result.false_claims)))
     rows += [comparison_row(one) for one in (*result.comparisons, *result.batches)]
     return Table("validation", COLUMNS, rows)
-
-
-def pixel_row(one: PixelComparison) -> tuple[object, ...]:
-    """A row of `COLUMNS` for what says nothing of tokens: images, the largest error, the verdict."""
-    return one.name, one.images, *(None,) * 6, f"{one.largest:.1e}", None, None, _verdict(one.passed)
-
-
-def comparison_row(one: Comparison) -> tuple[object, ...]:
-    """A row of `COLUMNS`."""
-    explained = sum(d.witness is not None for d in one.differences)
-    cosine = None if one.values is None else f"{one.values.cosine_min:.7f}"
-    error = None if one.values is None else f"{one.values.relative_error:.1e}"
-    measured = (None if wrong is None else f"{wrong:.1e}" for wrong in (one.erank_error, one.attention_entropy_error))
-    worth = one.worth if one.differences else ()  # the same sets are worth the same
-    good = ", ".join(f"{by.name} {by.mean:.3f} ({by.worst:.3f})" for by in worth) or None
-    kept = one.name, one.images, one.identical, explained, len(one.differences) - explained, good
-    return *kept, f"{one.jaccard_mean:.4f}", cosine, error, *measured, _verdict(one.passed)
 
 
 def answer_table(result: ValidationReport) -> Table:
@@ -149,7 +146,7 @@ def answer_table(result: ValidationReport) -> Table:
             f"{a.expected:.4f}",
             f"{a.found:.4f}",
             f"{a.p_value:.2g}",
-            _verdict(a.passed),
+            verdict(a.passed),
         )
         for a in result.answers
     ]
@@ -161,7 +158,3 @@ def disagreement_table(result: ValidationReport) -> Table:
     columns = ("comparison", "image", "question", "graph", "found", "margin of the logits")
     rows = [(a.name, *vars(d).values()) for a in result.answers for d in a.disagreements]
     return Table("answers that differ", columns, rows)
-
-
-def _verdict(passed: bool) -> str:
-    return "passed" if passed else "FAILED"
