@@ -177,7 +177,7 @@ def test_calibrate_then_export(vtp, tmp_path):
     )
     assert code == 0
     pruner = json.loads(vtp("inspect", tmp_path / "a", "--json")[1])["manifest"]["pruner"]
-    assert pruner["settings"]["average"] == told["erank"]["mean"]
+    assert pruner["settings"]["average"] == told["measures"]["erank"]["mean"]
     assert "calibrated on 5 images of shapes" in pruner["origins"]["average"]
     assert "quantiles" in printed
     assert "median" in vtp("calibrate", "tiny-llava", "--images", "shapes", "--limit", 2, "--out", record)[1]

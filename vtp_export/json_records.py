@@ -164,6 +164,11 @@ def seal(keys: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(dict(keys), allow_nan=True).encode()).hexdigest()
 
 
+def digest_of(record: Any) -> str:
+    """SHA-256 of all that a dataclass says."""
+    return seal(dataclasses.asdict(record))
+
+
 def to_json(record: Any) -> str:
     """Canonical JSON of a dataclass, sealed.
 

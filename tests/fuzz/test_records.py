@@ -13,14 +13,17 @@ from tests.fuzz.hostile import SEVERAL, STRANGE, damaged, places, replaced, with
 from tests.fuzz.rule import outcome
 from tests.sealing import sealed
 from vtp_export.benchmarks._lookup import examples_of
-from vtp_export.calibration.journal import Journal, Measured
+from vtp_export.calibration.columns import Block, Row
+from vtp_export.calibration.journal import Journal
+from vtp_export.calibrations import Broken
 from vtp_export.errors import VtpError
 from vtp_export.graphs.assembly import assemble, calibration_for, embedded_models, load_model, source_of
 from vtp_export.pipeline.calibrate import calibrate
 
 SEED = 7
 HEAD = {"model": "0" * 64, "images": "shapes", "limit": None, "dtype": "float32"}
-LINE = [dataclasses.asdict(Measured(name="a", digest="0", erank=1.5, erank_uncentred=2.0, attention_entropy=3.0))]
+ROW = Row(position=0, name="a", view=0, variant=0, digest="0" * 64, numbers=(1.5, 2.0, 3.0))
+LINE = [dataclasses.asdict(Block(number=0, rows=(ROW,), broken=(Broken(1, "b", "damaged"),)))]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_records(trained, record, tmp_path, make):
 
 
 def resumed(out):
-    journal = Journal(out, HEAD, True, Measured)
+    journal = Journal(out, HEAD, True, Block)
     journal.close(finished=False)
     return journal.done
 
@@ -92,7 +95,7 @@ def test_journals(tmp_path, count):
         path.write_bytes(content)
         done = outcome(resumed, tmp_path / "record.json")
         if not isinstance(done, VtpError):
-            assert all(type(one) is Measured for one in done)
+            assert all(type(one) is Block for one in done)
 
 
 NAMES = ("a", "é", "\udcff", "a\nb", "\x1b[1m", "-x", "a" * 200, " ", "%s", "{}", "a b", "日本", "..x", "\u202e")

@@ -26,7 +26,7 @@ def test_its_own_record_or_a_number_of_the_user_will_do(siglip, tmp_path):
         record = calibrate(siglip, "shapes", tmp_path / "record.json", limit=3)
     measured, _ = calibration_for(model, tmp_path / "record.json", "adaptive", {})
     assembly = assemble(model, "adaptive", {"keep": 4}, measured)
-    assert assembly.pruner.settings["average"] == pytest.approx(record.erank.mean)
+    assert assembly.pruner.settings["average"] == pytest.approx(record.measures["erank"].mean)
     assert assemble(model, "adaptive", {"keep": 4, "average": 7.5}).pruner.settings["average"] == 7.5
 
 

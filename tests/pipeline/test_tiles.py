@@ -15,10 +15,10 @@ from tests.laws.checkpoints.llava_next import llava_next
 from tests.models.test_towers import lively
 from vtp_export.errors import ArtefactError, ImageError, SpecError, UnavailableError, UnknownNameError
 from vtp_export.graphs.assembly import assemble, load_model, source_of
+from vtp_export.graphs.complexity import EagerEngine
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for, settings_of
 from vtp_export.parity.claims import false_claims
-from vtp_export.pipeline import calibrate as calibrating
 from vtp_export.pipeline.calibrate import calibrate
 from vtp_export.pipeline.check import check
 from vtp_export.pipeline.compare import compare
@@ -244,19 +244,20 @@ def test_a_model_of_one_view_has_nothing_to_pack(tmp_path):
 
 
 def test_calibration_measures_views_and_goes_on_where_it_was_interrupted(model, photos, tmp_path, monkeypatch):
-    whole = calibrate(model, photos, tmp_path / "whole.json")
-    assert whole.images == len(pixel_values(photos, load_model(model).preprocessing)) == 16
-    measure, left = calibrating.complexities, [None, None]
+    whole = calibrate(model, photos, tmp_path / "whole.json", batch=1)
+    assert whole.views == len(pixel_values(photos, load_model(model).preprocessing)) == 16
+    assert whole.images == whole.per_picture["erank"].count < whole.views == whole.measures["erank"].count
+    measure, left = EagerEngine.__call__, [None] * 9
 
     def interrupted(*arguments):
-        left.pop()  # raises at the third batch, within the views of the last picture
+        left.pop()  # raises within the views of the second picture
         return measure(*arguments)
 
-    monkeypatch.setattr(calibrating, "complexities", interrupted)
+    monkeypatch.setattr(EagerEngine, "__call__", interrupted)
     with pytest.raises(IndexError):
-        calibrate(model, photos, tmp_path / "again.json")
-    monkeypatch.setattr(calibrating, "complexities", measure)
-    assert calibrate(model, photos, tmp_path / "again.json", resume=True) == whole
+        calibrate(model, photos, tmp_path / "again.json", batch=1)
+    monkeypatch.setattr(EagerEngine, "__call__", measure)
+    assert calibrate(model, photos, tmp_path / "again.json", batch=1, resume=True) == whole
 
 
 def test_the_language_model_answers_about_packed_tokens(tmp_path):

@@ -1,5 +1,6 @@
 """The complexity that a setting asks for, and what is usual of it."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from vtp_export import rooms
 from vtp_export.calibrations import calibration_from_json
+from vtp_export.errors import SpecError
 from vtp_export.functional.tokens import Selection, Tokens
 from vtp_export.graphs.assembly import source_of
 from vtp_export.pruners._complexity import KINDS, SIGNALS, calibrated, complexity_of
@@ -57,9 +59,19 @@ def test_a_kind_reads_its_signal_alone(tokens):
 
 def test_a_record_is_read_by_kind():
     record = calibration_from_json((Path(source_of("tiny-llava")) / "calibration.json").read_text())
-    assert calibrated("erank", record) == record.erank
-    assert calibrated("erank", record, center=False) == record.erank_uncentred != record.erank
-    assert calibrated("entropy", record) == calibrated("entropy", record, center=False) == record.attention_entropy
+    assert calibrated("erank", record) == record.measures["erank"]
+    assert calibrated("erank", record, center=False) == record.measures["erank_uncentred"] != record.measures["erank"]
+    entropy = record.measures["attention_entropy"]
+    assert calibrated("entropy", record) == calibrated("entropy", record, center=False) == entropy
+
+
+def test_a_record_may_lack_a_measure():
+    """One that was made with an artefact."""
+    record = calibration_from_json((Path(source_of("tiny-llava")) / "calibration.json").read_text())
+    poor = dataclasses.replace(record, engine="onnx", measures={"erank": record.measures["erank"]})
+    assert calibrated("erank", poor) == record.measures["erank"]
+    with pytest.raises(SpecError, match="has no attention_entropy: it was measured with onnx"):
+        calibrated("entropy", poor)
 
 
 IDLE = [

@@ -38,7 +38,11 @@ class Folder(base.Benchmark):
             SpecError: the limit is below 1.
         """
         for path in base.limited(self.paths, limit):
-            yield base.Example(as_unicode(path.relative_to(self.folder).as_posix()), partial(read_image, path))
+            yield self.example(path)
+
+    def example(self, path: Path) -> base.Example:
+        """One of the images."""
+        return base.Example(as_unicode(path.relative_to(self.folder).as_posix()), partial(read_image, path))
 
     def missing(self) -> str | None:
         """None: a folder needs no library."""

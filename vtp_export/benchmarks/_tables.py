@@ -9,6 +9,7 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -87,7 +88,7 @@ def can_fetch() -> bool:
 
 
 def _hub_image(data: Any, number: int, where: str) -> PIL.Image.Image:
-    return _decoded(data[number].get(IMAGE), Path(), where)
+    return decoded(data[number].get(IMAGE), Path(), where)
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -106,35 +107,47 @@ def _json_rows(path: Path) -> Iterator[Row]:
                     if line.strip():
                         yield _json_row(parse_json(line.decode("utf-8-sig"), where), path, where)
                 except (SpecError, UnicodeDecodeError) as error:
-                    yield Row(where, {}, partial(_decoded, None, path.parent, where), str(error))
+                    yield Row(where, {}, partial(decoded, None, path.parent, where), str(error))
     except OSError as error:
         raise SpecError(f"'{path}' cannot be read: {error.strerror or error}") from error
 
 
 def _json_row(entry: Any, path: Path, where: str) -> Row:
     if not isinstance(entry, dict):
-        return Row(where, {}, partial(_decoded, None, path.parent, where), f"{where} is no object")
-    return Row(where, entry, partial(_decoded, entry.pop(IMAGE, None), path.parent, where))
+        return Row(where, {}, partial(decoded, None, path.parent, where), f"{where} is no object")
+    return Row(where, entry, partial(decoded, entry.pop(IMAGE, None), path.parent, where))
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UnavailableError(f"'{path}' is Parquet, which takes pyarrow: {install('benchmarks')}")
-    arrow = importlib.import_module("pyarrow")
-    try:
-        file = importlib.import_module("pyarrow.parquet").ParquetFile(path)
+    with parquet(path) as file:
         present = [name for name in columns if name in file.schema_arrow.names]
         for group in range(file.num_row_groups):
             for number, cells in enumerate(file.read_row_group(group, columns=present).to_pylist()):
                 where = f"row {number} of group {group} of '{path}'"
                 yield Row(where, cells, partial(_parquet_image, path, group, number, where))
+
+
+@contextmanager
+def parquet(path: Path) -> Iterator[Any]:
+    """A Parquet file, as pyarrow opens it; what it complains of inside the block is one sentence.
+
+    Raises:
+        SpecError: it cannot be read.
+        UnavailableError: pyarrow is not installed.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UnavailableError(f"'{path}' is Parquet, which takes pyarrow: {install('benchmarks')}")
+    arrow = importlib.import_module("pyarrow")
+    try:
+        with importlib.import_module("pyarrow.parquet").ParquetFile(path) as file:
+            yield file
     except (OSError, arrow.ArrowException) as error:
         raise SpecError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _parquet_image(path: Path, group: int, number: int, where: str) -> PIL.Image.Image:
     column = _pictures(path, group)
-    return _decoded(None if column is None else column[number].as_py(), path.parent, where)
+    return decoded(None if column is None else column[number].as_py(), path.parent, where)
 
 
 @lru_cache(maxsize=1)
@@ -146,7 +159,7 @@ def _pictures(path: Path, group: int) -> Any:
     return file.read_row_group(group, columns=[IMAGE]).column(IMAGE)
 
 
-def _decoded(cell: Any, folder: Path, where: str) -> PIL.Image.Image:
+def decoded(cell: Any, folder: Path, where: str) -> PIL.Image.Image:
     """The picture of a cell: a path, or the `bytes` and `path` of a picture as Parquet has them."""
     name = f"the image in {where}"
     content = cell.get("bytes") if isinstance(cell, dict) else None

@@ -4,31 +4,20 @@ import contextlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vtp_export.errors import ArtefactError, SpecError, first_line, shown
-from vtp_export.json_records import decode, parse_json, read_text
+from vtp_export.json_records import decode, parse_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Item = TypeVar("Item", bound="DataclassInstance")
 
-MAX_BYTES = 1 << 30
-"""Of a journal: five million pictures."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What one picture gave. `digest`: SHA-256 of its pixel values."""
-
-    name: str
-    digest: str
-    erank: float
-    erank_uncentred: float
-    attention_entropy: float
+MAX_LINE = 1 << 26
+"""Bytes of one line, which is a batch."""
 
 
 class Journal(Generic[Item]):
@@ -63,25 +52,33 @@ class Journal(Generic[Item]):
 
     def _taken_up(self, head: dict[str, Any], resume: bool) -> bool:
         """Whether there is anything to go on from; not where even the head was cut short."""
+        if not self.path.is_file():
+            raise ArtefactError(f"'{self.path}' is damaged (it is no regular file); remove it and start again")
+        first, end = None, 0
         try:
-            whole, end, torn = read_text(self.path, f"'{self.path}'", MAX_BYTES).rpartition("\n")
-            if not end:
-                return False
-            if not resume:
-                raise ArtefactError(
-                    f"interrupted work is there ('{self.path}'): add --resume to go on, or remove that file"
-                )
-            first, *rest = (parse_json(line, f"line {number}") for number, line in enumerate(whole.split("\n"), 1))
-            self.done = [
-                one for number, line in enumerate(rest, 2) for one in decode(self._batch, line, f"line {number}")
-            ]
-        except SpecError as error:
+            with self.path.open("rb") as file:
+                for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+                    if not line.endswith(b"\n"):
+                        break
+                    end += len(line)
+                    if number == 1 and not resume:
+                        raise ArtefactError(
+                            f"interrupted work is there ('{self.path}'): add --resume to go on, or remove that file"
+                        )
+                    where = f"line {number}"
+                    value = parse_json(line.decode(), where)
+                    if number == 1:
+                        first = value
+                    else:
+                        self.done += decode(self._batch, value, where)
+        except (SpecError, UnicodeDecodeError) as error:
             raise ArtefactError(f"'{self.path}' is damaged ({first_line(error)}); remove it and start again") from error
+        if not end:
+            return False
         if first != head:
             was, now = (shown(one) for one in _differing(first, head))
             raise ArtefactError(f"'{self.path}' was begun for {was}, not for {now}; remove it and start again")
-        if torn:
-            os.truncate(self.path, len(f"{whole}\n".encode()))
+        os.truncate(self.path, end)
         return True
 
     def add(self, batch: Sequence[Item]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that make something: export, build, calibrate."""
+"""Commands that make something: export, build."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,15 +7,10 @@ import typer
 
 from vtp_export.cli._app import (
     Calibrations,
-    Dtype,
     Folder,
     Force,
-    Grid,
     Grids,
-    ImageSize,
     ImageSizes,
-    Limit,
-    MaxTokens,
     Model,
     MostTokens,
     Options,
@@ -211,48 +206,3 @@ def build(
         return Result(vars(report), build_summary(report))
 
     return of_each_grid(folder, one, progress)
-
-
-def calibrate(
-    progress: "Listener",
-    model: Model,
-    images: Annotated[str, typer.Option(metavar="PATH|NAME", help="A folder of images, or a benchmark.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The record to write (JSON).")],
-    limit: Limit = None,
-    revision: Revision = None,
-    grid: Grid = None,
-    image_size: ImageSize = None,
-    max_tokens: MaxTokens = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was interrupted.")] = False,
-    device: TorchDevice = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
-) -> Result:
-    """Measure how complex images are to a model: the numbers that adaptive pruners are set by.
-
-    Of a benchmark the calibration split is read, which is never tested on.
-
-    Example:
-        vtp-export calibrate llava-hf/llava-1.5-7b-hf --images ./photos --out llava.json
-
-        vtp-export export llava-hf/llava-1.5-7b-hf --calibration llava.json --out llava64
-    """
-    from vtp_export.pipeline.calibrate import calibrate as run_calibrate
-    from vtp_export.reports.calibration import calibration_summary
-
-    record = run_calibrate(
-        model,
-        images,
-        out,
-        limit=limit,
-        revision=revision,
-        grid=grid,
-        image_size=image_size,
-        max_tokens=max_tokens,
-        resume=resume,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        progress=progress,
-    )
-    return Result({"record": record}, calibration_summary(record, model, out))

@@ -12,7 +12,7 @@ from vtp_export.arguments import kind_of, path_of
 from vtp_export.calibrations import CalibrationRecord, calibration_from_json
 from vtp_export.errors import ModelError, SpecError, shown
 from vtp_export.graphs.pruned import PrunedFrontend
-from vtp_export.json_records import read_text
+from vtp_export.json_records import digest_of, read_text
 from vtp_export.models._sizes import AskedSize
 from vtp_export.models.base import LoadedModel
 from vtp_export.settings import from_settings
@@ -184,12 +184,8 @@ def calibration_for(
         path = beside
     else:
         record = read_calibration(path_of("the calibration record", path))
-    if record.weights_sha256 != model.core.weights_sha256:
-        raise SpecError(
-            f"the calibration record '{path}' was made for {record.model_id} (weights SHA-256 "
-            f"{record.weights_sha256[:12]}...), not for '{model.core.id}' ({model.core.weights_sha256[:12]}...); "
-            "make one with 'vtp-export calibrate'"
-        )
+    if reason := record.unfit(model.core.id, model.core.weights_sha256, digest_of(model.preprocessing)):
+        raise SpecError(f"the calibration record '{path}' {reason}")
     return record, ()
 
 

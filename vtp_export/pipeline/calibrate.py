@@ -1,36 +1,27 @@
 """`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
 
-import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL.Image import Image
-
-from vtp_export.arguments import kind_of, path_of
-from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Benchmark
-from vtp_export.calibration.distribution import correlation, distribution
-from vtp_export.calibration.journal import Journal, Measured
-from vtp_export.calibrations import CalibrationRecord, calibration_from_json
-from vtp_export.errors import SpecError
-from vtp_export.functional.devices import prepare
-from vtp_export.graphs.assembly import assemble, load_model
-from vtp_export.graphs.complexity import SIGNALS, complexities
-from vtp_export.graphs.eager import EagerSession
-from vtp_export.json_records import as_unicode, read_text, to_json
+from vtp_export.arguments import kind_of, path_of, whole
+from vtp_export.benchmarks._pictures import Pictures, chosen_pictures
+from vtp_export.calibration.columns import Block, columns_beside, columns_of
+from vtp_export.calibration.journal import Journal
+from vtp_export.calibration.measuring import block_count, blocks_of
+from vtp_export.calibration.records import record_of, write_record
+from vtp_export.calibration.shards import merged, shard_path
+from vtp_export.calibrations import Broken, CalibrationRecord, Selection, calibration_from_json
+from vtp_export.errors import ImageError, SpecError, shown
+from vtp_export.json_records import read_text
+from vtp_export.making.calibrating import Calibration, Order, opened
 from vtp_export.models._sizes import asked_size
-from vtp_export.models.base import LoadedModel
-from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.runtime.images import batched, note
-from vtp_export.runtime.output import naming
-from vtp_export.runtime.preprocess import named_views, values_of
-from vtp_export.runtime.versions import built_by
-from vtp_export.runtime.writing import refuse_overwriting, refuse_unwritable_file, write_atomically
-from vtp_export.spec import Preprocessing
+from vtp_export.runtime.writing import refuse_overwriting, refuse_unwritable_file
 
 BATCH = 4
+MOST_BROKEN = 0.01
+"""Share of pictures that may be broken."""
 
 
 def calibrate(
@@ -39,65 +30,174 @@ def calibrate(
     out: str | Path,
     *,
     limit: int | None = None,
+    start: int = 0,
+    image_folder: str | Path | None = None,
+    shard: str | tuple[int, int] | None = None,
+    resume: bool = False,
+    max_broken: float = MOST_BROKEN,
+    batch: int = BATCH,
+    workers: int = 0,
+    format: str | None = None,
     revision: str | None = None,
     grid: str | tuple[int, int] | None = None,
     image_size: str | tuple[int, int] | None = None,
     max_tokens: int | None = None,
-    resume: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
     progress: Progress = silent,
 ) -> CalibrationRecord:
-    """Measure erank and attention entropy of every image, one batch in memory at a time.
+    """Measure erank, attention entropy and cosine distances of every image, a few in memory at a time.
+
+    The same model, images, batch and threads on the same kind of machine give the same record, to the last bit, in one
+    go, in shards, or resumed.
 
     Args:
-        model: folder, hub id or embedded name.
-        images: a folder, or a benchmark, whose calibration split is read.
-        out: the record to write (JSON).
+        model: folder, hub id or embedded name; or an artefact, which is run without torch.
+        images: a folder of pictures, of tar files or of Parquet files, one such file, a JSON list that names pictures,
+            `hub:OWNER/NAME`, or a benchmark, whose calibration split is read.
+        out: the record to write (JSON); the numbers of every view go beside it, into NAME.columns.npz. Of a shard, the
+            folder of all shards.
         limit: number of images, spread over all that there are, or None for all.
+        start: how many images to pass over first.
+        image_folder: what the paths in a JSON list are relative to; None for the folder that it lies in.
+        shard: do part I of N only, "I/N" or two numbers; `merge` makes one record of all.
+        resume: go on where an earlier run was interrupted.
+        max_broken: share of the images that may be unreadable; they are passed over, counted and listed.
+        batch: images that the model sees at a time. Part of what makes records equal to the last bit.
+        workers: processes that decode pictures; 0 for a thread.
+        format: of an artefact; None for the first that runs here.
         revision: commit, branch or tag on the hub.
         grid: of a model of any resolution, what it is measured at: rows and columns of tokens, see `export`.
         image_size: the same by pictures.
         max_tokens: of such a model, most tokens of a picture.
-        resume: go on where an earlier run was interrupted.
-        device: where torch runs the model: "cpu" or "cuda".
-        dtype: what the model computes with; both measures are float32 at least.
-        threads: CPU threads, or None for torch's choice.
+        device: where it runs: "cpu" or "cuda".
+        dtype: what the model computes with; measures are float32 at least.
+        threads: CPU threads, or None for the runtime's choice.
         progress: hears of every step.
 
     Raises:
-        VtpError: the model or the images cannot be used, or the record cannot be written.
+        VtpError: the model or the images cannot be used, too many images are broken, or the record cannot be written.
     """
-    prepare(device, threads)
-    out, data = path_of("the record", out), as_unicode(str(images))
+    path_of("the model", model)
+    part, out = _part(shard), path_of("the record", out)
+    out = out if part is None else shard_path(out, part)
     refuse_unwritable_file(out)
-    benchmark, size = benchmark_of(images).calibration(), asked_size(grid, image_size, max_tokens)
-    refuse_overwriting([out], _read(model, images, benchmark, out))
-    progress(f"loading the front end of {model}")
-    loaded = loaded_in(load_model(model, SIGNALS, revision, size), dtype)
-    for sentence in loaded.notes:
-        note(sentence)
-    session = EagerSession(assemble(loaded, "none", {}).graph, device)
-    head = {"model": loaded.core.weights_sha256, "images": data, "limit": limit, "dtype": dtype}
-    journal = Journal(out, head, resume, Measured)
-    finished = False
+    order = Order(
+        model=model,
+        images=images,
+        image_folder=image_folder,
+        start=whole("start", start, 0),
+        limit=None if limit is None else whole("limit", limit, 1),
+        revision=revision,
+        size=asked_size(grid, image_size, max_tokens),
+        format=format,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        batch=whole("batch", batch, 1),
+        workers=whole("workers", workers, 0),
+    )
+    if not 0 <= max_broken <= 1:
+        raise SpecError(f"max_broken is {shown(max_broken)}; it must be a share, from 0 to 1")
+    pictures, selection = chosen_pictures(images, order.start, order.limit, image_folder)
+    refuse_overwriting([out, columns_beside(out)], _read(model, pictures, out))
+    if part is not None and part[1] > block_count(selection, batch):
+        raise SpecError(
+            f"shard is {part[0]}/{part[1]}, and there are {block_count(selection, batch)} batches of {batch} images; "
+            "make fewer shards"
+        )
+    calibration = opened(order, (pictures, selection), part, progress)
+    return _run(calibration, out, resume, max_broken, progress)
+
+
+def _part(shard: str | tuple[int, int] | None) -> tuple[int, int] | None:
+    if shard is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard) if isinstance(shard, str) else None
+    number, shards = (int(found[1]), int(found[2])) if found else shard if isinstance(shard, tuple) else (0, 0)
+    if not 1 <= number <= shards:
+        raise SpecError(f"shard is {shown(shard)}; it must be I/N with I from 1 to N, as 2/4")
+    return number, shards
+
+
+def _run(calibration: Calibration, out: Path, resume: bool, max_broken: float, progress: Progress) -> CalibrationRecord:
+    origin = calibration.origin
+    journal = Journal(out, origin.head(), resume, Block)
+    finished, done = False, {block.number for block in journal.done}
     try:
-        _measure(session, loaded.preprocessing, benchmark, limit, journal, progress)
-        record = _record(loaded, data, journal.done, dtype)
-        write_atomically(out, to_json(record))
+        rest = [number for number in blocks_of(origin.selection, origin.batch, origin.shard) if number not in done]
+        for block in _told(calibration.blocks(rest), journal.done, calibration, progress):
+            journal.add([block])
+            _refuse_broken(_broken(journal.done), origin.selection, max_broken, out)
+        columns, broken = columns_of(origin.measures, journal.done), _broken(journal.done)
+        if not len(columns):
+            raise ImageError(f"none of the {len(broken)} images of '{origin.data}' can be read: {broken[0].reason}")
+        record = record_of(origin, columns, len(broken), broken)
+        write_record(out, record, columns)
         finished = True
     finally:
-        if journal.done and not finished:
-            progress(f"{len(journal.done)} images are measured; --resume goes on from there")
+        measured = sum(bool(block.rows) for block in journal.done)
+        if measured and not finished:
+            progress(f"{_count(journal.done)} images are measured; --resume goes on from there")
         # Nothing measured: nothing worth resuming.
-        journal.close(finished or not journal.done)
+        journal.close(finished or not measured)
     return record
 
 
-def _read(model: str | Path, images: str | Path, benchmark: Benchmark, out: Path) -> Iterator[Path]:
+def _told(
+    blocks: Iterable[Block], before: Sequence[Block], calibration: Calibration, progress: Progress
+) -> Iterator[Block]:
+    """The blocks, with progress in pictures."""
+    origin, count = calibration.origin, len(calibration.selection)
+    mine = blocks_of(origin.selection, origin.batch, origin.shard)
+    total = min(mine.stop * origin.batch, count) - mine.start * origin.batch
+    done = _count(before)
+    progress("measuring", done, total)
+    for block in blocks:
+        yield block
+        done += _count([block])
+        progress("measuring", done, total)
+
+
+def _count(blocks: Sequence[Block]) -> int:
+    """Pictures, the broken ones among them."""
+    return sum(len({row.position for row in block.rows}) + len(block.broken) for block in blocks)
+
+
+def _broken(blocks: Sequence[Block]) -> list[Broken]:
+    return [one for block in blocks for one in block.broken]
+
+
+def _refuse_broken(broken: Sequence[Broken], selection: Selection, most: float, out: Path) -> None:
+    if len(broken) > most * len(selection):
+        named = "; ".join(one.reason for one in broken[:3])
+        raise ImageError(
+            f"{len(broken)} of {len(selection)} images cannot be read, more than {most:.3g} of them (max_broken): "
+            f"{named}{'; ...' if len(broken) > 3 else ''}"
+        )
+
+
+def merge(folder: str | Path, out: str | Path, *, max_broken: float = MOST_BROKEN) -> CalibrationRecord:
+    """Join the shards below a folder into the record that one run would have made.
+
+    Raises:
+        VtpError: a shard is missing, there twice, damaged or of another calibration; too many images are broken; or the
+            record cannot be written.
+    """
+    folder, out = path_of("the folder of shards", folder), path_of("the record", out)
+    refuse_unwritable_file(out)
+    record, columns = merged(folder)
+    refuse_overwriting([out, columns_beside(out)], folder.rglob("*"))
+    if record.broken > max_broken * len(record.selection):
+        _refuse_broken(record.listed, record.selection, max_broken, out)
+    write_record(out, record, columns)
+    return record
+
+
+def _read(model: str | Path, pictures: Pictures, out: Path) -> Iterator[Path]:
     """The images, and the model's files; a record that lies among these may be written anew."""
-    yield from (Path(images) / example.name for example in benchmark.examples(None))
+    yield from pictures.paths
     if kind_of("the model", path_of("the model", model)) == "folder" and not _is_record(out):
         yield from Path(model).iterdir()
 
@@ -108,56 +208,3 @@ def _is_record(path: Path) -> bool:
     except SpecError:
         return False
     return True
-
-
-def _measure(
-    session: EagerSession,
-    preprocessing: Preprocessing,
-    benchmark: Benchmark,
-    limit: int | None,
-    journal: Journal[Measured],
-    progress: Progress,
-) -> None:
-    known = {measured.name for measured in journal.done}
-    examples, _ = benchmark.spread(limit)
-
-    def pictures() -> Iterator[tuple[str, Image]]:
-        for number, example in enumerate(examples):
-            progress("measuring", number, len(examples))
-            if example.name not in known:
-                yield example.name, example.open()
-
-    fresh = ((name, view) for name, view in named_views(pictures(), preprocessing) if name not in known)
-    for batch in batched(fresh, BATCH):
-        names = [name for name, _ in batch]
-        pixels = values_of(np.stack([view for _, view in batch]), preprocessing)
-        with naming(names):
-            numbers = complexities(session, pixels)
-        digests = (hashlib.sha256(view.tobytes()).hexdigest() for view in pixels)
-        journal.add(
-            [
-                Measured(name=name, digest=digest, **vars(values))
-                for name, digest, values in zip(names, digests, numbers, strict=True)
-            ]
-        )
-
-
-def _record(model: LoadedModel, data: str, measured: list[Measured], dtype: str) -> CalibrationRecord:
-    if not measured:
-        raise SpecError(f"'{data}' holds no images; at least one is needed")
-    measured = sorted(measured, key=lambda one: one.name)
-    total = hashlib.sha256("".join(f"{one.name} {one.digest}\n" for one in measured).encode())
-    eranks, entropies = [one.erank for one in measured], [one.attention_entropy for one in measured]
-    return CalibrationRecord(
-        model_id=model.core.id,
-        weights_sha256=model.core.weights_sha256,
-        data=data,
-        images=len(measured),
-        data_sha256=total.hexdigest(),
-        erank=distribution(eranks),
-        erank_uncentred=distribution([one.erank_uncentred for one in measured]),
-        attention_entropy=distribution(entropies),
-        correlation=correlation(eranks, entropies),
-        dtype=dtype,
-        versions=built_by(),
-    )

@@ -73,10 +73,12 @@ def complexity_of(kind: str, tokens: Tokens, center: bool = True) -> Tensor:
 
 
 def calibrated(kind: str, record: CalibrationRecord, center: bool = True) -> Distribution:
-    """The same over the images of a record."""
-    if kind == "erank":
-        return record.erank if center else record.erank_uncentred
-    return record.attention_entropy
+    """The same over the images of a record.
+
+    Raises:
+        SpecError: the record does not have it.
+    """
+    return record.measure("erank_uncentred" if kind == "erank" and not center else KINDS[kind].output)
 
 
 def usual(kind: str, record: CalibrationRecord | None, center: bool = True) -> tuple[float, float]:
