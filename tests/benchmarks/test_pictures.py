@@ -1,4 +1,4 @@
-"""The same pictures from a folder, tar files, Parquet, a JSON list and a stream: all of them, in order, from anywhere."""
+"""The same pictures from a folder, tar files, Parquet, a JSON list and a stream: all, in order, from anywhere."""
 
 import importlib.util
 import io
@@ -140,7 +140,7 @@ def test_a_damaged_data_set_is_one_sentence(tmp_path, name, data, words):
 def test_a_table_without_pictures_is_one_sentence(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(arrow.table({"text": ["a"]}), tmp_path / "t.parquet")
-    with pytest.raises(SpecError, match="has no column of pictures; .* the columns are text"):
+    with pytest.raises(SpecError, match=r"has no column of pictures; .* the columns are text"):
         chosen_pictures(tmp_path / "t.parquet")
 
 
