@@ -53,6 +53,14 @@ def budget(text: str) -> Any:
     raise SpecError(f"--keep is '{text}'; it must be a number of visual tokens, or a share of them such as 10%")
 
 
+def share(text: str) -> float:
+    """Read a share, such as 95%, as a number from 0 to 1."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if number is None or float(number[1]) > 100:
+        raise SpecError(f"--at-least is '{text}'; it must be a share, 0% to 100%, such as 95%")
+    return float(number[1]) / 100
+
+
 def starting(names: list[str]) -> Callable[[str], list[str]]:
     """What the shell completes a word to."""
 

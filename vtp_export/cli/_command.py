@@ -16,6 +16,7 @@ from vtp_export.endings import FAILED, SCHEMA, UNREAD
 from vtp_export.errors import VtpError, VtpWarning
 
 if TYPE_CHECKING:
+    from vtp_export.reports.suites import Suite
     from vtp_export.reports.table import Summary
     from vtp_export.terminal import Listener
 
@@ -40,11 +41,13 @@ class Result:
     data: what `--json` prints besides the schema number and the command's name.
     summary: the same for people.
     passed: whether the check that was asked for succeeded; False makes the exit code 1.
+    suites: what was judged, gate by gate, for build servers.
     """
 
     data: Mapping[str, object]
     summary: "Summary"
     passed: bool = True
+    suites: "tuple[Suite, ...]" = ()
 
 
 @contextlib.contextmanager

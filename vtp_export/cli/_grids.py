@@ -39,4 +39,5 @@ def of_each_grid(folder: Path, one: Callable[[Path], Result], progress: "Listene
         data["passed"] = not failed
         told = f"failed: {', '.join(failed)}" if failed else "all passed"
         parts.append(f"{len(results)} grids of {folder}, {told}")
-    return Result(data, parts, not failed)
+    suites = tuple(suite.of(name) for name, result in results.items() for suite in result.suites)
+    return Result(data, parts, not failed, suites)

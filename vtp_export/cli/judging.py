@@ -25,9 +25,11 @@ from vtp_export.cli._app import (
     name_option,
     settings_of,
     several_of,
+    share,
 )
 from vtp_export.cli._command import Result
 from vtp_export.cli._grids import of_each_grid
+from vtp_export.cli._suites import Junit, Markdown, filed
 from vtp_export.comparing.choices import methods
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def validate(
         bool, typer.Option("--bisect", help="Say in which part of the graph a runtime leaves it; builds it anew.")
     ] = False,
     report: Report = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
@@ -76,6 +80,7 @@ def validate(
     """
     from vtp_export.pipeline.validate import validate as run_validate
     from vtp_export.reports.page import page_in
+    from vtp_export.reports.suites import suite_of
     from vtp_export.reports.validation import validation_summary
 
     def one(place: Path) -> Result:
@@ -97,9 +102,10 @@ def validate(
             progress=progress,
         )
         page = page_in(own)
-        return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed)
+        suites = (suite_of(result, str(folder)),)
+        return Result({**result.as_dict(), "report": page}, validation_summary(result, page), result.passed, suites)
 
-    return of_each_grid(folder, one, progress)
+    return filed("validate", str(folder), lambda: of_each_grid(folder, one, progress), junit=junit, markdown=markdown)
 
 
 def check(
@@ -111,6 +117,8 @@ def check(
         typer.Option(metavar="FILE", help="Judge this file, made by another tool of one of the artefact's."),
     ] = None,
     report: Report = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
     device: Device = None,
     threads: Threads = None,
     options: Options = None,
@@ -129,6 +137,7 @@ def check(
     from vtp_export.pipeline.check import check as run_check
     from vtp_export.reports.check import check_summary
     from vtp_export.reports.page import page_in
+    from vtp_export.reports.suites import suite_of
 
     def one(place: Path) -> Result:
         own = report if report is None or place == folder else report / place.name
@@ -143,9 +152,13 @@ def check(
             progress=progress,
         )
         page = page_in(own)
-        return Result({**result.as_dict(), "report": page}, check_summary(result, page), result.passed)
+        suites = (suite_of(result, str(folder if model is None else model)),)
+        return Result({**result.as_dict(), "report": page}, check_summary(result, page), result.passed, suites)
 
-    return one(folder) if model is not None else of_each_grid(folder, one, progress)
+    def every() -> Result:
+        return one(folder) if model is not None else of_each_grid(folder, one, progress)
+
+    return filed("check", str(folder), every, junit=junit, markdown=markdown)
 
 
 def compare(
@@ -177,7 +190,18 @@ def compare(
     grid: Grid = None,
     image_size: ImageSize = None,
     max_tokens: MaxTokens = None,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            "--at-least",
+            metavar="N%",
+            parser=share,
+            help="Exit code 1 where a method keeps less of the unpruned score.",
+        ),
+    ] = None,
     report: Report = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an earlier run with the same --report was interrupted.")
     ] = False,
@@ -193,27 +217,32 @@ def compare(
         vtp-export compare tiny-llava --keep 32 --keep 64 --set complexity=erank --set complexity=entropy
     """
     from vtp_export.pipeline.compare import compare as run_compare
-    from vtp_export.reports.comparison import comparison_summary
+    from vtp_export.reports.comparison import comparison_suite, comparison_summary
     from vtp_export.reports.page import page_in
 
-    result = run_compare(
-        model,
-        keep,
-        benchmark=benchmark,
-        pruners=pruner or ("fastervlm", "adaptive"),
-        settings=several_of(settings),
-        limit=limit,
-        calibration=calibration,
-        revision=revision,
-        grid=grid,
-        image_size=image_size,
-        max_tokens=max_tokens,
-        report=report,
-        resume=resume,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        progress=progress,
-    )
-    page = page_in(report)
-    return Result({**vars(result), "report": page}, comparison_summary(result, page))
+    def run() -> Result:
+        result = run_compare(
+            model,
+            keep,
+            benchmark=benchmark,
+            pruners=pruner or ("fastervlm", "adaptive"),
+            settings=several_of(settings),
+            limit=limit,
+            calibration=calibration,
+            revision=revision,
+            grid=grid,
+            image_size=image_size,
+            max_tokens=max_tokens,
+            at_least=at_least,
+            report=report,
+            resume=resume,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            progress=progress,
+        )
+        page = page_in(report)
+        data = {**vars(result), "passed": result.passed, "report": page}
+        return Result(data, comparison_summary(result, page), result.passed, (comparison_suite(result),))
+
+    return filed("compare", model, run, junit=junit, markdown=markdown)

@@ -59,6 +59,7 @@ def compare(
     grid: str | tuple[int, int] | None = None,
     image_size: str | tuple[int, int] | None = None,
     max_tokens: int | None = None,
+    at_least: float | None = None,
     report: str | Path | None = None,
     resume: bool = False,
     device: str = "cpu",
@@ -80,6 +81,7 @@ def compare(
         grid: of a model of any resolution, what it is measured at: rows and columns of tokens, see `export`.
         image_size: the same by pictures.
         max_tokens: of such a model, most tokens of a picture.
+        at_least: share of the unpruned score that every method must keep, 0 to 1; None asks nothing.
         report: folder of a page with figures, or None.
         resume: go on where an earlier run into the same report was interrupted.
         device: where torch runs all of it: "cpu" or "cuda".
@@ -91,6 +93,8 @@ def compare(
         VtpError: the model, a method or the benchmark cannot be used.
     """
     keeps, size = one_or_several(keep), asked_size(grid, image_size, max_tokens)
+    if at_least is not None and not 0 <= at_least <= 1:
+        raise SpecError(f"the least share of the unpruned score is {at_least:g}; it must be 0 to 1 (100%)")
     if not keeps:
         raise SpecError("no budget was named; give at least one --keep")
     if resume and report is None:
@@ -127,6 +131,7 @@ def compare(
             seen=[seen[example.name] for example in examples],
             entries=entries,
         )
+        result = dataclasses.replace(result, at_least=at_least)
         if report is not None and journal is not None:
             try:
                 write_comparison(result, Path(report), loaded.core)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtp_export.errors import ArtefactError
+from vtp_export.parity.judged import Gate, Judged
 from vtp_export.reports.environment import EAGER, environment, model_digests
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
 from vtp_export.reports.page import Figure, data_uri, withdraw_page, write_page
+from vtp_export.reports.suites import Suite, gate_table
 from vtp_export.reports.table import Summary, Table, mention, pairs
 from vtp_export.runtime.writing import sentence
 from vtp_export.spec import ModelRecord
@@ -46,12 +48,13 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareReport:
+class CompareReport(Judged):
     """All rows, the unpruned model first.
 
     counted: how many of the questions the main metric is about.
     edges: effective rank of the images between the bins, lowest and highest included. bins: images in each.
     correlation: of the images' effective rank and attention entropy.
+    at_least: share of the unpruned score that every method must keep at every budget; None where none was asked.
     """
 
     model: str
@@ -64,6 +67,25 @@ class CompareReport:
     edges: tuple[float, ...]
     bins: tuple[int, ...]
     correlation: float
+    at_least: float | None = None
+
+    @property
+    def gates(self) -> tuple[tuple[str, Gate], ...]:
+        """What is asked of each method at each budget, by the name of both."""
+        asked = "none was asked (--at-least)" if self.at_least is None else f"at least {self.at_least:.1%}"
+        gates = []
+        for row in self.rows:
+            if row.method != "none":
+                found, short = f"{row.share:.1%} ({row.score:.4f})", not row.share >= (self.at_least or 0.0)
+                told = f"keeps {row.share:.1%} of the unpruned {self.metric}, {asked} was asked"
+                gate = Gate(f"share of the unpruned {self.metric}", found, asked, (told,) if short else ())
+                gates.append((f"{row.method} at {row.kept:.4g} tokens", gate))
+        return tuple(gates)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence for each method that keeps less than was asked."""
+        return tuple(f"{name}: {failure}" for name, gate in self.gates for failure in gate.failures)
 
 
 def comparison_table(report: CompareReport) -> Table:
@@ -105,7 +127,14 @@ def comparison_summary(report: CompareReport, page: Path | None) -> Summary:
         "points lost or won: against none, with a 95 % interval over images; p: McNemar's exact test of the questions",
         f"erank and attention entropy of the images correlate with {report.correlation:.2f}",
     )
-    return comparison_table(report), *sentences, *mention(page)
+    return comparison_table(report), *sentences, *(f"failed: {one}" for one in report.failures), *mention(page)
+
+
+def comparison_suite(report: CompareReport) -> Suite:
+    """Each method at each budget is a case, whether or not anything is asked of it: its text has the numbers."""
+    return Suite(
+        subject=f"{report.model} on {report.benchmark}", gates=report.gates, tables=(comparison_table(report),)
+    )
 
 
 def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) -> Path:
@@ -131,7 +160,7 @@ def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) ->
     values = {
         "command": "compare",
         "report": report,
-        "verdict": f"{len(dict.fromkeys(row.method for row in rest))} methods against the unpruned model",
+        "verdict": _verdict(report),
         "lead": f"{report.images} images, {report.questions} questions, {report.counted} of them in the "
         f"{report.metric}; the unpruned model reads {full.kept:.4g} tokens of an image.",
         "headline": [
@@ -139,6 +168,7 @@ def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) ->
             (f"best: {best.method}, {best.kept:.4g} tokens", f"{100 * best.share:.1f} %"),
             (f"least: {least.method}, {least.kept:.4g} tokens", f"{100 * least.share:.1f} %"),
         ],
+        "gates": None if report.at_least is None else gate_table(report.gates),
         "numbers": comparison_table(report),
         "budget": budget,
         "complexity": complexity,
@@ -147,6 +177,13 @@ def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) ->
         "digests": pairs("digests", {**model_digests(model), "benchmark": report.benchmark}),
     }
     return write_page(folder, "comparison.html.j2", values)
+
+
+def _verdict(report: CompareReport) -> str:
+    """On top of the page; a comparison of which nothing is asked has none."""
+    if report.at_least is not None:
+        return "✓ Passed" if report.passed else "✗ Failed"
+    return f"{len(dict.fromkeys(row.method for row in report.rows[1:]))} methods against the unpruned model"
 
 
 def bin_table(report: CompareReport) -> Table:

@@ -39,6 +39,11 @@ class JudgedRows(Protocol):
         """All that is judged, in that order."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know although nothing failed."""
+        ...
+
 
 def judged_values(
     report: JudgedRows, comparisons: Sequence[Comparison], cases: Sequence[Case], numbers: Table

@@ -14,6 +14,7 @@ from vtp_export import __version__
 from vtp_export.arguments import path_of
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.extras import install
+from vtp_export.json_records import as_unicode
 from vtp_export.runtime.images import rgb_from_image
 from vtp_export.runtime.writing import refuse_unwritable, sentence, write_atomically
 
@@ -114,7 +115,7 @@ def write_page(folder: Path, template: str, values: Mapping[str, Any]) -> Path:
     text: str = _environment().get_template(template).render(**values, version=__version__, now=now)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / PAGE, text)
+        write_atomically(folder / PAGE, as_unicode(text))
     except OSError as error:
         raise ArtefactError(sentence(error, folder)) from error
     return folder / PAGE

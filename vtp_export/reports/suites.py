@@ -11,7 +11,9 @@ from pathlib import Path
 
 from vtp_export import __version__
 from vtp_export.errors import SpecError
+from vtp_export.json_records import as_unicode
 from vtp_export.parity.judged import Gate
+from vtp_export.reports.judged import JudgedRows, verdict
 from vtp_export.reports.table import Table
 from vtp_export.runtime.writing import refuse_unwritable_file, write_atomically
 
@@ -44,8 +46,14 @@ class Suite:
         return sum(not gate.passed for _, gate in self.gates)
 
     def of(self, part: str) -> "Suite":
-        """The same, called a part of its subject, such as a grid."""
-        return replace(self, subject=f"{self.subject} ({part})")
+        """The same, of a part of its subject, such as a grid."""
+        return replace(self, subject=f"{self.subject} (grid {part})")
+
+
+def suite_of(report: JudgedRows, subject: str) -> Suite:
+    """What was judged in rows."""
+    gates = tuple((row.name, gate) for row in report.rows for gate in row.held_to)
+    return Suite(subject=subject, gates=gates, notes=report.notes)
 
 
 def refuse_strange_file(path: Path) -> None:
@@ -61,6 +69,12 @@ def refuse_strange_file(path: Path) -> None:
             start = file.read(START).decode("utf-8", "replace")
         if start.strip() and not any(line.startswith(STARTS) for line in start.splitlines()[:2]):
             raise SpecError(f"'{path}' is there, and no report of vtp-export; name another place for it")
+
+
+def gate_table(gates: Sequence[tuple[str, Gate]]) -> Table:
+    """A row for each gate."""
+    rows = [(row, gate.name, gate.found, gate.limit, verdict(gate.passed)) for row, gate in gates]
+    return Table("gates", ("of", "gate", "found", "limit", "verdict"), rows)
 
 
 def write_junit(path: Path, command: str, suites: Sequence[Suite]) -> None:
@@ -124,7 +138,7 @@ def write_markdown(path: Path, command: str, suites: Sequence[Suite]) -> None:
     parts: list[str] = []
     for suite in suites:
         parts += _markdown(command, suite)
-    write_atomically(path, "\n\n".join(parts) + "\n")
+    write_atomically(path, as_unicode("\n\n".join(parts)) + "\n")
 
 
 def _markdown(command: str, suite: Suite) -> list[str]:
@@ -135,9 +149,7 @@ def _markdown(command: str, suite: Suite) -> list[str]:
     failures = [f"- ❌ {escaped(row)}: {escaped(text)}" for row, gate in suite.gates for text in gate.failures]
     notes = [f"- {escaped(note)}" for note in suite.notes]
     parts += ["\n".join(lines) for lines in (failures, notes) if lines]
-    gates = [(row, gate.name, gate.found, gate.limit, "✅" if gate.passed else "❌") for row, gate in suite.gates]
-    tables = [Table("gates", ("row", "gate", "found", "limit", "met"), gates), *suite.tables]
-    return parts + [markdown(table) for table in tables if table.rows]
+    return parts + [markdown(table) for table in (gate_table(suite.gates), *suite.tables) if table.rows]
 
 
 def markdown(table: Table) -> str:
