@@ -73,16 +73,16 @@ def page() -> str:
     return "\n".join([HEAD.format(**kinds), *table, "", *sections])
 
 
-def told(name: str) -> tuple[str, dict[str, str]]:
+def told(name: str, room: str = "pruners") -> tuple[str, dict[str, str]]:
     """What a file says of its method: the text, and the entries at its end, each under its word.
 
     Raises:
         ValueError: an entry is missing, or they are not in the order of `ENTRIES`.
     """
-    text = ast.get_docstring(ast.parse((rooms.PACKAGE / "pruners" / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    text = ast.get_docstring(ast.parse((rooms.PACKAGE / room / f"{name}.py").read_text(encoding="utf-8"))) or ""
     about, *parts = re.split(rf"^({'|'.join(ENTRIES)}): ", text, flags=re.MULTILINE)
     if tuple(parts[::2]) != ENTRIES:
-        raise ValueError(f"pruners/{name}.py: the docstring ends with {parts[::2]}, not with {list(ENTRIES)}")
+        raise ValueError(f"{room}/{name}.py: the docstring ends with {parts[::2]}, not with {list(ENTRIES)}")
     return about.strip(), dict(zip(ENTRIES, (part.strip() for part in parts[1::2]), strict=True))
 
 

@@ -1,5 +1,6 @@
 """From a budget to cuts, and back: how many visual tokens each layer of a decoder reads. No torch."""
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -48,21 +49,26 @@ def mean_tokens(tokens: Sequence[int]) -> float:
     return sum(tokens) / len(tokens)
 
 
-def nearest(keep: int, n: int, layers: int, plan: Callable[[int], Cuts]) -> Cuts:
+def nearest(keep: int, n: int, layers: int, plan: Callable[[int], Cuts], most: int | None = None) -> Cuts:
     """The cuts with which layers read, on average, as nearly `keep` of n tokens as can be.
 
     Args:
         keep: the budget.
-        n: visual tokens of the picture.
+        n: visual tokens of the picture, 2 or more.
         layers: of the decoder.
-        plan: the cuts by how many tokens the first is to leave, from 1 on.
+        plan: the cuts by a number from 1 on, with which what they leave does not fall; of most methods what the first
+            leaves.
+        most: the largest such number; n - 1 where nothing is said.
 
     Raises:
         SpecError: the layers before the first cut alone read more than that.
     """
-    means = {first: mean_tokens(read_by_layers(plan(first), n, layers)) for first in range(1, n)}
-    least = min(means.values(), default=float(n))
-    if keep < least:
+
+    def mean(number: int) -> float:
+        return mean_tokens(read_by_layers(plan(number), n, layers))
+
+    numbers = range(1, n if most is None else most + 1)
+    if keep < (least := mean(1)):
         first = plan(1)[0].before
         whole = "the first layer reads" if first == 1 else f"the first {first} of {layers} layers read"
         earlier = "" if first == 1 else ", or cut after fewer layers (--set after=...)"
@@ -70,4 +76,5 @@ def nearest(keep: int, n: int, layers: int, plan: Callable[[int], Cuts]) -> Cuts
             f"a mean of {keep} visual tokens a layer is out of reach: {whole} all {n}, so it is {least:.1f} at least; "
             f"ask for more{earlier}"
         )
-    return plan(min(means, key=lambda first: abs(means[first] - keep)))
+    above = bisect.bisect_left(numbers, float(keep), key=mean)
+    return plan(min(numbers[max(above - 1, 0) : above + 1], key=lambda number: abs(mean(number) - keep)))

@@ -97,7 +97,7 @@ class Method(Cutting):
         def plan(first: int) -> Cuts:
             return self._chain(n, places, [max(1, round(first * count / published[0])) for count in published])
 
-        return nearest(self.config.keep, n, layers, plan)
+        return nearest(self.config.keep, n, layers, plan, math.ceil(n * published[0] / published[-1]))
 
     def _chain(self, n: int, places: Sequence[int], counts: Sequence[int]) -> Cuts:
         """The cuts of counts: at least one token goes at each, and merged tokens are counted with the others."""
