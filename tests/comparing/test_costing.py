@@ -38,10 +38,14 @@ def test_fewer_tokens_cost_less(costs):
 
 
 def test_formulas_have_the_models_own_shape(costs):
-    (full, *_), answerer, _, _ = costs
-    layers = [round(full.tokens)] * answerer.layers
-    assert full.prefill_flops == prefill_flops(answerer.shape, layers)
-    assert full.cache_bytes == cache_bytes(answerer.shape, layers, 4)
+    (_, few, _), answerer, contenders, examples = costs
+    prompts = [
+        Prompt((contenders[1].packer.picture(one.open(), contenders[1].session),), one.questions[0].prompt)
+        for one in examples
+    ]
+    layers = [[answerer.length(prompt)] * answerer.layers for prompt in prompts[1:]]  # the first warms up
+    assert few.prefill_flops == round(np.mean([prefill_flops(answerer.shape, one) for one in layers]))
+    assert few.cache_bytes == round(np.mean([cache_bytes(answerer.shape, one, 4) for one in layers]))
 
 
 def test_the_length_of_a_prompt_is_what_the_model_reads(costs):
@@ -83,3 +87,15 @@ def test_a_system_that_does_not_tell(monkeypatch, tmp_path):
     with PeakMemory("cpu") as one:
         pass
     assert one.bytes is None
+
+
+def test_inside_the_language_model_every_layer_is_counted_by_itself(costs):
+    """FastV reads all in its first layers, and then few: what it keeps is a mean."""
+    _, answerer, _, examples = costs
+    wanted = wanted_of(["fastv"], {}, [400])
+    model = load_model("tiny-llava", signals_of(wanted))
+    full, fastv = costs_of(contenders_of(model, wanted, None), examples[:1], model, answerer, silent)
+    assert fastv.method == "fastv 400" and full.tokens - fastv.tokens == pytest.approx(576 - 400, abs=1)
+    assert fastv.front_end_ms > 0 and fastv.tower_flops == full.tower_flops
+    even = [round(fastv.tokens)] * answerer.layers
+    assert prefill_flops(answerer.shape, even) < fastv.prefill_flops < full.prefill_flops

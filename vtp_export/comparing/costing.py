@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtp_export.benchmarks.base import Example
-from vtp_export.comparing.contenders import Contender
+from vtp_export.comparing.contenders import FULL, Contender
 from vtp_export.costs.decoder import cache_bytes, prefill_flops, published_flops
 from vtp_export.costs.front_end import FrontEndFlops, front_end_flops
 from vtp_export.costs.peak import PeakMemory
@@ -25,12 +25,11 @@ TIMED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class _Pass:
-    """One picture and the first question about it: seconds, tokens of text, visual tokens, most memory."""
+    """One picture and the first question about it: seconds, tokens that each layer reads, most memory."""
 
     front_end: float
     prefill: float
-    text: int
-    visual: float
+    layers: list[int]
     peak: int | None
 
 
@@ -79,33 +78,27 @@ def _pass(contender: Contender, example: Example, model: LoadedModel, answerer: 
         answerer.answer_each([prompt], within=contender.within)
         prefill = time.perf_counter() - began
     visual = len(picture.tokens)
-    return _Pass(
-        front_end=front_end,
-        prefill=prefill,
-        text=answerer.length(prompt) - visual,
-        visual=visual if contender.within is None else contender.within.processed(visual, answerer.layers),
-        peak=peak.bytes,
-    )
+    text, layers = answerer.length(prompt) - visual, [visual] * answerer.layers
+    if contender.within is not None:
+        layers = contender.within.layer_tokens(visual, answerer.layers)
+    return _Pass(front_end=front_end, prefill=prefill, layers=[text + n for n in layers], peak=peak.bytes)
 
 
 def _cost(contender: Contender, flops: FrontEndFlops, passes: Sequence[_Pass], answerer: Answerer) -> Cost:
-    """Every layer is counted with the mean number of tokens: linear work exactly, pairs of tokens nearly so."""
     shape, peaks = answerer.shape, [one.peak for one in passes if one.peak is not None]
-    tokens = float(np.mean([one.text + one.visual for one in passes]))
-    layers = [round(tokens)] * shape.layers
     spent = 1e3 * np.array([(one.front_end, one.prefill, one.front_end + one.prefill) for one in passes])
     front_end, prefill, first_token = np.median(spent, axis=0)
     return Cost(
-        method=contender.name if contender.name == "none" else f"{contender.name} {contender.budget}",
-        tokens=tokens,
+        method=contender.name if contender.name == FULL else f"{contender.name} {contender.budget}",
+        tokens=float(np.mean([one.layers for one in passes])),
         tower_flops=flops.tower,
         pruner_flops=flops.pruner,
         projector_flops=flops.projector,
-        prefill_flops=prefill_flops(shape, layers),
-        published_flops=published_flops(shape, layers),
+        prefill_flops=round(np.mean([prefill_flops(shape, one.layers) for one in passes])),
+        published_flops=round(np.mean([published_flops(shape, one.layers) for one in passes])),
         front_end_ms=float(front_end),
         prefill_ms=float(prefill),
         first_token_ms=float(first_token),
-        cache_bytes=cache_bytes(shape, layers, answerer.itemsize),
+        cache_bytes=round(np.mean([cache_bytes(shape, one.layers, answerer.itemsize) for one in passes])),
         peak_bytes=max(peaks, default=None),
     )
