@@ -45,14 +45,14 @@ class Browser:
         return self._ask("/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def open(self, path, width=1280, height=900, dark=False, script=True):
-        """Show a file, in a window of that many CSS pixels."""
+        """Show a file, or an address, in a window of that many CSS pixels."""
         self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
         colours = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.command("Emulation.setEmulatedMedia", features=colours)
         self.command("Emulation.setScriptExecutionDisabled", value=not script)
-        self._ask("/url", {"url": path.resolve().as_uri()})
+        self._ask("/url", {"url": path if isinstance(path, str) else path.resolve().as_uri()})
 
     def ask(self, script, *arguments):
         """What a piece of JavaScript returns."""

@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser import MISSING, browser
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.comparing.stage import MOST_PHOTOS, Stage
 from vtp_export.errors import UnavailableError
@@ -126,3 +129,46 @@ def test_the_command_serves_until_it_is_interrupted():
             assert json.load(reply)["tokens"] == 576
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 0 and json.loads(running.stdout.read())["address"] == address
+
+
+WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+SEEN = """return [...document.querySelectorAll('section')].map(side => ({
+  pruner: side.querySelector('select').value, ms: side.querySelector('.ms').textContent,
+  alt: side.querySelector('img').alt, wide: side.querySelector('img').naturalWidth,
+  answer: side.querySelector('.answer').textContent, at: document.body.dataset.shown,
+  error: document.getElementById('error').textContent}))"""
+MOVE = """const keep = document.getElementById('keep');
+keep.value = arguments[0]; keep.dispatchEvent(new Event('input'))"""
+
+
+def once(window, ready):
+    """What both sides show, when they show it."""
+    for _ in range(600):
+        sides = window.ask(SEEN)
+        if len(sides) == 2 and ready(sides):
+            return sides
+        time.sleep(0.1)
+    raise AssertionError(sides)
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_in_a_browser_tokens_light_up_as_the_budget_slides(stage):
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, application(stage))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with browser() as window:
+            for width in (390, 1280):
+                window.open(f"http://127.0.0.1:{server.server_port}/", width=width)
+                first = once(window, lambda sides: all("64 tokens" in one["ms"] for one in sides))
+                assert [one["pruner"] for one in first] == ["adaptive", "fastervlm"]
+                assert all(one["wide"] > 300 and one["answer"] and not one["error"] for one in first)
+                window.ask(MOVE, 7)
+                moved = once(window, lambda sides: all("7 tokens" in one["ms"] for one in sides))
+                assert [one["alt"].split(" that ")[0] for one in moved] == ["The photo with the 7 tokens lit"] * 2
+                scrolled, shown = window.ask(WIDTHS)
+                assert scrolled <= shown
+    finally:
+        server.shutdown()
