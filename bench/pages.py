@@ -1,10 +1,11 @@
-"""Write docs/pruners.md from what the files in `pruners/` say of themselves.
+"""Write docs/pruners.md and docs/inllm.md from what the files in `pruners/` and `inllm/` say of themselves.
 
 python -m bench.pages
 """
 
 import ast
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vtp_export import rooms
@@ -32,6 +33,8 @@ graph does not grow with k, unless it is built for a target without loops (`--lo
 What a method reads is told at its defaults; settings may change it. Of these signals, features are {features}; weights
 of attention are {attention}.
 
+Methods inside the language model (FastV, SparseVLM, PyramidDrop) are in no exported graph: [inllm.md](inllm.md).
+
 What each does to answers: [comparison.md](comparison.md). What each costs in milliseconds at full size, where it has
 been measured: [bench/RESULTS.md](../bench/RESULTS.md).
 
@@ -53,7 +56,7 @@ def page() -> str:
     for name in names:
         room = rooms.load("pruners", name)
         method = room.Pruner(room.Config(), CANDIDATES).method
-        about, entries = told(name)
+        _, entries = told(name)
         figures = TABLE_7.match(" ".join(entries["Published"].split()))
         cells = (
             ", ".join(sorted(method.needs)) or "-",
@@ -64,13 +67,19 @@ def page() -> str:
             ", ".join(f"`{setting.name}={setting.default}`" for setting in settings_of(name)),
         )
         table.append(f"| [`{name}`](#{name}) | {' | '.join(cells)} |")
-        listed = [f"- **{entry}**: {_indented(text)}" for entry, text in entries.items()]
-        settings = ["Settings with their defaults:", "", *map(_line, settings_of(name))]
-        sections.append("\n".join([f"## {name}", "", about, "", *listed, "", *settings, ""]))
+        sections.append(section(name, "pruners", settings_of(name)))
     kinds = {
         kind: ", ".join(f"`{name}`" for name in KINDS if KINDS[name] == kind) for kind in ("features", "attention")
     }
     return "\n".join([HEAD.format(**kinds), *table, "", *sections])
+
+
+def section(name: str, room: str, settings: Sequence[Setting]) -> str:
+    """What a file says of its method, and its settings."""
+    about, entries = told(name, room)
+    listed = [f"- **{entry}**: {_indented(text)}" for entry, text in entries.items()]
+    lines = ["Settings with their defaults:", "", *map(_line, settings)]
+    return "\n".join([f"## {name}", "", about, "", *listed, "", *lines, ""])
 
 
 def told(name: str, room: str = "pruners") -> tuple[str, dict[str, str]]:
@@ -96,8 +105,11 @@ def _line(setting: Setting) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
+    from bench import inside
+
     PAGE.write_text(page(), encoding="utf-8")
+    inside.PAGE.write_text(inside.page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

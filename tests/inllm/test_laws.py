@@ -5,7 +5,6 @@ import contextlib
 import pytest
 import torch
 
-from bench.pages import ENTRIES, told
 from tests.inllm import recorded
 from vtp_export import rooms
 from vtp_export.errors import SpecError
@@ -101,8 +100,3 @@ def test_a_picture_of_several_views_has_their_budgets_together(name):
     larger = method.of_views(2304, 576)
     assert (larger.config.keep, larger) == (768, method.of_views(2304, 576))
     assert abs(larger.processed(2304, 32) - 768) <= 1.5
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_tells_where_its_method_comes_from(name):
-    assert tuple(told(name, "inllm")[1]) == ENTRIES

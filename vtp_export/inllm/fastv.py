@@ -5,7 +5,7 @@ The first K layers read all. The rest read what has most attention of the last t
 
 Source: Chen et al., "An Image is Worth 1/2 Tokens After Layer 2: Plug-and-Play Inference Acceleration for Large
 Vision-Language Models" (ECCV 2024); repository pkunlp-icler/FastV.
-Licence: none at the root: its rules are followed here, none of its code.
+Licence: none at the repository's root: its rules are followed here, none of its code.
 Differs: the paper's K is 2 and its R = 50 % the share that is pruned; the release's cached variant has K = 3, calls the
 share that is *kept* its ratio, and runs the ranking layer twice, which doubles that cache and changes no output. Its
 variant without a cache ranks anew at every token. Its scripts start one token late, so that the first image token

@@ -1,4 +1,4 @@
-"""SparseVLM: the image tokens that the telling words of the question attend to, at three layers; the rest recycled.
+"""SparseVLM: at three layers, the image tokens that the telling words of the question attend to; the rest recycled.
 
 Raters are chosen once, from the input embeddings: softmax over the text behind the picture of its products with the
 image tokens, mean over these, and the words above the mean of that. Behind the 3rd, 7th and 16th layer the image tokens
