@@ -70,7 +70,7 @@ def test_what_is_no_path_is_refused(place, here):
     for value in NO_PATHS:
         if value is None and place in NONE_IS_NONE:
             continue
-        with pytest.raises(VtpError, match=r"path|empty text|no model|no benchmark"):
+        with pytest.raises(VtpError, match=r"path|empty text|no model|no benchmark|no folder"):
             PLACES[place](value)
     assert sorted(here.iterdir()) == before
 

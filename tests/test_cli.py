@@ -223,7 +223,7 @@ def test_compare(vtp, tmp_path):
     code, printed, _ = vtp("compare", "tiny-llava", *chosen, "--report", tmp_path / "r", "--json")
     assert code == 0
     report = json.loads(printed)
-    assert [row["method"] for row in report["rows"]] == ["none", "fastervlm", "random"]
+    assert [row["method"] for row in report["benchmarks"][0]["rows"]] == ["none", "fastervlm", "random"]
     assert (tmp_path / "r" / "index.html").exists()
     code, printed, _ = vtp("compare", "tiny-llava", *chosen)
     assert code == 0

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vtp_export.reports.artefact import BuildReport as BuildReport
     from vtp_export.reports.artefact import ExportReport as ExportReport
     from vtp_export.reports.check import CheckReport as CheckReport
-    from vtp_export.reports.comparison import CompareReport as CompareReport
+    from vtp_export.reports.compared import CompareReport as CompareReport
     from vtp_export.reports.explain import ExplainReport as ExplainReport
     from vtp_export.runtime.any_grid import PrunedGrids as PrunedGrids
     from vtp_export.runtime.any_grid import load as load
@@ -48,7 +48,7 @@ _HOMES = {
     "BuildReport": "reports.artefact",
     "CalibrationRecord": "calibrations",
     "CheckReport": "reports.check",
-    "CompareReport": "reports.comparison",
+    "CompareReport": "reports.compared",
     "ExplainReport": "reports.explain",
     "ExportReport": "reports.artefact",
     "Kept": "runtime.output",

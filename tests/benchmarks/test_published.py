@@ -178,7 +178,6 @@ def test_degrees_of_right_reach_the_interval(offline):
         return Seen(name=name, erank=1, attention_entropy=1, outcomes=outcomes)
 
     report = compared(
-        model="m",
         name="vizwiz",
         benchmark=data,
         examples=examples,
@@ -188,7 +187,8 @@ def test_degrees_of_right_reach_the_interval(offline):
     full, other = report.rows
     assert (full.score, other.score) == pytest.approx((0.8, 0.5))
     # Of two pictures that lose 0.6 and 0 the mean is 0.3, and what is left of each 0.3: 1.96 sqrt(2 / 1 * 0.18) / 2.
-    assert other.margin == pytest.approx(1.96 * 0.3)
+    low, high = other.interval
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.3)
 
 
 @pytest.mark.whole
@@ -198,9 +198,9 @@ def test_compare_asks_them_and_counts_what_is_left_out(offline):
     rows = [row, {**row, "answer": "no"}, {**row, "image_source": "two", "image": BROKEN}, "not JSON"]
     data_set(offline / "pope", "pope", rows)
     with pytest.warns(VtpWarning, match="^2 questions of 'pope' are left out"):
-        result = compare("tiny-llava", 8, benchmark="pope", pruners=["fastervlm"])
-    assert (result.images, result.questions, result.metric) == (1, 2, "F1")
-    assert all(set(one.metrics) == {"F1", "F1 random", "accuracy"} and one.margin is None for one in result.rows)
+        (result,) = compare("tiny-llava", 8, benchmark="pope", pruners=["fastervlm"]).benchmarks
+    assert (result.images, result.questions, result.metric, len(result.left_out)) == (1, 2, "F1", 2)
+    assert all(set(one.metrics) == {"F1", "F1 random", "accuracy"} and one.interval is None for one in result.rows)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

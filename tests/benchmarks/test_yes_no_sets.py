@@ -66,7 +66,7 @@ def test_mme(tmp_path):
         asked = answered(data, ["Yes.", "no", "Y", "yes", "I know", "Not sure", "yes, it is", "Nope"])
     assert asked[0].question.prompt == f"Is this right?{WORD}"
     # existence 75 + 50, OCR 50 + 0, code_reasoning 100 + 100
-    assert data.score(asked) == pytest.approx({"MME": 375 / 600, "perception": 175, "cognition": 200})
+    assert data.score(asked) == pytest.approx({"MME": 375 / 600, "perception": 175, "cognition": 200, "total": 375})
     assert data.score(asked[:6])["perception"] == 175 and data.score(asked[:6])["cognition"] == 0
     assert not data.is_mean()
 

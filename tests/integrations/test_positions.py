@@ -198,7 +198,7 @@ def test_commands_ask_it(model, plain, tmp_path):
         pytest.skip("its questions are asked one by one, which takes long")
     with pytest.warns(VtpWarning, match="the graph is for pictures of 5 x 6 tokens"):
         report = compare(str(model), [5], benchmark="shapes", pruners="fastervlm", limit=1, grid="5x6")
-    assert [row.method for row in report.rows] == ["none", "fastervlm"]
+    assert [row.method for row in report.benchmarks[0].rows] == ["none", "fastervlm"]
     export(model, tmp_path / "own", pruner="fastervlm", keep=5, formats="torchscript", grid="5x6", golden=0)
     result = validate(tmp_path / "own", benchmark="shapes", limit=1, answers=True)
     assert result.passed

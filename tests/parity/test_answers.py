@@ -10,7 +10,8 @@ from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packer_for
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.parity.answers import answers_of, compare_answers, mcnemar
+from vtp_export.parity.answers import answers_of, compare_answers
+from vtp_export.parity.chance import mcnemar
 from vtp_export.parity.gates import GATES
 from vtp_export.runtime.front_end import load
 

@@ -3,15 +3,18 @@
 import base64
 import dataclasses
 import errno
+import json
 from unittest.mock import Mock
 
 import pytest
+from PIL import Image
 
+from vtp_export.comparing import looking
 from vtp_export.errors import ArtefactError, ModelError, SpecError, UnknownNameError, VtpWarning
 from vtp_export.graphs.assembly import load_model
 from vtp_export.pipeline import compare as room
 from vtp_export.pipeline.compare import compare
-from vtp_export.reports.comparison import comparison_table, write_comparison
+from vtp_export.reports.comparison import benchmark_sentences, comparison_table, write_comparison
 from vtp_export.reports.page import PAGE, page_in
 
 METHODS = ("fastervlm", "adaptive:count=adaptive", "random")
@@ -24,15 +27,23 @@ def compared(model="tiny-llava", keep=KEEPS, **other):
 
 
 @pytest.fixture(scope="module")
-def report():
+def whole():
     return compared()
 
 
+@pytest.fixture
+def report(whole):
+    (one,) = whole.benchmarks
+    return one
+
+
 def timeless(report):
-    return dataclasses.replace(
-        report,
-        rows=tuple(dataclasses.replace(r, milliseconds=0, milliseconds_p10=0, milliseconds_p90=0) for r in report.rows),
+    none = {"milliseconds": 0, "milliseconds_p10": 0, "milliseconds_p90": 0}
+    parts = (
+        dataclasses.replace(one, rows=tuple(dataclasses.replace(row, **none) for row in one.rows))
+        for one in report.benchmarks
     )
+    return dataclasses.replace(report, benchmarks=tuple(parts))
 
 
 def test_two_runs_are_the_same():
@@ -58,9 +69,10 @@ def test_rows(report):
 
 def test_what_is_chance_is_told(report):
     full, worst = report.rows[0], report.rows[5]
-    assert (full.margin, full.p_value) == (0, 1)
-    assert worst.p_value < 1e-6
-    assert full.score - worst.score > worst.margin > 0.01
+    assert (full.interval, full.p_value, full.p_permuted) == ((0, 0), 1, 1)
+    assert worst.p_value < 1e-6 and worst.p_permuted < 1e-3
+    low, high = worst.interval
+    assert low < worst.score - full.score < high < -0.01
     assert all(row.milliseconds_p10 <= row.milliseconds <= row.milliseconds_p90 for row in report.rows)
     assert sum(report.bins) == report.images == 24
 
@@ -81,25 +93,15 @@ def test_bins_are_a_partition_by_complexity(report):
     assert -1 <= report.correlation <= 1
 
 
-def test_table_and_page(report, tmp_path):
-    table = comparison_table(report)
+def test_table_and_page(whole, report, tmp_path):
+    table = comparison_table("tiny-llava", report)
     assert f"24 images, {report.questions} questions, {report.counted} of them in the accuracy" in table.title
     assert report.counted == report.questions - 24  # a caption each
-    assert {
-        "method",
-        "tokens",
-        "accuracy",
-        "% of full",
-        "points lost or won",
-        "p",
-        "p10 to p90",
-        "C_S",
-        "erank kept",
-        "ms",
-    } <= set(table.columns)
+    named = {"method", "tokens", "accuracy", "% of full", "points lost or won", "p", "p of single answers", "C_S", "ms"}
+    assert named | {"p10 to p90", "erank kept"} <= set(table.columns)
     assert all(len(row) == len(table.columns) for row in table.rows)
     core = load_model("tiny-llava").core
-    page = write_comparison(report, tmp_path / "out", core).read_text()
+    page = write_comparison(whole, tmp_path / "out", core).read_text()
     for figure in ("budget.svg", "complexity-16.svg", "complexity-64.svg"):
         drawn = (tmp_path / "out" / figure).read_bytes()
         assert b"<svg" in drawn
@@ -121,58 +123,140 @@ def test_bad_input_is_one_sentence(small_llava):
 
 def test_another_dtype_is_another_computation_of_nearly_the_same():
     few = {"pruners": ("fastervlm",), "settings": {}, "limit": 2, "keep": 16}
-    wide, narrow = (compared(dtype=dtype, **few) for dtype in ("float32", "bfloat16"))
+    wide, narrow = (compared(dtype=dtype, **few).benchmarks[0] for dtype in ("float32", "bfloat16"))
     assert [row.method for row in narrow.rows] == ["none", "fastervlm"]
     for one, other in zip(wide.rows, narrow.rows, strict=True):
         assert other.erank == pytest.approx(one.erank, rel=0.1)
         assert other.erank != one.erank
 
 
-def test_interrupted_work_is_taken_up_where_it_was(report, tmp_path, monkeypatch):
-    """The same report to the last digit; nothing is asked twice."""
-    calls = []
+FEW = {"pruners": ("fastervlm",), "settings": {}, "keep": 16}
 
-    def dying(*arguments):
-        calls.append(arguments[1].name)
-        if len(calls) == 3:
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Method and picture of all that the language model is asked about."""
+    found, plain = [], looking.ask
+
+    def ask(model, shown, longest, batch, within):
+        found.append([len(shown[0][1].tokens), *(example.name for example, _ in shown)])
+        return plain(model, shown, longest, batch, within)
+
+    monkeypatch.setattr(looking, "ask", ask)
+    return found
+
+
+def test_interrupted_work_goes_on_where_it_was(asked, tmp_path, monkeypatch):
+    """The same report to the last digit; nothing is asked twice, and a line that was cut short is asked again."""
+    plain, told = looking.Asker._look, []
+
+    def dying(asker, looks):
+        if len(told) == 2:
             raise KeyboardInterrupt
-        return look(*arguments)
+        told.append(1)
+        plain(asker, looks)
 
-    look = room._look
-    monkeypatch.setattr(room, "_look", dying)
-    told = []
+    monkeypatch.setattr(looking.Asker, "_look", dying)
+    said = []
     with pytest.raises(KeyboardInterrupt):
-        compared(limit=4, report=tmp_path, progress=lambda text, done=0, total=0: told.append(text))
-    assert told[-1] == "2 images are done; --resume goes on from there"
-    with pytest.raises(ArtefactError, match="add --resume to go on"):
-        compared(limit=4, report=tmp_path)
-    with pytest.raises(ArtefactError, match="was begun for"):
-        compared(limit=4, report=tmp_path, keep=(16, 32), resume=True)
-    resumed = compared(limit=4, report=tmp_path, resume=True)
-    assert calls[3:] == [*calls[2:3], "scene-0003"]
-    assert timeless(resumed) == timeless(compared(limit=4))
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".svg") == ["index.html"]
-    with pytest.raises(SpecError, match="--report"):
-        compared(resume=True)
+        compared(limit=4, report=tmp_path, progress=lambda text, done=0, total=0: said.append(text), **FEW)
+    assert said[-1] == f"the answers so far are kept in '{tmp_path / 'answers'}'; the same command goes on from there"
+    monkeypatch.setattr(looking.Asker, "_look", plain)
+    first = list(asked)
+    kept = sorted((tmp_path / "answers").iterdir())
+    assert len(kept) == 2
+    whole = kept[0].read_text()
+    kept[0].write_text(whole[:-9])
+    resumed = compared(limit=4, report=tmp_path, **FEW)
+    scenes = [f"scene-000{n}" for n in range(4)]
+    again = asked[len(first) :]
+    assert sorted(name for _, *names in again for name in names) == sorted([scenes[1], *scenes[2:] * 2])
+    monkeypatch.setattr(looking, "ask", None)
+    assert timeless(compared(limit=4, report=tmp_path, **FEW)) == timeless(resumed)
+    monkeypatch.undo()
+    assert timeless(resumed) == timeless(compared(limit=4, **FEW))
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert len({line["id"] for line in lines}) == len(lines) == resumed.benchmarks[0].questions
+    right = [line["credit"]["fastervlm@16"] for line in lines if line["kind"] != "caption"]
+    assert sum(right) / len(right) == pytest.approx(resumed.benchmarks[0].rows[1].score)
 
 
-def test_a_page_that_cannot_be_written_loses_nothing(report, tmp_path, monkeypatch):
+def test_one_more_method_is_asked_alone(asked, tmp_path):
+    one = compared(limit=2, cache=tmp_path, **FEW)
+    asked.clear()
+    more = compared(limit=3, cache=tmp_path, **{**FEW, "pruners": ("fastervlm", "random"), "keep": (16, 8)})
+    # Of what was there before the third picture alone; of the others all three.
+    new = [[576, "scene-0002"], [16, "scene-0002"]]
+    assert sorted(asked) == sorted([*new, *([keep, f"scene-000{n}"] for keep in (8, 16, 8) for n in range(3))])
+    assert [row.method for row in more.benchmarks[0].rows] == ["none", "fastervlm", "fastervlm", "random", "random"]
+    assert one.benchmarks[0].rows[1].method == "fastervlm"
+    asked.clear()
+    compared(limit=2, cache=tmp_path, dtype="bfloat16", **FEW)  # other arithmetic: nothing of this is known
+    assert len(asked) == 4
+
+
+def test_a_damaged_store_is_one_sentence(tmp_path):
+    compared(limit=1, cache=tmp_path, **FEW)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace('"text"', '"words"'))
+    with pytest.raises(ArtefactError, match=r"\.jsonl' is damaged \(line 2.*; remove it$"):
+        compared(limit=1, cache=tmp_path, **FEW)
+
+
+def test_a_page_that_cannot_be_written_loses_nothing(tmp_path, monkeypatch):
     """The table is there, and what was asked; an earlier page is not taken for this one."""
     (tmp_path / PAGE).write_text("of another day")
     monkeypatch.setattr("vtp_export.reports.comparison.save_figure", Mock(side_effect=OSError(errno.ENOSPC, "full")))
-    with pytest.warns(VtpWarning, match=r"the report was not written: cannot write.*full.*; --resume writes it"):
-        first = compared(limit=4, report=tmp_path)
+    with pytest.warns(VtpWarning, match=r"the report was not written: cannot write.*full.*; the same command writes"):
+        first = compared(limit=4, report=tmp_path, **FEW)
     assert page_in(tmp_path) is None
     monkeypatch.undo()
-    monkeypatch.setattr(room, "_look", None)  # nothing is asked again
-    assert timeless(compared(limit=4, report=tmp_path, resume=True)) == timeless(first)
-    assert page_in(tmp_path) is not None and not list(tmp_path.glob(".*"))
+    monkeypatch.setattr(looking, "ask", None)  # nothing is asked again
+    assert timeless(compared(limit=4, report=tmp_path, **FEW)) == timeless(first)
+    assert page_in(tmp_path) is not None
+
+
+def test_answers_about_another_picture_tell_whether_it_is_seen():
+    """Existence is guessed by half, colours and places hardly: below what is really seen."""
+    report = compared(limit=4, swap=True, **FEW).benchmarks[0]
+    full = report.rows[0]
+    assert full.swapped < full.score - 0.2
+    assert "other image" in comparison_table("m", report).columns
+    with pytest.raises(SpecError, match="a swap takes two pictures or more, and 'shapes' has 1"):
+        compared(limit=1, swap=True, **FEW)
+
+
+def test_a_picture_that_turns_bad_is_left_out_and_counted(tmp_path):
+    """Of a file of one's own, where nobody looks at pictures before they are asked about."""
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 30), "red").save(tmp_path / name)
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    lines = [{"image": image, "prompt": "Is there a ring?", "answer": "yes"} for image in ("c.png", "a.png", "c.png")]
+    (tmp_path / "q.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    (found,) = compared(benchmark=tmp_path / "q.jsonl", limit=None, **FEW).benchmarks
+    assert (found.images, found.questions, len(found.left_out)) == (1, 1, 2)
+    assert "c.png" in found.left_out[0]
+    assert any("2 questions of" in text and "were left out" in text for text in benchmark_sentences(found))
+    (tmp_path / "q.jsonl").write_text(json.dumps(lines[0]))
+    with pytest.raises(SpecError, match=r"no picture of '.*' can be used: .*c\.png"):
+        compared(benchmark=tmp_path / "q.jsonl", limit=None, **FEW)
 
 
 def test_a_mistake_is_told_before_anything_is_loaded(monkeypatch):
     monkeypatch.setattr(room, "load_model", lambda *arguments: pytest.fail("loaded"))
-    monkeypatch.setattr(room, "benchmark_of", lambda name: pytest.fail("read"))
+    monkeypatch.setattr(room, "subjects_of", lambda *arguments: pytest.fail("read"))
     with pytest.raises(SpecError, match="did you mean 'count'"):
         compared(settings={"cuont": "adaptive"})
     with pytest.raises(SpecError, match="count is 'many'"):
         compared(settings={"count": "many"})
+    with pytest.raises(SpecError, match="batch is 0"):
+        compared(batch=0)
+    with pytest.raises(UnknownNameError, match="no table named '8'"):
+        compared(table=8)
+    with pytest.raises(SpecError, match="table 7 has settings of its own"):
+        compared(table=7)
+    plain = {"settings": {}, "pruners": (), "keep": ()}
+    with pytest.raises(SpecError, match="table 5 has no method 'random'; it has none, bat, vispruner"):
+        compared(table=5, **{**plain, "pruners": "random"})
+    with pytest.raises(SpecError, match="table 5 has no budget '32'; it has 128, 64"):
+        compared(table=5, **{**plain, "keep": 32})

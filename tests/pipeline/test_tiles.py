@@ -268,7 +268,7 @@ def test_the_language_model_answers_about_packed_tokens(tmp_path):
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(Path(source_of("tiny-llava")) / file, tmp_path / "model")
     told = compare(name, 6, pruners=["fastervlm"], limit=1)
-    none, pruned = (int(row.kept) for row in told.rows)
+    none, pruned = (int(row.kept) for row in told.benchmarks[0].rows)
     assert none > 16 + 2 * 16 > pruned > 6
     export(name, tmp_path / "out", pruner="fastervlm", keep=6, golden=0)
     report = validate(tmp_path / "out", benchmark="shapes", limit=1, answers=True)

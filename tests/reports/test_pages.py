@@ -14,8 +14,10 @@ from vtp_export.parity.witness import Noise, Witness
 from vtp_export.pipeline.check import check
 from vtp_export.reports.cases import differing
 from vtp_export.reports.check import report_check
-from vtp_export.reports.comparison import CompareReport, Row, write_comparison
+from vtp_export.reports.compared import BenchmarkReport, CompareReport, Row
+from vtp_export.reports.comparison import write_comparison
 from vtp_export.reports.page import PAGE, write_page
+from vtp_export.reports.standings import Column, standings
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.spec import ModelRecord
 
@@ -50,8 +52,10 @@ def row(method, keep, score):
         kept=keep,
         score=score,
         share=score / 0.9,
-        margin=0.01,
+        interval=(-0.2, 0.1),
         p_value=0.5,
+        p_permuted=0.5,
+        swapped=None,
         metrics={"accuracy": score},
         erank=12.0,
         entropy=3.0,
@@ -62,17 +66,29 @@ def row(method, keep, score):
     )
 
 
-COMPARED = CompareReport(
-    model="tiny-llava",
+SHAPES = BenchmarkReport(
     benchmark="shapes",
     images=8,
     questions=80,
     counted=70,
+    left_out=("a picture is none",),
     metric="accuracy",
     rows=(row("none", 36, 0.9), row("fastervlm", 8, 0.8), row("adaptive:complexity=entropy,count=adaptive", 8, 0.85)),
     edges=(1.0, 4.0, 9.0, 16.0, 25.0),
     bins=(2, 2, 2, 2),
     correlation=-0.5,
+)
+SETS = (SHAPES, dataclasses.replace(SHAPES, benchmark="circles"))
+COLUMNS = [Column(name=one.benchmark, benchmark=one.benchmark) for one in SETS]
+COMPARED = CompareReport(
+    model="tiny-llava", benchmarks=SETS[:1], columns=("shapes",), standings=standings(SETS[:1], COLUMNS[:1])
+)
+ON_SEVERAL = CompareReport(
+    model="tiny-llava",
+    benchmarks=SETS,
+    columns=("shapes", "circles"),
+    standings=standings(SETS, COLUMNS),
+    notes=("left out: FastV",),
 )
 CORE = ModelRecord(
     id="tiny-llava", revision=None, family="llava", weights_sha256="ab" * 32, weights_bytes=1, saliency="cls"
@@ -87,7 +103,7 @@ def pages(artefact, tmp_path_factory):
     opened = open_artefact(artefact)
     failed = dataclasses.replace(passed, artefact=STRANGE, comparisons=(comparison(),), notes=("a note",))
     assert not report_check(failed, opened, read_golden(opened), home / "failed").notes[1:]
-    write_comparison(COMPARED, home / "compared", CORE)
+    write_comparison(ON_SEVERAL, home / "compared", CORE)
     return {name: home / name / PAGE for name in ("passed", "failed", "compared")}
 
 
@@ -148,6 +164,8 @@ def test_what_a_page_tells_of_a_comparison(pages):
     assert "best: adaptive:complexity=entropy,count=adaptive, 8 tokens" in words
     assert "erank 16 to 25 (2 images)" in words and "0.6000" in words
     assert CORE.weights_sha256 in words
+    for text in ("circles: methods and budgets", "94.44", "left out: FastV", "70 of them in the accuracy; 1 left out"):
+        assert text in words
 
 
 def test_the_worst_come_first():

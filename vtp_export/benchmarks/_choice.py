@@ -1,7 +1,7 @@
 """Multiple choice: which option an answer means, by each evaluation's own rule."""
 
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 
 LETTERS = "ABCDE"
 SHAPES = re.compile(r"[(:]?([A-E])[.,:)]+|[(:]([A-E])")
@@ -36,7 +36,8 @@ def ai2d_letter(given: str) -> str:
     return (leading[1] if leading else re.sub(r"[^\w\s]|_", "", given).strip()).lower()
 
 
-def mmbench_letter(given: str, options: Sequence[str]) -> str | None:
+@lru_cache(maxsize=1 << 16)
+def mmbench_letter(given: str, options: tuple[str, ...]) -> str | None:
     """The letter, by MMBench's exact matching: one letter, one letter with marks, or the text of one option.
 
     Args:
@@ -44,7 +45,7 @@ def mmbench_letter(given: str, options: Sequence[str]) -> str | None:
         options: texts of A, B and so on.
 
     Example:
-        >>> colours = ["red", "blue", "green", "red wine"]
+        >>> colours = ("red", "blue", "green", "red wine")
         >>> [mmbench_letter(text, colours) for text in ("(B)", "Answer: B", "Blue sky", "A red car is here")]
         ['B', 'B', 'B', 'A']
         >>> [mmbench_letter(text, colours) for text in ("red wine", "A or B", "b")]

@@ -150,6 +150,7 @@ class Published(base.Benchmark):
             raise UnavailableError(reason)
         groups, faults = self._groups()
         sound = self._sound(groups, limit, faults)
+        self.left_out = faults
         if not sound:
             raise SpecError(f"nothing in the benchmark '{self.name}' can be used: {faults[0] if faults else 'no rows'}")
         if faults:

@@ -57,8 +57,23 @@ class Decoded:
     gaps: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Printed:
+    """How papers print the score of a benchmark: which of its metrics, "" for the main one, times what."""
+
+    metric: str = ""
+    unit: float = 100
+
+
 class Benchmark(Protocol):
-    """A data set. Two passes over `examples` give the same pictures in the same order."""
+    """A data set. Two passes over `examples` give the same pictures in the same order.
+
+    printed: its column in tables of several benchmarks.
+    left_out: what the last pass over `examples` could not use, a sentence each.
+    """
+
+    printed: ClassVar[Printed] = Printed()
+    left_out: Sequence[str] = ()
 
     longest: ClassVar[int] = 64
     """Most tokens of an answer."""

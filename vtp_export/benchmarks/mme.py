@@ -9,6 +9,7 @@ Source: Fu et al., "MME: A Comprehensive Evaluation Benchmark for Multimodal Lar
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from vtp_export.benchmarks import base
@@ -20,6 +21,7 @@ COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation
 ENDING = " Please answer yes or no."
 
 
+@lru_cache(maxsize=1 << 16)
 def meant(given: str) -> str | None:
     """Yes or no, by the official rule; None for anything else.
 
@@ -42,6 +44,8 @@ class Benchmark(Published):
         revision="d6c9023f017b",
         columns=("question_id", "question", "answer", "category"),
     )
+
+    printed = base.Printed("total", 1)
 
     def picture(self, cells: Mapping[str, Any]) -> str:
         """The two questions about a picture share their id."""
@@ -69,7 +73,7 @@ class Benchmark(Published):
         return False
 
     def score(self, asked: Sequence[base.Answered]) -> dict[str, float]:
-        """The share of the maximum; perception and cognition in points."""
+        """The share of the maximum; perception, cognition and their sum in points."""
         pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
         for answered in asked:
             pairs[answered.question.kind, answered.image].append(self.credit(answered))
@@ -82,4 +86,5 @@ class Benchmark(Published):
             "MME": sum(points.values()) / (200 * len(points)),
             "perception": sum(points.get(kind, 0.0) for kind in PERCEPTION),
             "cognition": sum(points.get(kind, 0.0) for kind in COGNITION),
+            "total": sum(points.values()),
         }

@@ -6,6 +6,7 @@ Source: Li et al., "Evaluating Object Hallucination in Large Vision-Language Mod
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from vtp_export.benchmarks import base
@@ -13,6 +14,7 @@ from vtp_export.benchmarks._published import WORD, Asked, Published, Source, tex
 from vtp_export.errors import SpecError
 
 
+@lru_cache(maxsize=1 << 16)
 def means_no(given: str) -> bool:
     """Whether an answer denies, by the official rule.
 

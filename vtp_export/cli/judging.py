@@ -35,6 +35,12 @@ from vtp_export.comparing.choices import methods
 if TYPE_CHECKING:
     from vtp_export.terminal import Listener
 
+Batch = Annotated[int, typer.Option(metavar="N", help="Questions that the language model answers together at most.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep every answer here and ask for none twice; default: in the report's folder."),
+]
+
 
 def validate(
     progress: "Listener",
@@ -165,15 +171,17 @@ def compare(
     progress: "Listener",
     model: Model,
     keep: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(metavar="N|N%", parser=budget, help="A budget of visual tokens, or a share. Repeatable."),
-    ],
+    ] = None,
     benchmark: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            metavar="PATH|NAME", help="A file of questions, or a benchmark that has them (vtp-export list benchmarks)."
+            metavar="PATH|NAME",
+            help="A file of questions, or a benchmark that has them (vtp-export list benchmarks). Repeatable: a column "
+            "each, and what is left on average. Default: shapes.",
         ),
-    ] = "shapes",
+    ] = None,
     pruner: Annotated[
         list[str] | None,
         name_option("pruners", "--pruner", words="Repeatable; default: fastervlm and adaptive.", names=methods()),
@@ -184,7 +192,26 @@ def compare(
             "--set", metavar="KEY=VALUE", help="A setting of every pruner that has it. Repeatable: each value is tried."
         ),
     ] = None,
+    table: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="A table of AgilePruner's paper (5, 6, 7, 11, 13 to 16): its benchmarks, methods and budgets, with "
+            "what is printed there beside. --benchmark, --pruner and --keep choose of it.",
+        ),
+    ] = None,
     limit: Limit = None,
+    swap: Annotated[
+        bool, typer.Option("--swap", help="Also ask about another image: does the answer depend on what is seen?")
+    ] = False,
+    batch: Batch = 16,
+    prompt: Annotated[
+        Literal["template", "vicuna_v1"] | None,
+        typer.Option(
+            help="How questions are worded: by the checkpoint's template, or as LLaVA's evaluation asks LLaVA-1.5. "
+            "Default: template; of a table what it was measured with."
+        ),
+    ] = None,
     calibration: Calibration = None,
     revision: Revision = None,
     grid: Grid = None,
@@ -199,22 +226,26 @@ def compare(
             help="Exit code 1 where a method keeps less of the unpruned score.",
         ),
     ] = None,
-    report: Report = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write an HTML report with pictures, and all answers, here."),
+    ] = None,
     junit: Junit = None,
     markdown: Markdown = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an earlier run with the same --report was interrupted.")
-    ] = False,
+    cache: Cache = None,
     device: TorchDevice = "cpu",
     dtype: Dtype = "float32",
     threads: Threads = None,
 ) -> Result:
-    """Prune with several methods, settings and budgets, and let the language model answer a benchmark.
+    """Prune with several methods, settings and budgets, and let the language model answer benchmarks.
 
-    What is repeated is tried in every combination.
+    What is repeated is tried in every combination. With --report or --cache every answer is kept: what was interrupted
+    goes on, and a run with one more method asks for its answers alone.
 
-    Example:
+    Examples:
         vtp-export compare tiny-llava --keep 32 --keep 64 --set complexity=erank --set complexity=entropy
+
+        vtp-export compare llava-hf/llava-1.5-7b-hf --table 7 --limit 100 --device cuda --dtype float16 --report table7
     """
     from vtp_export.pipeline.compare import compare as run_compare
     from vtp_export.reports.comparison import comparison_suite, comparison_summary
@@ -223,11 +254,15 @@ def compare(
     def run() -> Result:
         result = run_compare(
             model,
-            keep,
-            benchmark=benchmark,
-            pruners=pruner or ("fastervlm", "adaptive"),
+            keep or (),
+            benchmark=benchmark or (),
+            pruners=pruner or (),
             settings=several_of(settings),
+            table=table,
             limit=limit,
+            swap=swap,
+            batch=batch,
+            prompt=prompt,
             calibration=calibration,
             revision=revision,
             grid=grid,
@@ -235,7 +270,7 @@ def compare(
             max_tokens=max_tokens,
             at_least=at_least,
             report=report,
-            resume=resume,
+            cache=cache,
             device=device,
             dtype=dtype,
             threads=threads,

@@ -56,7 +56,6 @@ def _complexities(tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     return complexity_of("erank", tokens), complexity_of("erank", tokens, False), complexity_of("entropy", tokens)
 
 
-@torch.inference_mode()
 def complexities(session: EagerSession, pixels: np.ndarray) -> list[Complexity]:
     """Of each image.
 
@@ -67,7 +66,19 @@ def complexities(session: EagerSession, pixels: np.ndarray) -> list[Complexity]:
     Raises:
         OutputError: a number of an image is not finite.
     """
-    tokens = session.encode(pixels, SIGNALS)
+    return complexities_of(session.encode(pixels, SIGNALS))
+
+
+@torch.inference_mode()
+def complexities_of(tokens: Tokens) -> list[Complexity]:
+    """Of each image of a batch that was encoded.
+
+    Args:
+        tokens: with `SIGNALS`.
+
+    Raises:
+        OutputError: a number of an image is not finite.
+    """
     columns = {
         "erank": complexity_of("erank", tokens).cpu().numpy(),
         "attention_entropy": complexity_of("entropy", tokens).cpu().numpy(),

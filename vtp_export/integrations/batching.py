@@ -4,8 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from vtp_export.errors import ModelError, SpecError
+from vtp_export.inllm.base import Span
+from vtp_export.parity.asking import Prompt
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.packing import Picture
+
+ONE_VIEW_OF_SEVERAL = frozenset({"llava_onevision"})
+"""Families that cut an image into tiles only where it is the only one of its prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +37,20 @@ class Tokenised:
         if any(picture.position_ids is not None for picture in self.pictures):
             return self.prefix
         return tuple(map(len, self.before)), tuple(runs_of(self.pictures))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the language model reads next: (b, m, d), behind a cache, at (axes, m) places where it does not count."""
+
+    embeds: Tensor
+    cache: Any
+    places: np.ndarray | None
+
+
+def onward(places: np.ndarray, start: int, span: Span) -> np.ndarray:
+    """(axes, m) of the text behind a picture."""
+    return np.tile(np.arange(start, start + span.after), (len(places), 1))
 
 
 def runs_of(pictures: Sequence[Picture]) -> list[int]:
@@ -53,3 +76,19 @@ def groups_of(cache: Any, asked: Mapping[int, Tokenised], batch: int) -> Iterato
     kinds = sorted({(len(one.after), one.longest) for one in asked.values()})
     for kind in kinds:
         yield from batched([i for i, one in asked.items() if (len(one.after), one.longest) == kind], batch)
+
+
+def refuse_unreadable(prompt: Prompt, family: str) -> None:
+    """See that the language model of a family reads such a prompt as it does in Transformers.
+
+    Raises:
+        SpecError: there is no image.
+        ModelError: it would see several images otherwise than one.
+    """
+    if not prompt.pictures:
+        raise SpecError("no pictures were given; a question is about one or more")
+    if len(prompt.pictures) > 1 and family in ONE_VIEW_OF_SEVERAL:
+        raise ModelError(
+            f"{family} sees several images of one prompt without tiles, which is not there; ask about one image at a "
+            "time"
+        )

@@ -10,7 +10,6 @@ one length. Padding would shift positions and mask keys, which is other arithmet
 """
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,11 +19,12 @@ from torch import Tensor
 
 from vtp_export.benchmarks.base import Decoded
 from vtp_export.costs.decoder import DecoderShape, shape_of
-from vtp_export.errors import ModelError, SpecError, UnavailableError, first_line
+from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.inllm.base import Method, Span
-from vtp_export.integrations.batching import Tokenised, alike_in, groups_of, runs_of
+from vtp_export.integrations.batching import Step, Tokenised, alike_in, groups_of, onward, refuse_unreadable, runs_of
+from vtp_export.integrations.identity import language_model_digest
 from vtp_export.integrations.processors import quiet
 from vtp_export.integrations.prompts import TEMPLATE, Frames
 from vtp_export.manifests import AXES
@@ -35,9 +35,6 @@ from vtp_export.runtime.positions import places_of
 
 BOTH_WAYS = frozenset({"gemma3", "paligemma"})
 """Families whose language model is given, of a picture, more than a causal sequence."""
-
-ONE_VIEW_OF_SEVERAL = frozenset({"llava_onevision"})
-"""Families that cut an image into tiles only where it is the only one of its prompt."""
 
 
 class Answerer:
@@ -87,6 +84,7 @@ class Answerer:
                 "picture's tokens, which is not there"
             )
         self._model.requires_grad_(False)
+        self._version: str = transformers.__version__
         self._frames, self._tokenizer = Frames(tokenizer, self._model.config.image_token_id, form), tokenizer
         eos = self._model.generation_config.eos_token_id
         self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else tokenizer.eos_token_id}
@@ -110,6 +108,14 @@ class Answerer:
         """Bytes of a number that it computes with."""
         return int(self._model.dtype.itemsize)
 
+    def refuse_unfit(self, within: Method) -> None:
+        """See that a method can prune inside this language model, before a prompt comes.
+
+        Raises:
+            ModelError: it cannot.
+        """
+        within.refuse_unfit(self._model.model.language_model)
+
     def length(self, prompt: Prompt) -> int:
         """Tokens of a prompt, text and pictures together.
 
@@ -118,6 +124,17 @@ class Answerer:
         """
         asked = self._split(prompt)
         return sum(map(len, asked.before)) + sum(runs_of(asked.pictures)) + len(asked.after)
+
+    def identity(self) -> dict[str, str]:
+        """What decides its answers: versions, weights, words, and what it computes with."""
+        return {
+            "torch": torch.__version__,
+            "transformers": self._version,
+            "language model": language_model_digest(self._model, self._tokenizer),
+            "form": self._frames.form,
+            "device": self._model.device.type,
+            "dtype": str(self._model.dtype),
+        }
 
     def answer(
         self, pictures: Picture | Sequence[Picture], prompts: Sequence[str], longest: int = LONGEST
@@ -157,7 +174,7 @@ class Answerer:
             ModelError: as `answer`; or `within` cannot prune such a prompt.
         """
         for prompt in prompts:
-            self._refuse(prompt)
+            refuse_unreadable(prompt, self._model.config.model_type)
         if within is not None:
             return [self._answer_within(within, prompt) for prompt in prompts]
         asked = [self._split(prompt) for prompt in prompts]
@@ -170,15 +187,6 @@ class Answerer:
                     decoded = self._decode(cache, [(rows[i], asked[i].after) for i in group], asked[group[0]], start)
                     answers.update(zip(group, decoded, strict=True))
         return [answers[i] for i in range(len(prompts))]
-
-    def _refuse(self, prompt: Prompt) -> None:
-        if not prompt.pictures:
-            raise SpecError("no pictures were given; a question is about one or more")
-        if len(prompt.pictures) > 1 and self._model.config.model_type in ONE_VIEW_OF_SEVERAL:
-            raise ModelError(
-                f"{self._model.config.model_type} sees several images of one prompt without tiles, which is not there; "
-                "ask about one image at a time"
-            )
 
     def _split(self, prompt: Prompt) -> Tokenised:
         before, after = self._frames.split(prompt.text, [picture.text for picture in prompt.pictures])
@@ -196,10 +204,9 @@ class Answerer:
         whole = torch.cat([self._spliced(asked.before, asked.pictures), self._embed([asked.after])], 1)
         places = places_of([len(before)], asked.pictures)
         span = Span(len(before), len(picture.tokens), len(asked.after))
+        within = within.of_views(span.visual, picture.views[0].num_kept)
         with within.pruning(self._model.model.language_model, span):
-            first = _Step(
-                whole, None, None if places is None else np.concatenate([places[0], _onward(*places, span)], 1)
-            )
+            first = Step(whole, None, None if places is None else np.concatenate([places[0], onward(*places, span)], 1))
             start = None if places is None else places[1] + span.after
             return self._greedily(first, 1, asked.longest, start)[0]
 
@@ -252,10 +259,10 @@ class Answerer:
             cache.batch_select_indices(torch.tensor(rows, device=self._model.device))
         step = self._embed([after for _, after in suffixes])
         places = None if start is None else np.tile(np.arange(start, start + len(like.after)), (AXES, 1))
-        onward = None if start is None else start + len(like.after)
-        return self._greedily(_Step(step, cache, places), len(rows), like.longest, onward)
+        behind = None if start is None else start + len(like.after)
+        return self._greedily(Step(step, cache, places), len(rows), like.longest, behind)
 
-    def _greedily(self, step: "_Step", count: int, longest: int, start: int | None) -> list[Decoded]:
+    def _greedily(self, step: Step, count: int, longest: int, start: int | None) -> list[Decoded]:
         """Decode from a first step; `start`: where the token behind it stands, None if the model counts them."""
         ids: list[list[int]] = [[] for _ in range(count)]
         gaps: list[list[float]] = [[] for _ in range(count)]
@@ -280,20 +287,6 @@ class Answerer:
             if not running:
                 break
             place = None if start is None else np.full((AXES, 1), start + number)
-            step = _Step(self._embed(chosen[:, None].tolist()), out.past_key_values, place)
+            step = Step(self._embed(chosen[:, None].tolist()), out.past_key_values, place)
         texts = [self._tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
         return [Decoded(tuple(i), text, tuple(g)) for i, text, g in zip(ids, texts, gaps, strict=True)]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Step:
-    """What the language model reads next: (b, m, d), behind a cache, at (axes, m) places where it does not count."""
-
-    embeds: Tensor
-    cache: Any
-    places: np.ndarray | None
-
-
-def _onward(places: np.ndarray, start: int, span: Span) -> np.ndarray:
-    """(axes, m) of the text behind a picture."""
-    return np.tile(np.arange(start, start + span.after), (len(places), 1))

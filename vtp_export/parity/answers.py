@@ -5,12 +5,12 @@ things are told apart: whether the answers are the same token for token, what th
 the difference of the metrics could be chance (McNemar's exact test on the questions that only one got right).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.parity.asking import BATCH, LONGEST, LanguageModel, Reply, ask, refuse_silent, together
+from vtp_export.parity.chance import mcnemar
 from vtp_export.parity.judged import Gate, Row
 from vtp_export.progress import Progress, silent
 from vtp_export.runtime.output import Run
@@ -105,20 +105,6 @@ def answers_of(
         replies += ask(model, list(zip(few, pictures, strict=True)), longest)
         done += len(few)
     return replies
-
-
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Two-sided exact p-value for paired right and wrong answers.
-
-    Example:
-        >>> mcnemar([True] * 6, [False] * 6)
-        0.03125
-    """
-    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
-    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
-    n = only_first + only_second
-    tail = sum(math.comb(n, i) for i in range(min(only_first, only_second) + 1))
-    return min(1.0, tail / 2 ** (n - 1)) if n else 1.0
 
 
 def compare_answers(

@@ -1,4 +1,4 @@
-"""`vtp-export compare`: methods and budgets side by side on one benchmark, by what the language model then answers."""
+"""`vtp-export compare`: methods and budgets side by side on benchmarks, by what the language model then answers."""
 
 import contextlib
 import dataclasses
@@ -9,51 +9,57 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vtp_export.arguments import by_name, one_or_several
-from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Example
-from vtp_export.calibration.journal import Journal
+from vtp_export.arguments import by_name, one_or_several, path_of, whole
 from vtp_export.comparing.contenders import Contender, contenders_of, signals_of, wanted_of
+from vtp_export.comparing.looking import Asker
+from vtp_export.comparing.published import Plan, PublishedTable, plan_of, published_table
+from vtp_export.comparing.subjects import Asked, Subject, asked_about, subjects_of
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
 from vtp_export.functional.devices import prepare
-from vtp_export.functional.tokens import Tokens
 from vtp_export.graphs.assembly import load_model, source_of
-from vtp_export.graphs.complexity import complexities, entropy_among
+from vtp_export.integrations.prompts import TEMPLATE
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.json_records import as_unicode
 from vtp_export.models._sizes import asked_size
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.asking import LanguageModel, ask, refuse_silent
+from vtp_export.parity.answer_store import AnswerStore, code_digest
+from vtp_export.parity.asking import BATCH
 from vtp_export.precision.lowering import loaded_in
 from vtp_export.progress import Progress, silent
-from vtp_export.reference.erank import effective_rank
-from vtp_export.reports.comparison import CompareReport, write_comparison
+from vtp_export.reports.answer_lines import answer_lines, write_answers
+from vtp_export.reports.compared import CompareReport
+from vtp_export.reports.comparison import write_comparison
 from vtp_export.reports.page import report_folder
-from vtp_export.reports.tally import Entry, Outcome, Seen, compared
-from vtp_export.runtime.images import as_image, note
-from vtp_export.runtime.output import naming
+from vtp_export.reports.standings import Column, standings
+from vtp_export.reports.tally import Entry, answered
+from vtp_export.runtime.images import note
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.resolution import stretching
-from vtp_export.runtime.tiles import view_names
+from vtp_export.runtime.writing import refuse_unwritable
+from vtp_export.spec import ModelRecord
 
 TIMED = 8
 """Images that every method is timed on, one call of each in turn."""
 
+PATIENCE = 60.0
+"""Seconds after which no further image is timed."""
 
-JOURNAL = "comparison"
-"""What is done so far is `.comparison.partial` in the report's folder."""
+PRUNERS = ("fastervlm", "adaptive")
+KEPT = "answers"
+"""Folder of the answers in that of the report, where no other is named."""
 
 
 def compare(
     model: str | Path,
-    keep: int | str | Sequence[int | str],
+    keep: int | str | Sequence[int | str] = (),
     *,
-    benchmark: str | Path = "shapes",
-    pruners: Sequence[str] = ("fastervlm", "adaptive"),
+    benchmark: str | Path | Sequence[str | Path] = (),
+    pruners: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
+    table: int | None = None,
     limit: int | None = None,
+    swap: bool = False,
+    batch: int = BATCH,
+    prompt: str | None = None,
     calibration: str | Path | None = None,
     revision: str | None = None,
     grid: str | tuple[int, int] | None = None,
@@ -61,7 +67,7 @@ def compare(
     max_tokens: int | None = None,
     at_least: float | None = None,
     report: str | Path | None = None,
-    resume: bool = False,
+    cache: str | Path | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
@@ -72,155 +78,174 @@ def compare(
     Args:
         model: folder, hub id or embedded name.
         keep: one budget of visual tokens, or several; a text such as "10%" is a share of them.
-        benchmark: one with questions.
-        pruners: methods, of the front end or inside the language model; `none` is always there.
+        benchmark: one with questions, or several; none for `shapes`.
+        pruners: methods, of the front end or inside the language model; none for `PRUNERS`. `none` is always there.
         settings: by name, a value or a list of those to try; each is for the pruners that have it.
-        limit: number of images, or None for all.
+        table: of AgilePruner's paper: its benchmarks, methods and budgets, or those of them that are named.
+        limit: number of images of each benchmark, or None for all.
+        swap: also ask the same questions about other images.
+        batch: so many questions are answered together at most.
+        prompt: how questions are worded, one of `integrations.prompts.FORMS`; None for the checkpoint's template, or
+            what the table was measured with.
         calibration: see `export`.
         revision: commit, branch or tag on the hub.
         grid: of a model of any resolution, what it is measured at: rows and columns of tokens, see `export`.
         image_size: the same by pictures.
         max_tokens: of such a model, most tokens of a picture.
         at_least: share of the unpruned score that every method must keep, 0 to 1; None asks nothing.
-        report: folder of a page with figures, or None.
-        resume: go on where an earlier run into the same report was interrupted.
+        report: folder of a page with figures, and of every answer; or None.
+        cache: folder where answers are kept, and never asked for twice; None for `answers` in that of the report.
         device: where torch runs all of it: "cpu" or "cuda".
         dtype: what the tower, the projector and the language model compute with; selection is float32 at least.
         threads: CPU threads, or None for torch's choice.
         progress: hears of every step.
 
     Raises:
-        VtpError: the model, a method or the benchmark cannot be used.
+        VtpError: the model, a method or a benchmark cannot be used.
     """
-    keeps, size = one_or_several(keep), asked_size(grid, image_size, max_tokens)
+    asked = None if table is None else published_table(table)
+    if asked is not None and (grid, image_size, max_tokens) == (None, None, None):
+        grid = asked.grid
+    size = asked_size(grid, image_size, max_tokens)
+    names, keeps = one_or_several(benchmark), one_or_several(keep)
+    plan = _plan(asked, keeps, names, one_or_several(pruners), by_name("settings", settings))
+    whole("batch", batch, 1)
     if at_least is not None and not 0 <= at_least <= 1:
         raise SpecError(f"the least share of the unpruned score is {at_least:g}; it must be 0 to 1 (100%)")
-    if not keeps:
-        raise SpecError("no budget was named; give at least one --keep")
-    if resume and report is None:
-        raise SpecError("what was done is kept in the report's folder; name it with --report to --resume")
-    if report is not None:
-        report_folder(report)
-    wanted = wanted_of(one_or_several(pruners), by_name("settings", settings), keeps)
+    place = _folder(report, cache)
     prepare(device, threads)
-    data = benchmark_of(benchmark)
-    examples = list(data.examples(limit))
-    refuse_silent(examples)
+    read = [column.benchmark for column in plan.columns] if asked else names or ("shapes",)
+    subjects = subjects_of(read, limit, swap)
     progress("loading the model")
-    loaded = loaded_in(load_model(model, signals_of(wanted), revision, size), dtype)
+    loaded = loaded_in(load_model(model, signals_of(plan.wanted), revision, size), dtype)
     loaded = dataclasses.replace(loaded, preprocessing=stretching(loaded.preprocessing))
     loaded.module.to(device)
-    contenders = contenders_of(loaded, wanted, calibration)
-    answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype)
-    head = _head(loaded, contenders, examples, dtype)
-    with _journal(report, head, resume, progress) as journal:
-        seen = {one.name: one for one in (journal.done if journal is not None else ())}
-        for done, example in enumerate(examples):
-            progress("comparing", done, len(examples))
-            if example.name not in seen:
-                seen[example.name] = _look(contenders, example, loaded, answerer)
-                if journal is not None:
-                    journal.add([seen[example.name]])
-        _time(contenders, examples, loaded, progress)
-        entries = [Entry(name=one.name, keep=one.budget, seconds=tuple(one.seconds)) for one in contenders]
-        result = compared(
-            model=str(model),
-            name=as_unicode(str(benchmark)),
-            benchmark=data,
-            examples=examples,
-            seen=[seen[example.name] for example in examples],
-            entries=entries,
-        )
-        result = dataclasses.replace(result, at_least=at_least)
-        if report is not None and journal is not None:
-            try:
-                write_comparison(result, Path(report), loaded.core)
-            except (ArtefactError, UnavailableError) as error:  # the result, which took so long, is shown anyway
-                journal.keep = True
-                note(f"the report was not written: {error}; --resume writes it without asking again")
+    contenders = contenders_of(loaded, plan.wanted, calibration)
+    form = prompt or (asked.form if asked else TEMPLATE)
+    answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype, form=form)
+    for one in contenders:
+        if one.within is not None:
+            answerer.refuse_unfit(one.within)
+    head = _head(loaded, answerer) if place is not None else {}
+    stores = [AnswerStore(place, {**head, "method": _named(one)}) for one in contenders]
+    asker = Asker(model=loaded, answerer=answerer, contenders=contenders, stores=stores, batch=batch)
+    with _going_on(place, progress):
+        found = [asked_about(subject, asker, swap, progress) for subject in subjects]
+    _time(contenders, found[0], loaded, progress)
+    result = _result(str(model), found, contenders, _columns(plan, subjects), plan)
+    result = dataclasses.replace(result, at_least=at_least)
+    if report is not None:
+        _write(result, found, loaded.core, Path(report))
     return result
 
 
-def _head(
-    model: LoadedModel, contenders: Sequence[Contender], examples: Sequence[Example], dtype: str
-) -> dict[str, Any]:
-    """What must be the same for work to be taken up again."""
-    asked = [[example.name, [[q.kind, q.prompt, q.answer] for q in example.questions]] for example in examples]
+def _plan(
+    table: PublishedTable | None,
+    keeps: Sequence[int | str],
+    benchmarks: Sequence[str | Path],
+    pruners: Sequence[str],
+    settings: Mapping[str, Any],
+) -> Plan:
+    """What is to be run; the columns of a table are known, those of other benchmarks not yet."""
+    if table is None:
+        if not keeps:
+            raise SpecError("no budget was named; give at least one --keep, or a --table")
+        wanted = wanted_of(pruners or PRUNERS, settings, keeps)
+        return Plan(columns=(), wanted=tuple(wanted), printed=(), notes=())
+    if settings:
+        raise SpecError(f"table {table.number} has settings of its own; leave out --set, or name methods by --pruner")
+    return plan_of(table, [str(name) for name in benchmarks], pruners, keeps)
+
+
+def _columns(plan: Plan, subjects: Sequence[Subject]) -> tuple[Column, ...]:
+    if plan.columns:
+        return plan.columns
+    told = [(subject.name, subject.data.printed) for subject in subjects]
+    return tuple(Column(name=name, benchmark=name, metric=one.metric, unit=one.unit) for name, one in told)
+
+
+def _folder(report: str | Path | None, cache: str | Path | None) -> Path | None:
+    """Where answers are kept, seen to be writable before anything is done."""
+    folder = report_folder(report)
+    if cache is not None:
+        refuse_unwritable(path_of("the cache", cache))
+        return Path(cache)
+    return None if folder is None else folder / KEPT
+
+
+def _head(model: LoadedModel, answerer: Answerer) -> dict[str, Any]:
+    """What decides the answers of every method."""
+    seen = json.dumps(dataclasses.asdict(model.preprocessing), sort_keys=True, default=str)
     return {
-        "model": model.core.weights_sha256,
-        "questions": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
-        "dtype": dtype,
-        "methods": [[one.name, one.record.name, dict(one.record.settings)] for one in contenders],
+        "code": code_digest(),
+        "front end": model.core.weights_sha256,
+        "preprocessing": hashlib.sha256(seen.encode()).hexdigest(),
+        **answerer.identity(),
     }
 
 
+def _named(contender: Contender) -> list[Any]:
+    return [contender.record.name, contender.budget, dict(contender.record.settings)]
+
+
 @contextlib.contextmanager
-def _journal(
-    report: str | Path | None, head: dict[str, Any], resume: bool, progress: Progress
-) -> Iterator[Journal[Seen] | None]:
-    """What is done so far, kept where there is a folder for it, until all is done."""
-    if report is None:
-        yield None
-        return
-    journal = Journal(Path(report) / JOURNAL, head, resume, Seen)
-    finished = False
+def _going_on(place: Path | None, progress: Progress) -> Iterator[None]:
+    """Say, of work that is interrupted, that it goes on."""
     try:
-        yield journal
-        finished = True
-    finally:
-        if journal.done and not finished:
-            progress(f"{len(journal.done)} images are done; --resume goes on from there")
-        journal.close(finished or not journal.done)
+        yield
+    except BaseException:
+        if place is not None:
+            progress(f"the answers so far are kept in '{place}'; the same command goes on from there")
+        raise
 
 
-def _look(contenders: Sequence[Contender], example: Example, model: LoadedModel, answerer: LanguageModel) -> Seen:
-    """What every method makes of one image."""
-    photo = as_image(example.open(), example.name)
-    pixels = pixel_values(photo, model.preprocessing)
-    encoded: dict[frozenset[str], Tokens] = {}
-    with naming(view_names(example.name, len(pixels))):
-        views = complexities(contenders[0].session, pixels)
-        outcomes = tuple(_ask(one, example, photo.size, pixels, answerer, encoded) for one in contenders)
-    return Seen(
-        name=example.name,
-        erank=float(np.mean([view.erank for view in views])),
-        attention_entropy=float(np.mean([view.attention_entropy for view in views])),
-        outcomes=outcomes,
+def _result(
+    model: str, found: Sequence[Asked], contenders: Sequence[Contender], columns: Sequence[Column], plan: Plan
+) -> CompareReport:
+    entries = [Entry(name=one.name, keep=one.budget, seconds=tuple(one.seconds)) for one in contenders]
+    reports = tuple(one.report(entries) for one in found)
+    return CompareReport(
+        model=model,
+        benchmarks=reports,
+        columns=tuple(column.name for column in columns),
+        standings=standings(reports, columns, plan.printed),
+        notes=plan.notes,
     )
 
 
-def _ask(
-    contender: Contender,
-    example: Example,
-    size: tuple[int, int],
-    pixels: np.ndarray,
-    model: LanguageModel,
-    encoded: dict[frozenset[str], Tokens],
-) -> Outcome:
-    """One image's answers. `encoded` keeps the tower's work for the next method that needs the same signals."""
-    session = contender.session
-    needs = session.graph.pruner.method.needs | {"saliency"}
-    if needs not in encoded:
-        encoded[needs] = session.encode(pixels, needs)
-    picture = contender.packer.pack(tuple(session.finish(encoded[needs])), size, example.name)
-    replies = ask(model, [(example, picture)], within=contender.within)
-    answers, visual = tuple(reply.answered.text for reply in replies), len(picture.tokens)
-    if contender.within is not None:
-        return Outcome(answers=answers, kept=contender.within.processed(visual, model.layers), erank=None, entropy=None)
-    entropies = [entropy_among(encoded[needs], i, view.kept) for i, view in enumerate(picture.views)]
-    return Outcome(
-        answers=answers,
-        kept=visual,
-        erank=float(effective_rank(picture.tokens, center=False)),
-        entropy=float(np.mean(entropies)),
-    )
+def _write(result: CompareReport, found: Sequence[Asked], model: ModelRecord, folder: Path) -> None:
+    """The page and the answers; where they cannot be written the result, which took so long, is shown anyway."""
+    labels = [f"{row.method}@{row.keep}" if number else row.method for number, row in enumerate(result.standings)]
+    try:
+        write_answers(
+            folder,
+            (
+                line
+                for one in found
+                for line in answer_lines(
+                    one.subject.name,
+                    one.subject.data,
+                    {
+                        label: answered(one.examples, [seen.outcomes[i] for seen in one.seen])
+                        for i, label in enumerate(labels)
+                    },
+                )
+            ),
+        )
+        write_comparison(result, folder, model)
+    except (ArtefactError, UnavailableError) as error:
+        note(f"the report was not written: {error}; the same command writes it without asking again")
 
 
-def _time(contenders: Sequence[Contender], examples: Sequence[Example], model: LoadedModel, progress: Progress) -> None:
-    for done, example in enumerate(examples[: TIMED + 1]):
+def _time(contenders: Sequence[Contender], asked: Asked, model: LoadedModel, progress: Progress) -> None:
+    """Of the front ends, on the images of the first benchmark."""
+    began = time.perf_counter()
+    for done, example in enumerate(asked.examples[: TIMED + 1]):
+        if done > 1 and time.perf_counter() - began > PATIENCE:
+            return
         progress("timing", done, TIMED + 1)
         pixels = pixel_values(example.open(), model.preprocessing)
         for contender in (one for one in contenders if one.within is None):
-            began = time.perf_counter()
+            before = time.perf_counter()
             contender.session(pixels)
-            contender.seconds.append(time.perf_counter() - began)
+            contender.seconds.append(time.perf_counter() - before)

@@ -1,25 +1,24 @@
 """From answers to the rows of a comparison: scores, what is chance, spread.
 
-Whether a method is worse than the unpruned model is asked of the same questions about the same images. Questions about
-one image stand and fall together, so the interval counts images: it is the one of a ratio of sums over clusters.
-
-Source: Cochran, "Sampling Techniques", 3rd ed. (1977), sections 6.3 and 9A.2, for the ratio of cluster totals.
+Whether a method is worse than the unpruned model is asked of the same questions about the same images; see
+`parity.chance`.
 """
 
-import math
+import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from vtp_export.benchmarks.base import Answered, Benchmark, Example
-from vtp_export.parity.answers import mcnemar
-from vtp_export.reports.comparison import CompareReport, Row
+from vtp_export.parity.chance import bootstrap, exchanges, mcnemar, of_means, sign_flips
+from vtp_export.reports.compared import BenchmarkReport, Row
 
 BINS = 4
 """Quarters of the images, by effective rank."""
-
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,40 +52,45 @@ class Entry:
 
 def compared(
     *,
-    model: str,
     name: str,
     benchmark: Benchmark,
     examples: Sequence[Example],
     seen: Sequence[Seen],
     entries: Sequence[Entry],
-) -> CompareReport:
+    exchanged: Sequence[tuple[Example, Seen]] = (),
+) -> BenchmarkReport:
     """Score every method, the first of which prunes nothing.
 
     Args:
-        model: its name.
         name: of the benchmark.
         benchmark: whose questions they are.
         examples: the images.
         seen: what was made of each, in the same order.
         entries: the methods, in the order of the outcomes.
+        exchanged: the same questions asked about other images, where that was tried.
     """
     complexity = np.array([(one.erank, one.attention_entropy) for one in seen])
     edges = np.quantile(complexity[:, 0], np.linspace(0, 1, BINS + 1))
     place = np.clip(np.searchsorted(edges, complexity[:, 0], side="right") - 1, 0, BINS - 1)
     bins = {example.name: int(number) for example, number in zip(examples, place, strict=True)}
-    asked = [_answered(examples, [one.outcomes[i] for one in seen]) for i in range(len(entries))]
+    asked = [answered(examples, [one.outcomes[i] for one in seen]) for i in range(len(entries))]
     metric = next(iter(benchmark.score(asked[0])))
+    others = [example for example, _ in exchanged]
+    swapped = [answered(others, [one.outcomes[i] for _, one in exchanged]) for i in range(len(entries))]
     rows = tuple(
-        _row(entry, [one.outcomes[i] for one in seen], benchmark, asked[0], asked[i], bins)
+        dataclasses.replace(
+            _row(entry, [one.outcomes[i] for one in seen], _Pair(benchmark, asked[0], asked[i]), bins),
+            swapped=benchmark.score(swapped[i])[metric] if exchanged else None,
+        )
         for i, entry in enumerate(entries)
     )
     varied = len(examples) > 1 and bool(np.ptp(complexity, axis=0).all())
-    return CompareReport(
-        model=model,
+    return BenchmarkReport(
         benchmark=name,
         images=len(examples),
         questions=len(asked[0]),
-        counted=sum(benchmark.counts(answered.question) for answered in asked[0]),
+        counted=sum(benchmark.counts(one.question) for one in asked[0]),
+        left_out=tuple(benchmark.left_out),
         metric=metric,
         rows=rows,
         edges=tuple(float(edge) for edge in edges),
@@ -95,7 +99,8 @@ def compared(
     )
 
 
-def _answered(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[Answered]:
+def answered(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[Answered]:
+    """All questions with the answers to them."""
     return [
         Answered(example.name, question, text)
         for example, outcome in zip(examples, outcomes, strict=True)
@@ -103,64 +108,126 @@ def _answered(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[
     ]
 
 
-def _row(
-    entry: Entry,
-    outcomes: Sequence[Outcome],
-    benchmark: Benchmark,
-    full: Sequence[Answered],
-    own: Sequence[Answered],
-    bins: Mapping[str, int],
-) -> Row:
-    metrics = benchmark.score(own)
-    metric = next(iter(metrics))
-    unpruned = benchmark.score(full)[metric]
-    counted = [(one, other) for one, other in zip(full, own, strict=True) if benchmark.counts(one.question)]
-    credits = [(one.image, benchmark.credit(one), benchmark.credit(other)) for one, other in counted]
-    right = [[benchmark.is_right(pair[side]) for pair in counted] for side in (0, 1)]
+def _row(entry: Entry, outcomes: Sequence[Outcome], pair: "_Pair", bins: Mapping[str, int]) -> Row:
     timed = entry.seconds[1:] or entry.seconds
     low, median, high = 1e3 * np.percentile(timed, [10, 50, 90]) if timed else (None, None, None)
     return Row(
         method=entry.name,
         keep=entry.keep,
         kept=float(np.mean([one.kept for one in outcomes])),
-        score=metrics[metric],
-        share=metrics[metric] / unpruned if unpruned else 0.0,
-        margin=_margin(credits) if benchmark.is_mean() else None,
-        p_value=mcnemar(*right),
-        metrics=metrics,
+        score=pair.score,
+        share=pair.score / pair.full if pair.full else 0.0,
+        interval=pair.interval(),
+        p_value=mcnemar(*pair.right()),
+        p_permuted=pair.chance(),
+        metrics=pair.metrics,
+        swapped=None,
         erank=_mean([one.erank for one in outcomes]),
         entropy=_mean([one.entropy for one in outcomes]),
         milliseconds=median,
         milliseconds_p10=low,
         milliseconds_p90=high,
-        by_bin=_by_bin(benchmark, own, metric, bins),
+        by_bin=pair.by_bin(bins),
     )
+
+
+class _Pair:
+    """Answers to the same questions: of the unpruned model, and of another.
+
+    Args:
+        benchmark: whose questions they are.
+        full: the unpruned model's.
+        own: the other's, in the same order.
+    """
+
+    def __init__(self, benchmark: Benchmark, full: Sequence[Answered], own: Sequence[Answered]) -> None:
+        self._benchmark, self._full, self._own = benchmark, full, own
+        self.metrics = benchmark.score(own)
+        self.metric = next(iter(self.metrics))
+        self.score = self.metrics[self.metric]
+        self.full = benchmark.score(full)[self.metric]
+
+    @cached_property
+    def _images(self) -> list[tuple[list[Answered], list[Answered]]]:
+        """Both answers, image by image."""
+        both = sorted(zip(self._full, self._own, strict=True), key=lambda pair: pair[0].image)
+        grouped = (list(group) for _, group in itertools.groupby(both, key=lambda pair: pair[0].image))
+        return [([one for one, _ in group], [other for _, other in group]) for group in grouped]
+
+    @cached_property
+    def _changes(self) -> tuple[list[float], list[int]]:
+        """Of each image with questions that count: how much more credit, and of how many questions."""
+        changes, counts = [], []
+        for full, own in self._images:
+            counted = [(a, b) for a, b in zip(full, own, strict=True) if self._benchmark.counts(a.question)]
+            if counted:
+                changes.append(sum(self._benchmark.credit(b) - self._benchmark.credit(a) for a, b in counted))
+                counts.append(len(counted))
+        return changes, counts
+
+    def right(self) -> list[list[bool]]:
+        """Of both, which questions that count are answered right."""
+        counted = [(a, b) for a, b in zip(self._full, self._own, strict=True) if self._benchmark.counts(a.question)]
+        return [[self._benchmark.is_right(pair[side]) for pair in counted] for side in (0, 1)]
+
+    def interval(self) -> tuple[float, float] | None:
+        """95 %, of the difference of the main metric; None of one image alone."""
+        if self._benchmark.is_mean():
+            return of_means(*self._changes)
+        if not self._differing.any():
+            return (0.0, 0.0) if len(self._images) > 1 else None
+        return bootstrap(self._redrawn, len(self._images))
+
+    def chance(self) -> float:
+        """Of a difference of the main metric so large, by exchanging the answers about images."""
+        return sign_flips(self._changes[0]) if self._benchmark.is_mean() else exchanges(self._changed, self._differing)
+
+    def by_bin(self, bins: Mapping[str, int]) -> tuple[float, ...]:
+        """The main metric in each quarter of the images."""
+        scores = []
+        for number in range(BINS):
+            part = [one for one in self._own if bins[one.image] == number]
+            scores.append(self._benchmark.score(part).get(self.metric, float("nan")) if part else float("nan"))
+        return tuple(scores)
+
+    @cached_property
+    def _differing(self) -> npt.NDArray[np.bool_]:
+        return np.array([[a.text for a in full] != [b.text for b in own] for full, own in self._images])
+
+    def _difference(self, full: Sequence[Answered], own: Sequence[Answered]) -> float:
+        return self._benchmark.score(own)[self.metric] - self._benchmark.score(full)[self.metric]
+
+    def _changed(self, exchanged: npt.NDArray[np.bool_]) -> float:
+        sides: tuple[list[Answered], list[Answered]] = [], []
+        for (full, own), turned in zip(self._images, exchanged.tolist(), strict=True):
+            sides[0].extend(own if turned else full)
+            sides[1].extend(full if turned else own)
+        return self._difference(*sides)
+
+    def _redrawn(self, numbers: npt.NDArray[np.intp]) -> float:
+        sides: tuple[list[Answered], list[Answered]] = [], []
+        times: dict[int, int] = {}
+        for number in numbers.tolist():
+            times[number] = times.get(number, -1) + 1
+            for side, answers in zip(sides, self._copy(number, times[number]), strict=True):
+                side.extend(answers)
+        return self._difference(*sides)
+
+    def _copy(self, number: int, time: int) -> tuple[list[Answered], list[Answered]]:
+        """An image once more, under another name: metrics may join what is about one image."""
+        if (number, time) not in self._copies:
+            full, own = self._images[number]
+            name = f"{time} {full[0].image}"
+            renamed = [[dataclasses.replace(one, image=name) for one in side] for side in (full, own)]
+            self._copies[number, time] = renamed[0], renamed[1]
+        return self._copies[number, time]
+
+    @cached_property
+    def _copies(self) -> dict[tuple[int, int], tuple[list[Answered], list[Answered]]]:
+        return {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """None where something has no value."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def _margin(pairs: Sequence[tuple[str, float, float]]) -> float | None:
-    """Half of the 95 % interval of the difference of two mean credits; None of one image alone."""
-    images = list(dict.fromkeys(image for image, _, _ in pairs))
-    if len(images) < 2:
-        return None
-    place = {image: i for i, image in enumerate(images)}
-    change, count = np.zeros(len(images)), np.zeros(len(images))
-    for image, before, after in pairs:
-        change[place[image]] += float(after) - float(before)
-        count[place[image]] += 1
-    residual = change - change.sum() / count.sum() * count
-    n = len(images)
-    return NORMAL_95 * math.sqrt(n / (n - 1) * float(residual @ residual)) / float(count.sum())
-
-
-def _by_bin(benchmark: Benchmark, asked: Sequence[Answered], metric: str, bins: Mapping[str, int]) -> tuple[float, ...]:
-    scores = []
-    for number in range(BINS):
-        part = [answered for answered in asked if bins[answered.image] == number]
-        scores.append(benchmark.score(part).get(metric, float("nan")) if part else float("nan"))
-    return tuple(scores)
