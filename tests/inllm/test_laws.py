@@ -12,6 +12,7 @@ from vtp_export.inllm.base import Span
 from vtp_export.settings import from_settings
 
 NAMES = rooms.names("inllm")
+V2 = ("sparsevlm", "tiny16", {"version": "v2"})
 SHAPE = recorded.SHAPES["tiny4"]
 
 
@@ -91,6 +92,18 @@ def test_nothing_stays_behind(name, model, prompt):
             raise ZeroDivisionError
         assert not torch.equal(first, plain)
         assert torch.equal(model(inputs_embeds=prompt, use_cache=True).logits, plain)
+
+
+@pytest.mark.parametrize(("name", "shape", "settings"), [*((n, "tiny4", {}) for n in NAMES), V2])
+def test_all_is_made_where_the_model_is(name, shape, settings):
+    """A tensor that nobody gave a device would be on none here, and mix with no other."""
+    model = recorded.model_of(recorded.SHAPES[shape], 1, torch.float32)
+    prompt = torch.from_numpy(recorded.prompt(recorded.SHAPES[shape], 1)[0]).float()[None]
+    pruning = method_of(name, keep=24, **settings).pruning(model.model, Span(5, 48, 12))
+    with torch.inference_mode(), torch.device("meta"), pruning as stages:
+        cache = model(inputs_embeds=prompt, use_cache=True).past_key_values
+        assert model(inputs_embeds=prompt[:, :1], past_key_values=cache).logits.device.type == "cpu"
+    assert stages
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,14 +7,9 @@ from tests.laws.checkpoints.llava_next import PINPOINTS, tiles
 def llava_onevision(folder, vision=SIGLIP, pinpoints=PINPOINTS, ratio="anyres_max_2", **options):
     from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 
+    text = {"text_config": {"model_type": "llama", **TEXT}, "image_token_index": 62, "video_token_index": 63}
     config = LlavaOnevisionConfig(
-        vision_config=vision,
-        text_config={"model_type": "llama", **TEXT},
-        image_token_index=62,
-        video_token_index=63,
-        image_grid_pinpoints=pinpoints,
-        vision_aspect_ratio=ratio,
-        **options,
+        vision_config=vision, image_grid_pinpoints=pinpoints, vision_aspect_ratio=ratio, **{**text, **options}
     )
     LlavaOnevisionForConditionalGeneration(config).save_pretrained(folder)
     tiles(folder, "LlavaOnevisionImageProcessor", pinpoints)
