@@ -38,12 +38,8 @@ def report(whole):
 
 
 def timeless(report):
-    none = {"milliseconds": 0, "milliseconds_p10": 0, "milliseconds_p90": 0}
-    parts = (
-        dataclasses.replace(one, rows=tuple(dataclasses.replace(row, **none) for row in one.rows))
-        for one in report.benchmarks
-    )
-    return dataclasses.replace(report, benchmarks=tuple(parts))
+    none = {"front_end_ms": 0, "prefill_ms": 0, "first_token_ms": 0, "peak_bytes": 0}
+    return dataclasses.replace(report, costs=tuple(dataclasses.replace(one, **none) for one in report.costs))
 
 
 def test_two_runs_are_the_same():
@@ -73,8 +69,22 @@ def test_what_is_chance_is_told(report):
     assert worst.p_value < 1e-6 and worst.p_permuted < 1e-3
     low, high = worst.interval
     assert low < worst.score - full.score < high < -0.01
-    assert all(row.milliseconds_p10 <= row.milliseconds <= row.milliseconds_p90 for row in report.rows)
     assert sum(report.bins) == report.images == 24
+
+
+def test_every_method_has_its_cost(whole, report):
+    assert [one.method for one in whole.costs] == ["none", *(f"{row.method} {row.keep}" for row in report.rows[1:])]
+    full, few = whole.costs[:2]
+    assert few.tokens - full.tokens == KEEPS[0] - 576 and few.prefill_flops < full.prefill_flops
+
+
+def test_a_language_model_of_unknown_sizes_has_none(monkeypatch):
+    def refuse(config):
+        raise SpecError("the language model's config has no intermediate_size")
+
+    monkeypatch.setattr("vtp_export.integrations.transformers.shape_of", refuse)
+    with pytest.warns(VtpWarning, match="no costs are told: the language model's config has no intermediate_size"):
+        assert compared(keep=(16,), limit=2).costs == ()
 
 
 def test_adaptive_count_varies(report):
@@ -97,8 +107,8 @@ def test_table_and_page(whole, report, tmp_path):
     table = comparison_table("tiny-llava", report)
     assert f"24 images, {report.questions} questions, {report.counted} of them in the accuracy" in table.title
     assert report.counted == report.questions - 24  # a caption each
-    named = {"method", "tokens", "accuracy", "% of full", "points lost or won", "p", "p of single answers", "C_S", "ms"}
-    assert named | {"p10 to p90", "erank kept"} <= set(table.columns)
+    named = {"method", "tokens", "accuracy", "% of full", "points lost or won", "p", "p of single answers", "C_S"}
+    assert named | {"erank kept"} <= set(table.columns)
     assert all(len(row) == len(table.columns) for row in table.rows)
     core = load_model("tiny-llava").core
     page = write_comparison(whole, tmp_path / "out", core).read_text()
@@ -107,7 +117,7 @@ def test_table_and_page(whole, report, tmp_path):
         assert b"<svg" in drawn
         assert base64.b64encode(drawn).decode() in page
     assert core.weights_sha256 in page
-    assert "adaptive:count=adaptive" in page
+    assert "adaptive:count=adaptive" in page and "What it costs" in page
 
 
 def test_bad_input_is_one_sentence(small_llava):

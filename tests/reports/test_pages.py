@@ -59,9 +59,6 @@ def row(method, keep, score):
         metrics={"accuracy": score},
         erank=12.0,
         entropy=3.0,
-        milliseconds=5.0,
-        milliseconds_p10=4.0,
-        milliseconds_p90=6.0,
         by_bin=(score, score, score - 0.1, score - 0.2),
     )
 

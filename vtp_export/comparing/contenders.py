@@ -1,7 +1,7 @@
 """The methods of a comparison, each at a budget: pruners of the front end, and those inside the language model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ class Contender:
     session, packer: make what the language model reads of a picture.
     record: its name and the settings in force, by which its answers are known again.
     within: what prunes inside the language model, None where the front end prunes.
-    seconds: of its timed calls.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Contender:
     packer: Packer
     record: PrunerRecord
     within: Method | None = None
-    seconds: list[float] = field(default_factory=list)
 
 
 def wanted_of(names: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int | str]) -> list[Wanted]:

@@ -22,6 +22,9 @@ from vtp_export.runtime.preprocess import pixel_values
 TIMED = 8
 """Images that every method is timed on, one call of each in turn, after one that warms up."""
 
+PATIENCE = 60.0
+"""Seconds after which no further image is timed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Pass:
@@ -48,10 +51,16 @@ def costs_of(
         model: see `contenders`.
         answerer: its language model.
         progress: hears of every picture.
+
+    Raises:
+        SpecError: the language model's sizes are not known.
     """
     asked = [example for example in examples if example.questions][: TIMED + 1]
     passes: list[list[_Pass]] = [[] for _ in contenders]
+    began = time.perf_counter()
     for done, example in enumerate(asked):
+        if done > 1 and time.perf_counter() - began > PATIENCE:
+            break
         progress("timing", done, len(asked))
         for contender, own in zip(contenders, passes, strict=True):
             own.append(_pass(contender, example, model, answerer))

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vtp_export.arguments import by_name, one_or_several, path_of, whole
 from vtp_export.comparing.contenders import Contender, contenders_of, signals_of, wanted_of
+from vtp_export.comparing.costing import costs_of
 from vtp_export.comparing.looking import Asker
 from vtp_export.comparing.published import Plan, PublishedTable, plan_of, published_table
 from vtp_export.comparing.subjects import Asked, Subject, asked_about, subjects_of
@@ -28,20 +28,14 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.answer_lines import answer_lines, write_answers
 from vtp_export.reports.compared import CompareReport
 from vtp_export.reports.comparison import write_comparison
+from vtp_export.reports.costs import Cost
 from vtp_export.reports.page import report_folder
 from vtp_export.reports.standings import Column, standings
 from vtp_export.reports.tally import Entry, answered
 from vtp_export.runtime.images import note
-from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.resolution import stretching
 from vtp_export.runtime.writing import refuse_unwritable
 from vtp_export.spec import ModelRecord
-
-TIMED = 8
-"""Images that every method is timed on, one call of each in turn."""
-
-PATIENCE = 60.0
-"""Seconds after which no further image is timed."""
 
 PRUNERS = ("fastervlm", "adaptive")
 KEPT = "answers"
@@ -131,9 +125,9 @@ def compare(
     asker = Asker(model=loaded, answerer=answerer, contenders=contenders, stores=stores, batch=batch)
     with _going_on(place, progress):
         found = [asked_about(subject, asker, swap, progress) for subject in subjects]
-    _time(contenders, found[0], loaded, progress)
     result = _result(str(model), found, contenders, _columns(plan, subjects), plan)
-    result = dataclasses.replace(result, at_least=at_least)
+    costs = _costs(contenders, found[0], loaded, answerer, progress)
+    result = dataclasses.replace(result, at_least=at_least, costs=costs)
     if report is not None:
         _write(result, found, loaded.core, Path(report))
     return result
@@ -202,7 +196,7 @@ def _going_on(place: Path | None, progress: Progress) -> Iterator[None]:
 def _result(
     model: str, found: Sequence[Asked], contenders: Sequence[Contender], columns: Sequence[Column], plan: Plan
 ) -> CompareReport:
-    entries = [Entry(name=one.name, keep=one.budget, seconds=tuple(one.seconds)) for one in contenders]
+    entries = [Entry(name=one.name, keep=one.budget) for one in contenders]
     reports = tuple(one.report(entries) for one in found)
     return CompareReport(
         model=model,
@@ -211,6 +205,17 @@ def _result(
         standings=standings(reports, columns, plan.printed),
         notes=plan.notes,
     )
+
+
+def _costs(
+    contenders: Sequence[Contender], asked: Asked, model: LoadedModel, answerer: Answerer, progress: Progress
+) -> tuple[Cost, ...]:
+    """On the images of the first benchmark; none, and a note, where the language model is of another kind."""
+    try:
+        return costs_of(contenders, asked.examples, model, answerer, progress)
+    except SpecError as error:
+        note(f"no costs are told: {error}")
+        return ()
 
 
 def _write(result: CompareReport, found: Sequence[Asked], model: ModelRecord, folder: Path) -> None:
@@ -235,17 +240,3 @@ def _write(result: CompareReport, found: Sequence[Asked], model: ModelRecord, fo
         write_comparison(result, folder, model)
     except (ArtefactError, UnavailableError) as error:
         note(f"the report was not written: {error}; the same command writes it without asking again")
-
-
-def _time(contenders: Sequence[Contender], asked: Asked, model: LoadedModel, progress: Progress) -> None:
-    """Of the front ends, on the images of the first benchmark."""
-    began = time.perf_counter()
-    for done, example in enumerate(asked.examples[: TIMED + 1]):
-        if done > 1 and time.perf_counter() - began > PATIENCE:
-            return
-        progress("timing", done, TIMED + 1)
-        pixels = pixel_values(example.open(), model.preprocessing)
-        for contender in (one for one in contenders if one.within is None):
-            before = time.perf_counter()
-            contender.session(pixels)
-            contender.seconds.append(time.perf_counter() - before)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vtp_export.parity.judged import Gate, Judged
+from vtp_export.reports.costs import Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +16,7 @@ class Row:
     of the main metric, by exchanging the answers about images. metrics: all of the benchmark's.
     swapped: the main metric where the same questions are asked about another image; None where that was not tried.
     erank: mean effective rank of the kept tokens, not centred (paper, Table 1). entropy: mean entropy, in nats, of CLS
-    attention among the kept tokens. milliseconds: median of the eager front end, batch 1, and its two outer deciles.
-    All of these None of a method inside the language model, which has no tokens of its own to give.
+    attention among the kept tokens. Both None of a method inside the language model, which has no tokens of its own.
     by_bin: the main metric in each quarter of the images, simplest first.
     """
 
@@ -32,9 +32,6 @@ class Row:
     swapped: float | None
     erank: float | None
     entropy: float | None
-    milliseconds: float | None
-    milliseconds_p10: float | None
-    milliseconds_p90: float | None
     by_bin: tuple[float, ...]
 
 
@@ -80,7 +77,8 @@ class Standing:
 class CompareReport(Judged):
     """Methods on one benchmark or several.
 
-    columns: of the standings. notes: what is to be known of them, a sentence each.
+    columns: of the standings. costs: of each method, where the language model's sizes are known. notes: what
+    is to be known of them, a sentence each.
     at_least: share of the unpruned score that every method must keep at every budget, on every benchmark; None where
     none was asked.
     """
@@ -89,6 +87,7 @@ class CompareReport(Judged):
     benchmarks: tuple[BenchmarkReport, ...]
     columns: tuple[str, ...]
     standings: tuple[Standing, ...]
+    costs: tuple[Cost, ...] = ()
     notes: tuple[str, ...] = ()
     at_least: float | None = None
 

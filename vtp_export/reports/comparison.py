@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vtp_export.errors import ArtefactError
 from vtp_export.reports.compared import BenchmarkReport, CompareReport, Row
+from vtp_export.reports.costs import COSTS, cost_table
 from vtp_export.reports.environment import EAGER, environment, model_digests
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
 from vtp_export.reports.page import Figure, data_uri, withdraw_page, write_page
@@ -30,7 +31,7 @@ def comparison_table(model: str, report: BenchmarkReport) -> Table:
     """A row for each method at each budget."""
     names = [name for name in report.rows[0].metrics if name != report.metric and not name.startswith("F1 ")]
     swapped = ["other image"] if report.rows[0].swapped is not None else []
-    measures = (*swapped, "erank kept", "entropy kept", "ms", "p10 to p90")
+    measures = (*swapped, "erank kept", "entropy kept")
     columns = ("method", "tokens", report.metric, "% of full", *DIFFERENCE, *names, *measures)
     full = report.rows[0].score
     rows: list[tuple[object, ...]] = []
@@ -51,11 +52,8 @@ def _number(name: str, value: float) -> str:
 
 
 def _measured(row: Row) -> tuple[str, ...]:
-    """Of what is kept, and the milliseconds, where there are any."""
-    if row.milliseconds is None or row.erank is None or row.entropy is None:
-        return "-", "-", "-", "-"
-    spread = f"{row.milliseconds_p10:.1f} to {row.milliseconds_p90:.1f}"
-    return f"{row.erank:.1f}", f"{row.entropy:.2f}", f"{row.milliseconds:.1f}", spread
+    """Of what is kept, where the front end keeps it."""
+    return ("-", "-") if row.erank is None or row.entropy is None else (f"{row.erank:.1f}", f"{row.entropy:.2f}")
 
 
 def _difference(row: Row, full: float) -> tuple[str, ...]:
@@ -85,6 +83,8 @@ def comparison_summary(report: CompareReport, page: Path | None) -> Summary:
     parts.append(EXPLAINED)
     if len(report.columns) > 1 or any(row.printed for row in report.standings):
         parts += [standings_table(report), RELATIVE]
+    if report.costs:
+        parts += [cost_table(report.costs), COSTS]
     return *parts, *report.notes, *(f"failed: {one}" for one in report.failures), *mention(page)
 
 
@@ -94,7 +94,11 @@ def comparison_suite(report: CompareReport) -> Suite:
     return Suite(
         subject=f"{report.model} on {_names(report)}",
         gates=report.gates,
-        tables=(*([standings_table(report)] if len(report.benchmarks) > 1 else []), *tables),
+        tables=(
+            *([standings_table(report)] if len(report.benchmarks) > 1 else []),
+            *tables,
+            *([cost_table(report.costs)] if report.costs else []),
+        ),
         notes=report.notes,
     )
 
@@ -122,7 +126,7 @@ def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) ->
     several = len(report.benchmarks) > 1
     images, questions = (sum(getattr(one, what) for one in report.benchmarks) for what in ("images", "questions"))
     full = report.standings[0]
-    explained = [EXPLAINED, *([RELATIVE] if several else []), *report.notes]
+    explained = [EXPLAINED, *([RELATIVE] if several else []), *([COSTS] if report.costs else []), *report.notes]
     values = {
         "command": "compare",
         "report": report,
@@ -132,6 +136,7 @@ def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) ->
         "lead": f"{images} images, {questions} questions; the unpruned model reads {full.kept:.4g} tokens of an image.",
         "headline": _headline(report),
         "standings": standings_table(report) if several else None,
+        "costs": cost_table(report.costs) if report.costs else None,
         "parts": [
             _part(report.model, one, folder, f"{one.benchmark}-" if several else "") for one in report.benchmarks
         ],

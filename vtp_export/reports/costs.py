@@ -47,6 +47,13 @@ class Cost:
     peak_bytes: int | None
 
 
+COSTS = (
+    "cost: in GFLOP, two operations a multiply-add, of products of matrices, the language model's prefill by formula; "
+    "'as papers count' is its multiply-adds with two matrices of the feed-forward network, as in the paper's Table 9; "
+    "milliseconds: medians, without preprocessing; peak: of the process, or of the GPU, weights included"
+)
+
+
 def cost_table(costs: Sequence[Cost]) -> Table:
     """A row for each method at each budget."""
     rows = [

@@ -43,11 +43,10 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One method at one budget, and the seconds of its timed calls, the first of which warms up."""
+    """One method at one budget."""
 
     name: str
     keep: int
-    seconds: tuple[float, ...]
 
 
 def compared(
@@ -109,8 +108,6 @@ def answered(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[A
 
 
 def _row(entry: Entry, outcomes: Sequence[Outcome], pair: "_Pair", bins: Mapping[str, int]) -> Row:
-    timed = entry.seconds[1:] or entry.seconds
-    low, median, high = 1e3 * np.percentile(timed, [10, 50, 90]) if timed else (None, None, None)
     return Row(
         method=entry.name,
         keep=entry.keep,
@@ -124,9 +121,6 @@ def _row(entry: Entry, outcomes: Sequence[Outcome], pair: "_Pair", bins: Mapping
         swapped=None,
         erank=_mean([one.erank for one in outcomes]),
         entropy=_mean([one.entropy for one in outcomes]),
-        milliseconds=median,
-        milliseconds_p10=low,
-        milliseconds_p90=high,
         by_bin=pair.by_bin(bins),
     )
 
