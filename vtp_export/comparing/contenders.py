@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from vtp_export import rooms
-from vtp_export.comparing.choices import choices, is_inside
-from vtp_export.errors import SpecError
+from vtp_export.comparing.choices import choices, config_of, is_inside
+from vtp_export.errors import ModelError, SpecError
 from vtp_export.graphs.assembly import assemble, calibration_for, in_tokens, needs_of
 from vtp_export.graphs.complexity import SIGNALS
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.inllm.base import Method
+from vtp_export.integrations.transformers import Answerer
 from vtp_export.models.base import LoadedModel
 from vtp_export.runtime.images import note
 from vtp_export.runtime.packing import Packer
@@ -58,13 +59,18 @@ class Contender:
 def wanted_of(names: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int | str]) -> list[Wanted]:
     """Every method with every combination of its settings at every budget, behind the one that keeps all.
 
+    A method inside the language model whose settings say how many tokens stay has no other budget: it is there once.
+
     Raises:
         UnknownNameError: no such method, or none has such a setting.
         SpecError: a setting is out of range.
     """
     wanted = [Wanted(FULL, FULL, {})]
     for one in choices([name for name in names if name != FULL], settings):
-        wanted += [Wanted(one.label, one.method, {**one.settings, "keep": keep}) for keep in keeps]
+        fixed = is_inside(one.method) and from_settings(config_of(one.method), one.settings).fixed
+        wanted += [
+            Wanted(one.label, one.method, {**one.settings, "keep": keep}) for keep in (keeps[:1] if fixed else keeps)
+        ]
     return wanted
 
 
@@ -118,3 +124,28 @@ def _inside(wanted: Wanted, full: Contender) -> Contender:
         record=PrunerRecord(name=wanted.method, settings=dict(vars(config)), origins={}, ascending=True),
         within=room.Method(config),
     )
+
+
+def settle(contenders: Sequence[Contender], answerer: Answerer) -> None:
+    """See that methods inside the language model can do what is asked of them, before a question is.
+
+    The budget of one whose settings say how many tokens stay is what they come to.
+
+    Args:
+        contenders: the first keeps all.
+        answerer: its language model.
+
+    Raises:
+        SpecError: a budget is out of reach, or its settings do not fit the number of layers.
+        ModelError: a method cannot prune in that language model.
+    """
+    for one in contenders:
+        if one.within is None:
+            continue
+        try:
+            answerer.refuse_unfit(one.within)
+            mean = one.within.processed(contenders[0].budget, answerer.layers)
+        except (SpecError, ModelError) as error:
+            raise type(error)(f"{one.name} cannot be compared: {error}") from error
+        if one.within.config.fixed:
+            one.budget = round(mean)

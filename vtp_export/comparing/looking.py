@@ -88,7 +88,8 @@ class Asker:
         """Of what is kept; of a method inside the language model, how much that comes to; of the first, of all."""
         if contender.within is not None:
             within = contender.within.of_views(len(picture.tokens), picture.views[0].num_kept)
-            return {"kept": within.processed(len(picture.tokens), self.answerer.layers)}
+            tokens, layers = len(picture.tokens), self.answerer.layers
+            return {"kept": within.processed(tokens, layers), "booked": within.booked(tokens, layers)}
         entropies = [entropy_among(look.signals, i, view.kept) for i, view in enumerate(picture.views)]
         erank = float(effective_rank(picture.tokens, center=False))
         of_all = look.complexity() if contender is self.contenders[0] else {}
@@ -99,8 +100,8 @@ class Asker:
         for line in [store.find(look.picture) for store in self.stores]:
             assert line is not None  # it has just been asked
             answers = tuple(line.answers[key].text for key in look.keys)
-            erank, entropy = line.measures.get("erank"), line.measures.get("entropy")
-            outcomes.append(Outcome(answers=answers, kept=line.measures["kept"], erank=erank, entropy=entropy))
+            rest = {name: line.measures.get(name) for name in ("booked", "erank", "entropy")}
+            outcomes.append(Outcome(answers=answers, kept=line.measures["kept"], **rest))
         full = self.stores[0].find(look.picture)
         assert full is not None
         erank, entropy = full.measures["erank of all"], full.measures["entropy of all"]

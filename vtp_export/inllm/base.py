@@ -138,6 +138,10 @@ class Method(ABC):
         """
         return mean_tokens(self.layer_tokens(visual, layers))
 
+    def booked(self, visual: int, layers: int) -> float:
+        """The same as the release counts it; see `booked_tokens`."""
+        return mean_tokens(self.booked_tokens(visual, layers))
+
 
 def settings_of(name: str) -> tuple[Setting, ...]:
     """Every setting of a method, as of `pruners.base.settings_of`.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vtp_export.arguments import by_name, one_or_several, path_of, whole
-from vtp_export.comparing.contenders import Contender, contenders_of, signals_of, wanted_of
+from vtp_export.comparing.contenders import Contender, contenders_of, settle, signals_of, wanted_of
 from vtp_export.comparing.costing import costs_of
 from vtp_export.comparing.looking import Asker
 from vtp_export.comparing.published import Plan, PublishedTable, plan_of, published_table
@@ -117,9 +117,7 @@ def compare(
     contenders = contenders_of(loaded, plan.wanted, calibration)
     form = prompt or (asked.form if asked else TEMPLATE)
     answerer = Answerer(source_of(model), loaded.core.revision, device=device, dtype=dtype, form=form)
-    for one in contenders:
-        if one.within is not None:
-            answerer.refuse_unfit(one.within)
+    settle(contenders, answerer)
     head = _head(loaded, answerer) if place is not None else {}
     stores = [AnswerStore(place, {**head, "method": _named(one)}) for one in contenders]
     asker = Asker(model=loaded, answerer=answerer, contenders=contenders, stores=stores, batch=batch)

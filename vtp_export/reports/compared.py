@@ -11,6 +11,7 @@ class Row:
     """One method at one budget.
 
     kept: mean number of tokens; of a method inside the language model, of those that one of its layers processes.
+    booked: of such a method the same as its release counts it, which is the budget that its tables name; else None.
     share: of the unpruned score. interval: 95 %, of the difference to the unpruned score; None of one image.
     p_value: of McNemar's exact test on the questions that only one of the two got right. p_permuted: of the difference
     of the main metric, by exchanging the answers about images. metrics: all of the benchmark's.
@@ -23,6 +24,7 @@ class Row:
     method: str
     keep: int
     kept: float
+    booked: float | None = None
     score: float
     share: float
     interval: tuple[float, float] | None

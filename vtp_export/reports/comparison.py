@@ -32,13 +32,16 @@ def comparison_table(model: str, report: BenchmarkReport) -> Table:
     names = [name for name in report.rows[0].metrics if name != report.metric and not name.startswith("F1 ")]
     swapped = ["other image"] if report.rows[0].swapped is not None else []
     measures = (*swapped, "erank kept", "entropy kept")
-    columns = ("method", "tokens", report.metric, "% of full", *DIFFERENCE, *names, *measures)
+    booked = ["booked"] if any(row.booked is not None for row in report.rows) else []
+    columns = ("method", "tokens", *booked, report.metric, "% of full", *DIFFERENCE, *names, *measures)
     full = report.rows[0].score
     rows: list[tuple[object, ...]] = []
     for row in report.rows:
         rest = [_number(name, row.metrics.get(name, float("nan"))) for name in names]
-        cells = f"{row.kept:.4g}", f"{row.score:.4f}", f"{100 * row.share:.1f}", *_difference(row, full), *rest
-        rows.append((row.method, *cells, *([] if row.swapped is None else [f"{row.swapped:.4f}"]), *_measured(row)))
+        tokens = [f"{row.kept:.4g}", *([f"{row.booked or row.kept:.4g}"] if booked else [])]
+        cells = f"{row.score:.4f}", f"{100 * row.share:.1f}", *_difference(row, full), *rest
+        other = [] if row.swapped is None else [f"{row.swapped:.4f}"]
+        rows.append((row.method, *tokens, *cells, *other, *_measured(row)))
     about = f"{report.images} images, {report.questions} questions"
     if report.counted != report.questions:
         about += f", {report.counted} of them in the {report.metric}"
@@ -64,9 +67,16 @@ def _difference(row: Row, full: float) -> tuple[str, ...]:
     return f"{100 * (row.score - full):+.1f}{interval}", f"{row.p_permuted:.2g}", f"{row.p_value:.2g}"
 
 
+BOOKED = (
+    "tokens: of a method inside the language model, what its layers read, on average; booked: the same as its release "
+    "counts"
+)
+
+
 def benchmark_sentences(report: BenchmarkReport) -> tuple[str, ...]:
-    """How the two measures of complexity go together, and what was left out."""
-    found = [f"erank and attention entropy of the images correlate with {report.correlation:.2f}"]
+    """How the two measures of complexity go together, what tokens are, and what was left out."""
+    found = [BOOKED] if any(row.booked is not None for row in report.rows) else []
+    found += [f"erank and attention entropy of the images correlate with {report.correlation:.2f}"]
     if report.left_out:
         found.append(
             f"{len(report.left_out)} questions of {report.benchmark} were left out, the first because "

@@ -27,6 +27,7 @@ class Outcome:
 
     answers: tuple[str, ...]
     kept: float
+    booked: float | None = None
     erank: float | None
     entropy: float | None
 
@@ -119,6 +120,7 @@ def _row(entry: Entry, outcomes: Sequence[Outcome], pair: "_Pair", bins: Mapping
         p_permuted=pair.chance(),
         metrics=pair.metrics,
         swapped=None,
+        booked=_mean([one.booked for one in outcomes]),
         erank=_mean([one.erank for one in outcomes]),
         entropy=_mean([one.entropy for one in outcomes]),
         by_bin=pair.by_bin(bins),
