@@ -35,6 +35,7 @@ REASONS = {
     "board": "it is for a Jetson",
     "browser": "it is JavaScript, and takes a package of another registry",
     "server": "it is, or asks, a server of another project",
+    "toolkit": "it is, or belongs to, an evaluation toolkit of another project",
     "long": "it takes hours; the fence names the test of its parts",
 }
 FENCE = re.compile(

@@ -1,6 +1,5 @@
 """An artefact inside lmms-eval: the model of its registry, and one of its tasks through its own command line."""
 
-import io
 import json
 import os
 import subprocess
@@ -122,24 +121,16 @@ def test_what_is_not_there(model, artefact, monkeypatch):
         Model(str(artefact))
 
 
-def parquet(path):
-    """The questions as the data set POPE has them, with a picture as the library of data sets knows it."""
-    import pyarrow
-    import pyarrow.parquet
-
+def folder_of_images(folder):
+    """The questions in the columns of POPE: pictures, and a line for each question."""
+    folder.mkdir(parents=True)
     rows = []
     for example, questions in scenes():
-        content = io.BytesIO()
-        example.open().save(content, "PNG")
-        image = {"bytes": content.getvalue(), "path": f"{example.name}.png"}
+        example.open().save(folder / f"{example.name}.png")
         for question in questions:
-            kind = question.kind.split()[1]
-            row = {"question_id": str(len(rows)), "question": question.prompt, "answer": question.answer}
-            rows.append({**row, "image_source": example.name, "category": kind, "image": image})
-    table = pyarrow.Table.from_pylist(rows)
-    features = {name: {"dtype": "string", "_type": "Value"} for name in table.column_names}
-    info = {"info": {"features": {**features, "image": {"_type": "Image"}}}}
-    pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), path)
+            row = {"file_name": f"{example.name}.png", "question_id": str(len(rows)), "question": question.prompt}
+            rows.append({**row, "answer": question.answer, "category": question.kind.split()[1]})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return rows
 
 
@@ -157,12 +148,12 @@ def installed(tmp_path_factory):
 
 @pytest.mark.whole
 def test_one_of_their_tasks_through_their_command_line(installed, artefact, tmp_path):
-    rows = parquet(tmp_path / "test.parquet")
+    rows = folder_of_images(tmp_path / "scenes" / "test")
     task = [
         f"include: {installed / 'lmms_eval' / 'tasks' / 'pope' / 'pope.yaml'}",
         "task: local_pope",
-        "dataset_path: parquet",
-        f"dataset_kwargs: {{data_files: {{test: {tmp_path / 'test.parquet'}}}}}",
+        "dataset_path: imagefolder",
+        f"dataset_kwargs: {{data_dir: {tmp_path / 'scenes'}}}",
         "lmms_eval_specific_kwargs: {default: {pre_prompt: '', post_prompt: ''}}",
     ]
     (tmp_path / "local_pope.yaml").write_text("\n".join(task))
