@@ -1,11 +1,14 @@
 """Multiple choice: which option an answer means, by each evaluation's own rule."""
 
 import re
+import string
 from functools import lru_cache
 
 LETTERS = "ABCDE"
-SHAPES = re.compile(r"[(:]?([A-E])[.,:)]+|[(:]([A-E])")
-"""A letter with what people put around it: `B.` `B,` `B:` `B)` `(B)` `:B`."""
+SHAPES = ("{}", "{}.", "{},", "{}:", "{})", "{}).", "({})", "({}).", ":{}", ":{},", ":{}.", ":{})", ":{}).")
+"""A letter with what people put around it, in the order in which MMBench looks for them."""
+
+MARKS = str.maketrans("", "", string.punctuation)
 
 
 def scienceqa_letter(given: str) -> str | None:
@@ -33,7 +36,7 @@ def ai2d_letter(given: str) -> str:
     """
     given = given.strip()
     leading = re.match(r"([A-Z])\.", given)
-    return (leading[1] if leading else re.sub(r"[^\w\s]|_", "", given).strip()).lower()
+    return (leading[1] if leading else given.translate(MARKS)).lower()
 
 
 @lru_cache(maxsize=1 << 16)
@@ -52,11 +55,10 @@ def mmbench_letter(given: str, options: tuple[str, ...]) -> str | None:
         [None, None, None]
     """
     words = given.split()
-    alone = {word for word in words if len(word) == 1 and word in LETTERS}
-    if len(alone) == 1 and not ("A" in words and len(words) > 3):
-        return alone.pop()
-    marked = {found[1] or found[2] for word in words if (found := SHAPES.fullmatch(word))}
-    if len(marked) == 1:
-        return marked.pop()
+    for shape in SHAPES:
+        said = [letter for letter in LETTERS if shape.format(letter) in words]
+        an_article = shape == "{}" and "A" in words and len(words) > 3
+        if len(said) == 1 and not an_article:
+            return said[0]
     named = [LETTERS[number] for number, option in enumerate(options) if option.lower() in given.lower()]
     return named[0] if len(named) == 1 else None

@@ -56,6 +56,6 @@ class Benchmark(Published):
 
 def _number(written: str) -> float | None:
     try:
-        return float(written[:-1]) / 100 if written.endswith("%") else float(written)
+        return float(written.rstrip("%")) / 100 if written.endswith("%") else float(written)
     except ValueError:
         return None

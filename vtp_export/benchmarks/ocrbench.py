@@ -1,7 +1,8 @@
 """OCRBench: reading text of all kinds; an answer is right when it contains a true one.
 
 The usual score counts right answers, 1,000 at most: a thousand times this one, when all are asked. Formulas are judged
-without spaces and with case, all else without case.
+without spaces and with case, all else without case. As in the official evaluation, and not in lmms-eval's of late, wide
+letters (`Ａ`) are no narrow ones.
 
 Source: Liu et al., "OCRBench: On the Hidden Mystery of OCR in Large Multimodal Models" (2023).
 """
