@@ -12,19 +12,19 @@ def kept(method, n=576, layers=32):
 
 
 @pytest.mark.parametrize(
-    ("keep", "after", "count"),
+    ("keep", "layer", "count"),
     [(192, None, 166), (128, None, 98), (64, None, 30), (192, "3", 152), (128, "3", 82), (64, "3", 11)],
 )
-def test_fastv(keep, after, count):
-    place = int(after or 2)
-    method = method_of("fastv", keep=keep, after=after)
+def test_fastv(keep, layer, count):
+    place = int(layer or 2)
+    method = method_of("fastv", keep=keep, layer=layer)
     assert kept(method) == [(place, count, 0)]
     assert method.processed(576, 32) == (place * 576 + (32 - place) * count) / 32
 
 
-@pytest.mark.parametrize(("after", "mean"), [("2", 306), ("3", 315)])
-def test_the_ratio_of_fastv_is_the_share_that_goes(after, mean):
-    assert method_of("fastv", ratio=0.5, after=after).processed(576, 32) == mean
+@pytest.mark.parametrize(("layer", "mean"), [("2", 306), ("3", 315)])
+def test_the_ratio_of_fastv_is_the_share_that_goes(layer, mean):
+    assert method_of("fastv", ratio=0.5, layer=layer).processed(576, 32) == mean
     assert kept(method_of("fastv", ratio=0.75)) == [(2, 144, 0)]
     assert method_of("fastv", ratio=0.75).processed(576, 32) == 171
 
@@ -85,8 +85,8 @@ def test_pyramiddrop():
         ("sparsevlm", {"counts": "3/3"}, 32, "must have 3 numbers, one for each cut .3/7/16."),
         ("sparsevlm", {"after": "2/3/4/5"}, 32, "after is '2/3/4/5'; of this method it must be 3 numbers at most"),
         ("pyramiddrop", {"ratios": "0.5", "after": "2/3"}, 32, "ratios is '0.5'; it must have 2 numbers"),
-        ("fastv", {"after": "32"}, 32, "of a decoder of 32 layers it must be below 32"),
-        ("fastv", {"after": "2/3"}, 32, "it must be 1 number at most"),
+        ("fastv", {"layer": 32}, 32, "layer is 32; of a decoder of 32 layers it must be below 32"),
+        ("pyramiddrop", {"after": "8/32"}, 32, "after is '8/32'; of a decoder of 32 layers it must be below 32"),
         ("fastv", {"keep": 64}, 1, "needs two or more"),
     ],
 )
@@ -98,11 +98,11 @@ def test_what_cannot_be_is_one_sentence(name, settings, layers, words):
 @pytest.mark.parametrize(
     ("name", "setting", "value"),
     [
-        ("fastv", "after", "0"),
-        ("fastv", "after", "2.5"),
-        ("fastv", "after", "two"),
-        ("fastv", "after", "nan"),
-        ("fastv", "after", "inf"),
+        ("fastv", "layer", "0"),
+        ("sparsevlm", "after", "2.5"),
+        ("sparsevlm", "after", "two"),
+        ("sparsevlm", "after", "nan"),
+        ("sparsevlm", "after", "inf"),
         ("fastv", "ratio", "1"),
         ("fastv", "ratio", "-0.1"),
         ("fastv", "ratio", "nan"),

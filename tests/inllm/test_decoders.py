@@ -73,7 +73,7 @@ def test_rows_of_attention_are_those_of_the_model(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_token_that_is_dropped_is_one_that_no_later_layer_sees(family, kernel):
     """FastV against masks in the whole sequence, in the prefill and for the tokens that follow."""
-    method, places = method_of("fastv", after="2", ratio=0.6), places_of(family)
+    method, places = method_of("fastv", layer=2, ratio=0.6), places_of(family)
     decoder, prompt, following = decoder_of(family, kernel), prompt_of(), prompt_of(43)[:, 41:]
     with method.pruning(decoder, SPAN) as stages:
         first = decoder(inputs_embeds=prompt, **places, use_cache=True)
@@ -101,8 +101,9 @@ def test_a_token_that_is_dropped_is_one_that_no_later_layer_sees(family, kernel)
 
 
 def ask(decoder, prompt=None, name="fastv", span=SPAN, **options):
-    settings = {key: options.pop(key) for key in ("version", "best_heads", "after") if key in options}
-    with method_of(name, keep=20, **{"after": "2", **settings}).pruning(decoder, span):
+    settings = {key: options.pop(key) for key in ("version", "best_heads") if key in options}
+    settings |= {"layer": 2} if name == "fastv" else {"after": "1/2/3"}
+    with method_of(name, keep=20, **settings).pruning(decoder, span):
         return decoder(**{"inputs_embeds": prompt_of() if prompt is None else prompt, "use_cache": True, **options})
 
 
@@ -144,7 +145,7 @@ def test_a_prompt_comes_whole_and_with_a_question():
     for length in (1, 34):
         with pytest.raises(SpecError, match=f"the prompt has {length} tokens, and a question was expected .* at 34"):
             ask(decoder, prompt_of(length))
-    with method_of("fastv", after="2", keep=20).pruning(decoder, SPAN):
+    with method_of("fastv", layer=2, keep=20).pruning(decoder, SPAN):
         cache = decoder(inputs_embeds=prompt_of(), use_cache=True).past_key_values
         with pytest.raises(ModelError, match="prompts in one piece and answers token by token; 3 tokens were given"):
             decoder(inputs_embeds=prompt_of(3), past_key_values=cache)
@@ -156,4 +157,11 @@ def test_a_prompt_comes_whole_and_with_a_question():
 
 def test_a_question_of_one_word_has_none_that_stands_out():
     with pytest.raises(SpecError, match="no word of the question stands out"):
-        ask(decoder_of("llama"), prompt_of(35), name="sparsevlm", after="1/2/3")
+        ask(decoder_of("llama"), prompt_of(35), name="sparsevlm")
+
+
+def test_scores_that_are_not_finite_rank_nothing():
+    decoder = decoder_of("llama")
+    decoder.layers[1].self_attn.k_proj.weight.data[0, 0] = torch.nan
+    with pytest.raises(ModelError, match="attention of layer 1 is not finite in float64, and ranks nothing"):
+        ask(decoder)

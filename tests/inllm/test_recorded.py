@@ -24,7 +24,7 @@ def method_of(case):
         return "/".join(map(str, numbers))
 
     if case["method"] == "fastv":
-        name, settings = "fastv", {"after": str(case["K"]), "ratio": 1 - case["keep"] / recorded.VISUAL}
+        name, settings = "fastv", {"layer": case["K"], "ratio": 1 - case["keep"] / recorded.VISUAL}
     elif case["method"] == "pdrop":
         name, settings = "pyramiddrop", {"after": text(case["layers"]), "ratios": text(case["ratios"])}
     else:

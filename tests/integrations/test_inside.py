@@ -99,7 +99,7 @@ TEXT = {
     "max_position_embeddings": 2048,
 }
 SMALL = [
-    ("fastv", {"after": "1", "ratio": 0.5}),
+    ("fastv", {"layer": 1, "ratio": 0.5}),
     ("pyramiddrop", {"after": "1/2", "ratios": "0.5/0.2"}),
     ("sparsevlm", {"after": "1/2/3", "counts": "40/20/10"}),
     ("sparsevlm", {"version": "v2", "best_heads": 2, "after": "1/2/3", "counts": "40/20/10"}),

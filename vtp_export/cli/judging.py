@@ -184,7 +184,13 @@ def compare(
     ] = None,
     pruner: Annotated[
         list[str] | None,
-        name_option("pruners", "--pruner", words="Repeatable; default: fastervlm and adaptive.", names=methods()),
+        name_option(
+            "pruners",
+            "--pruner",
+            words="Repeatable; default: fastervlm and adaptive. fastv, pyramiddrop and sparsevlm prune inside the "
+            "language model, see: vtp-export list inllm.",
+            names=methods(),
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,

@@ -89,7 +89,8 @@ def _pass(contender: Contender, example: Example, model: LoadedModel, answerer: 
     visual = len(picture.tokens)
     text, layers = answerer.length(prompt) - visual, [visual] * answerer.layers
     if contender.within is not None:
-        layers = contender.within.layer_tokens(visual, answerer.layers)
+        within = contender.within.of_views(visual, picture.views[0].num_kept)
+        layers = within.layer_tokens(visual, answerer.layers)
     return _Pass(front_end=front_end, prefill=prefill, layers=[text + n for n in layers], peak=peak.bytes)
 
 

@@ -71,7 +71,7 @@ def nearest(keep: int, n: int, layers: int, plan: Callable[[int], Cuts], most: i
     if keep < (least := mean(1)):
         first = plan(1)[0].before
         whole = "the first layer reads" if first == 1 else f"the first {first} of {layers} layers read"
-        earlier = "" if first == 1 else ", or cut after fewer layers (--set after=...)"
+        earlier = "" if first == 1 else ", or cut after fewer layers"
         raise SpecError(
             f"a mean of {keep} visual tokens a layer is out of reach: {whole} all {n}, so it is {least:.1f} at least; "
             f"ask for more{earlier}"

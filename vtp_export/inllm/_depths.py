@@ -52,7 +52,7 @@ def asked_depths(after: str | None, published: Sequence[int], layers: int, most:
         return depths(published, layers)
     asked = tuple(int(place) for place in listed(after))
     if most is not None and len(asked) > most:
-        raise SpecError(f"setting after is '{after}'; of this method it must be {most} number{'s'[: most - 1]} at most")
+        raise SpecError(f"setting after is '{after}'; of this method it must be {most} numbers at most")
     if asked[-1] >= layers:
         raise SpecError(f"setting after is '{after}'; of a decoder of {layers} layers it must be below {layers}")
     return asked

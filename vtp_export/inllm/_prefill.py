@@ -133,7 +133,14 @@ class _Running:
         rows, visual = self.raters + len(states), slice(self.first, self.first + len(self.slots))
         weights = attention_rows(layer, states, self.rotation, rows)[..., visual]
         turned: list[Any] = [tuple(part[place] for part in self.rotation) for place in (rows, visual)]
-        return self.method.scores(Attention(weights=weights, raters=turned[0], visual=turned[1]))
+        scores = self.method.scores(Attention(weights=weights, raters=turned[0], visual=turned[1]))
+        if not bool(scores.isfinite().all()):
+            kind, place = str(states.dtype).removeprefix("torch."), layer.self_attn.layer_idx
+            raise ModelError(
+                f"attention of layer {place} is not finite in {kind}, and ranks nothing; try --dtype float32; if it is "
+                "that, the weights are damaged"
+            )
+        return scores
 
     def _cut(self, cut: Cut, layer: Any, states: Tensor) -> Tensor:
         """The states that are left, in a sequence; their rotation is set."""

@@ -18,22 +18,23 @@ Use it when: what you compare with prunes by the question, once.
 
 from dataclasses import dataclass
 
+from vtp_export.errors import SpecError
 from vtp_export.inllm import base
 from vtp_export.inllm._budgets import Cut, Cuts, nearest
 from vtp_export.inllm._cutting import Cutting
-from vtp_export.inllm._depths import DEPTHS, after, asked_depths
-from vtp_export.settings import setting
+from vtp_export.inllm._depths import DEPTHS, depths
+from vtp_export.settings import at_least, setting
 
 
 @dataclass(frozen=True)
 class Config(base.Config):
     """Settings of FastV.
 
-    after: K: how many layers read all; 2 where it is left out.
+    layer: K: how many layers read all; 2 where it is left out.
     ratio: R: the share of the image tokens that goes, in place of the budget.
     """
 
-    after: str | None = after(DEPTHS)
+    layer: int | None = at_least(None, 1, source=DEPTHS)
     ratio: float | None = setting(None, "from 0 to below 1", lambda ratio: 0 <= ratio < 1, "the budget")
 
     @property
@@ -46,7 +47,9 @@ class Method(Cutting):
     """One cut, ranked by the layer before it."""
 
     def _cuts(self, n: int, layers: int) -> Cuts:
-        place = asked_depths(self.config.after, (2,), layers, most=1)[0]
+        place = depths((2,), layers)[0] if self.config.layer is None else self.config.layer
+        if place >= layers:
+            raise SpecError(f"setting layer is {place}; of a decoder of {layers} layers it must be below {layers}")
 
         def plan(keep: int) -> Cuts:
             return (Cut(before=place, ranks=place - 1, keep=keep),)
