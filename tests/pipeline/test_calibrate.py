@@ -393,3 +393,45 @@ def test_a_record_of_another_preprocessing_is_refused(small_llava, photo, tmp_pa
     calibrate(str(other), photo.parent, tmp_path / "c.json")
     with pytest.raises(SpecError, match="made with another preprocessing of pictures"):
         calibration_for(load_model(str(small_llava)), tmp_path / "c.json", "adaptive", {})
+
+
+# Corruptions and the report
+
+
+@pytest.mark.whole
+def test_corruptions_move_erank_and_shards_agree(tmp_path):
+    folder = tmp_path / "photos"
+    for number, place in enumerate(("a", "a", "b", "b", "b")):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((60, 50), 20 * number + 10).convert("RGB").save(folder / place / f"{number}.png")
+    clean = calibrate("toy", folder, tmp_path / "clean.json", batch=2)
+    with pytest.warns(VtpWarning, match="frost is left out"):
+        found = calibrate("toy", folder, tmp_path / "c.json", batch=2, corruptions=(1,), report=tmp_path / "page")
+    assert found.measures == clean.measures and found.data_sha256 == clean.data_sha256  # of the pictures as they are
+    assert len(found.deviations) == 14 and all(one.difference > 0 for one in found.deviations)
+    columns = from_file(columns_beside(tmp_path / "c.json"), found.columns_sha256)
+    rows = {(p, v): x for p, v, x in zip(columns.position, columns.variant, columns.numbers["erank"], strict=True)}
+    for variant, one in enumerate(found.deviations, 1):
+        moved = [abs(rows[p, variant] - rows[p, 0]) for p in range(5)]
+        assert one.difference == pytest.approx(np.mean(moved))
+        assert one.relative == pytest.approx(np.mean([m / rows[p, 0] for p, m in enumerate(moved)]))
+        assert one.of_mean == pytest.approx(one.difference / found.measures["erank"].mean)
+    for number in (1, 2, 3):
+        with pytest.warns(VtpWarning, match="frost is left out"):
+            calibrate("toy", folder, tmp_path / "parts", batch=2, corruptions=(1,), shard=(number, 3))
+    assert merge(tmp_path / "parts", tmp_path / "m.json", report=tmp_path / "merged") == found
+    assert (tmp_path / "m.json").read_bytes() == (tmp_path / "c.json").read_bytes()
+    page, other = ((tmp_path / name / "index.html").read_text() for name in ("page", "merged"))
+    for text in (page, other):
+        for words in ("Attention entropy against effective rank", "Histogram of erank", ">zoom blur<", ">b</th><td>3<"):
+            assert words in text, words
+    assert "one in nine, by adaptive" in page and page.count("image/jpeg") == 5 + 1  # both ends, and a sheet
+    assert "image/jpeg" not in other
+
+
+def test_the_report_of_an_artefact_shows_what_it_keeps(photo, tmp_path):
+    export("toy", tmp_path / "a", keep=8, formats="torchscript", golden=0)
+    with pytest.warns(VtpWarning, match="cannot tell"):
+        calibrate(tmp_path / "a", photo.parent, tmp_path / "c.json", report=tmp_path / "page")
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "by the artefact" in text and text.count("image/jpeg") == 1 and "Pearson" not in text

@@ -12,7 +12,7 @@ from vtp_export.benchmarks._lists import NamedPictures
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.benchmarks._parquet import ParquetPictures
 from vtp_export.benchmarks._stream import PREFIX, StreamedPictures
-from vtp_export.benchmarks.base import Example
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.calibrations import Selection
 from vtp_export.errors import SpecError
 from vtp_export.runtime.images import note
@@ -91,7 +91,8 @@ def _pictures(name: str | Path, start: int, limit: int | None, image_folder: str
     benchmark = benchmark_of(name).calibration()
     if isinstance(benchmark, Folder):
         return FolderPictures(benchmark)
-    examples, _ = benchmark.spread(None if start else limit)
+    drawn = type(benchmark).spread is not Benchmark.spread  # as many as are asked for, and not some of those there are
+    examples, _ = benchmark.spread(limit if drawn and not start else None)
     return Listed(examples)
 
 

@@ -1,5 +1,6 @@
 """The work of a calibration on a part of a data set: the same in one process, in shards and on a cluster."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -80,9 +81,15 @@ def measured(engine: Engine, works: Iterable[Work], decoder: Decoder, batch: int
     """
     for ready in decoded_ahead(works, decoder, workers):
         rows: list[Row] = []
-        for few in batched(ready.views, batch):
-            rows += _rows(engine, few, decoder)
+        # Pictures as they are run together, so that their numbers are the same with and without variants.
+        for _, views in itertools.groupby(sorted(ready.views, key=_variant), _variant):
+            for few in batched(views, batch):
+                rows += _rows(engine, few, decoder)
         yield Block(number=ready.number, rows=tuple(rows), broken=ready.broken)
+
+
+def _variant(view: View) -> int:
+    return view.variant
 
 
 def _rows(engine: Engine, views: Sequence[View], decoder: Decoder) -> list[Row]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Dtype, Grid, ImageSize, MaxTokens, Revision, Threads, TorchDevice, name_option
+from vtp_export.cli._app import Dtype, Grid, ImageSize, MaxTokens, Report, Revision, Threads, TorchDevice, name_option
 from vtp_export.cli._command import Result
 from vtp_export.errors import SpecError
 
@@ -67,6 +67,25 @@ def calibrate(
             rich_help_panel=SHARING,
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share the work out on a Ray cluster: its HOST:PORT, auto, or local, which starts one here.",
+            rich_help_panel=SHARING,
+        ),
+    ] = None,
+    corruptions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S,S",
+            help="Also measure each image under the fifteen common corruptions at these severities, 1 to 5, as 1,3.",
+        ),
+    ] = None,
+    frost: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Pictures of frost, for the corruption that needs them.")
+    ] = None,
+    report: Report = None,
     fmt: Annotated[
         str | None,
         name_option("backends", "--format", "-f", words="Of an artefact; default: the first that runs here."),
@@ -98,12 +117,16 @@ def calibrate(
     from vtp_export.pipeline.calibrate import calibrate as run_calibrate
     from vtp_export.pipeline.calibrate import merge as run_merge
     from vtp_export.reports.calibration import calibration_summary
+    from vtp_export.reports.page import page_in
 
     if merge is not None:
-        if model is not None or images is not None or shard is not None or resume:
-            raise SpecError("--merge joins shards that are there: leave MODEL, --images, --shard and --resume out")
-        record = run_merge(merge, out, max_broken=max_broken)
-        return Result({"record": record}, calibration_summary(record, out))
+        if any((model, images, shard, resume, ray, corruptions)):
+            raise SpecError(
+                "--merge joins shards that are there: leave MODEL, --images, --shard, --resume, --ray and "
+                "--corruptions out"
+            )
+        record = run_merge(merge, out, max_broken=max_broken, report=report)
+        return Result({"record": record}, calibration_summary(record, out, page_in(report)))
     if model is None or images is None:
         lacks = "MODEL" if model is None else "--images"
         raise SpecError(f"{lacks} is missing: name a model and the images to measure, or shards to --merge")
@@ -119,6 +142,10 @@ def calibrate(
         max_broken=max_broken,
         batch=batch,
         workers=workers,
+        ray=ray,
+        corruptions=_severities(corruptions),
+        frost=frost,
+        report=report,
         format=fmt,
         revision=revision,
         grid=grid,
@@ -129,4 +156,13 @@ def calibrate(
         threads=threads,
         progress=progress,
     )
-    return Result({"record": record}, calibration_summary(record, out))
+    return Result({"record": record}, calibration_summary(record, out, page_in(report)))
+
+
+def _severities(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts):
+        raise SpecError(f"--corruptions is '{text}'; it must be severities of 1 to 5, as 1,3")
+    return tuple(map(int, parts))

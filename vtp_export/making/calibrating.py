@@ -2,10 +2,12 @@
 
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vtp_export.arguments import kind_of, path_of
 from vtp_export.benchmarks._pictures import Pictures, chosen_pictures
@@ -14,7 +16,7 @@ from vtp_export.calibration.columns import Block
 from vtp_export.calibration.decoding import Change, Decoder, unchanged
 from vtp_export.calibration.measuring import Engine, measured, works_of
 from vtp_export.calibration.records import Corruption, Origin
-from vtp_export.calibrations import Selection
+from vtp_export.calibrations import CalibrationRecord, Selection
 from vtp_export.errors import SpecError
 from vtp_export.json_records import as_unicode, digest_of
 from vtp_export.models._sizes import AskedSize
@@ -22,7 +24,10 @@ from vtp_export.progress import Progress, silent
 from vtp_export.runtime.artefact import GRIDS, MANIFEST
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import note
-from vtp_export.spec import Preprocessing
+from vtp_export.spec import Layout, Preprocessing
+
+PRUNER, KEEP = "adaptive", f"{100 / 9}%"
+"""What a report shows the kept tokens of: 64 of 576, the paper's middle budget."""
 
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """What an artefact's precision is called in a record."""
@@ -52,13 +57,25 @@ class Order:
     corruptions: tuple[Corruption, ...] = ()
 
 
+@dataclass(frozen=True)
+class Keeper:
+    """What shows the tokens that a pruner keeps: pixels (b, 3, h, w) to their positions, and where these are."""
+
+    kept: Callable[[np.ndarray], list[np.ndarray]]
+    layout: Layout
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """All that measures, opened."""
+    """All that measures, opened.
+
+    keeper: of a record, what a pruner that is set by it keeps; None where nothing is pruned.
+    """
 
     order: Order
     engine: Engine
     decoder: Decoder
+    keeper: Callable[[CalibrationRecord], Keeper | None]
     pictures: Pictures
     origin: Origin
 
@@ -80,6 +97,7 @@ class _Model:
     weights_sha256: str
     dtype: str
     preprocessing: Preprocessing
+    keeper: Callable[[CalibrationRecord], Keeper | None]
 
 
 def is_artefact(model: str | Path) -> bool:
@@ -121,7 +139,9 @@ def opened(
     if order.corruptions and "erank" not in model.engine.measures:
         raise SpecError(f"corruptions are judged by erank, which '{order.model}' does not tell")
     decoder = Decoder(model.preprocessing, order.change)
-    return Calibration(order=order, engine=model.engine, decoder=decoder, pictures=data, origin=origin)
+    return Calibration(
+        order=order, engine=model.engine, decoder=decoder, keeper=model.keeper, pictures=data, origin=origin
+    )
 
 
 def _eager(order: Order) -> _Model:
@@ -139,12 +159,19 @@ def _eager(order: Order) -> _Model:
     for sentence in loaded.notes:
         note(sentence)
     session = EagerSession(assemble(loaded, "none", {}).graph, order.device)
+
+    def keeper(record: CalibrationRecord) -> Keeper:
+        assembly = assemble(loaded, PRUNER, {"keep": KEEP}, record)
+        pruning = EagerSession(assembly.graph, order.device)
+        return Keeper(lambda pixels: [one.kept for one in pruning(pixels)], assembly.layout)
+
     return _Model(
         engine=EagerEngine(session),
         id=loaded.core.id,
         weights_sha256=loaded.core.weights_sha256,
         dtype=order.dtype,
         preprocessing=loaded.preprocessing,
+        keeper=keeper,
     )
 
 
@@ -160,6 +187,7 @@ def _of_artefact(order: Order) -> _Model:
     how = {"device": None if order.device == "cpu" else order.device, "threads": order.threads}
     front_end = _with_signals(folder, order.format, how)
     engine, record = ArtefactEngine(front_end), front_end.manifest
+    keeper = Keeper(lambda pixels: [one.kept for one in front_end.run_padded(pixels)], record.layout)
     for sentence in (*front_end.notes, *filter(None, [engine.missing()])):
         note(sentence)
     return _Model(
@@ -168,6 +196,7 @@ def _of_artefact(order: Order) -> _Model:
         weights_sha256=record.model.weights_sha256,
         dtype=DTYPES.get(record.precision.name, record.precision.name),
         preprocessing=record.preprocessing,
+        keeper=lambda _: None if record.pruner.name == "none" else keeper,
     )
 
 
@@ -183,6 +212,11 @@ def _with_signals(folder: Path, fmt: str | None, how: Mapping[str, Any]) -> Prun
 def blocks_elsewhere(order: Order, numbers: Sequence[int]) -> list[Block]:
     """Measure blocks in a process that may be asked again: what it opens stays open."""
     return list(_kept_open(order, os.getpid()).blocks(numbers))
+
+
+def origin_elsewhere(order: Order) -> Origin:
+    """What blocks are measured from there."""
+    return _kept_open(order, os.getpid()).origin
 
 
 @functools.lru_cache(maxsize=1)

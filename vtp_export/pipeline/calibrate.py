@@ -1,22 +1,29 @@
 """`vtp-export calibrate`: how complex are a data set's images, as this model sees them?"""
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtp_export.arguments import kind_of, path_of, whole
 from vtp_export.benchmarks._pictures import Pictures, chosen_pictures
-from vtp_export.calibration.columns import Block, columns_beside, columns_of
-from vtp_export.calibration.journal import Journal
-from vtp_export.calibration.measuring import block_count, blocks_of
-from vtp_export.calibration.records import record_of, write_record
+from vtp_export.calibration.columns import Columns, columns_beside
+from vtp_export.calibration.corruptions.every import corrupting
+from vtp_export.calibration.decoding import unchanged
+from vtp_export.calibration.measuring import block_count
+from vtp_export.calibration.records import write_record
+from vtp_export.calibration.running import refuse_broken, run
 from vtp_export.calibration.shards import merged, shard_path
-from vtp_export.calibrations import Broken, CalibrationRecord, Selection, calibration_from_json
-from vtp_export.errors import ImageError, SpecError, shown
+from vtp_export.calibrations import CalibrationRecord, calibration_from_json
+from vtp_export.errors import SpecError, shown
+from vtp_export.integrations.ray import cluster, once, spread
 from vtp_export.json_records import read_text
-from vtp_export.making.calibrating import Calibration, Order, opened
+from vtp_export.making.calibrating import Order, blocks_elsewhere, opened, origin_elsewhere
+from vtp_export.making.ends import ends
 from vtp_export.models._sizes import asked_size
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.calibration_page import write_calibration
+from vtp_export.reports.page import report_folder
 from vtp_export.runtime.writing import refuse_overwriting, refuse_unwritable_file
 
 BATCH = 4
@@ -37,6 +44,10 @@ def calibrate(
     max_broken: float = MOST_BROKEN,
     batch: int = BATCH,
     workers: int = 0,
+    ray: str | None = None,
+    corruptions: Sequence[int] = (),
+    frost: str | Path | None = None,
+    report: str | Path | None = None,
     format: str | None = None,
     revision: str | None = None,
     grid: str | tuple[int, int] | None = None,
@@ -66,6 +77,11 @@ def calibrate(
         max_broken: share of the images that may be unreadable; they are passed over, counted and listed.
         batch: images that the model sees at a time. Part of what makes records equal to the last bit.
         workers: processes that decode pictures; 0 for a thread.
+        ray: share the work out on a Ray cluster: "local", "auto" or its address. The model, the images and this package
+            must be found on every machine under the same names.
+        corruptions: also measure every image under the fifteen common corruptions at these severities, 1 to 5.
+        frost: a folder of pictures of frost, for that one of them; without it fourteen are measured.
+        report: write an HTML page into this folder.
         format: of an artefact; None for the first that runs here.
         revision: commit, branch or tag on the hub.
         grid: of a model of any resolution, what it is measured at: rows and columns of tokens, see `export`.
@@ -80,9 +96,14 @@ def calibrate(
         VtpError: the model or the images cannot be used, too many images are broken, or the record cannot be written.
     """
     path_of("the model", model)
-    part, out = _part(shard), path_of("the record", out)
+    part, out, page = _part(shard), path_of("the record", out), report_folder(report)
     out = out if part is None else shard_path(out, part)
     refuse_unwritable_file(out)
+    if not 0 <= max_broken <= 1:
+        raise SpecError(f"max_broken is {shown(max_broken)}; it must be a share, from 0 to 1")
+    if ray is not None and part is not None:
+        raise SpecError("Ray shares the work out by itself; leave shard out")
+    change = corrupting(corruptions, frost) if corruptions else None
     order = Order(
         model=model,
         images=images,
@@ -97,9 +118,9 @@ def calibrate(
         threads=threads,
         batch=whole("batch", batch, 1),
         workers=whole("workers", workers, 0),
+        change=change or unchanged,
+        corruptions=change.cases if change else (),
     )
-    if not 0 <= max_broken <= 1:
-        raise SpecError(f"max_broken is {shown(max_broken)}; it must be a share, from 0 to 1")
     pictures, selection = chosen_pictures(images, order.start, order.limit, image_folder)
     refuse_overwriting([out, columns_beside(out)], _read(model, pictures, out))
     if part is not None and part[1] > block_count(selection, batch):
@@ -107,8 +128,28 @@ def calibrate(
             f"shard is {part[0]}/{part[1]}, and there are {block_count(selection, batch)} batches of {batch} images; "
             "make fewer shards"
         )
-    calibration = opened(order, (pictures, selection), part, progress)
-    return _run(calibration, out, resume, max_broken, progress)
+    if ray is not None:
+        record, columns = _on_ray(ray, order, out, max_broken, resume, progress)
+    calibration = None if ray is not None and page is None else opened(order, (pictures, selection), part, progress)
+    if ray is None:
+        assert calibration is not None
+        record, columns = run(calibration.origin, calibration.blocks, out, max_broken, resume, progress)
+    if page is not None:
+        assert calibration is not None
+        progress("writing the report")
+        write_calibration(page, record, columns, ends(calibration, record, columns))
+    return record
+
+
+def _on_ray(
+    address: str, order: Order, out: Path, max_broken: float, resume: bool, progress: Progress
+) -> tuple[CalibrationRecord, Columns]:
+    gpus = int(order.device == "cuda")
+    progress(f"connecting to Ray at {address}")
+    with cluster(address) as ray:
+        origin = once(ray, functools.partial(origin_elsewhere, order), gpus)
+        task = functools.partial(blocks_elsewhere, order)
+        return run(origin, lambda rest: spread(ray, task, rest, gpus), out, max_broken, resume, progress)
 
 
 def _part(shard: str | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -121,77 +162,23 @@ def _part(shard: str | tuple[int, int] | None) -> tuple[int, int] | None:
     return number, shards
 
 
-def _run(calibration: Calibration, out: Path, resume: bool, max_broken: float, progress: Progress) -> CalibrationRecord:
-    origin = calibration.origin
-    journal = Journal(out, origin.head(), resume, Block)
-    finished, done = False, {block.number for block in journal.done}
-    try:
-        rest = [number for number in blocks_of(origin.selection, origin.batch, origin.shard) if number not in done]
-        for block in _told(calibration.blocks(rest), journal.done, calibration, progress):
-            journal.add([block])
-            _refuse_broken(_broken(journal.done), origin.selection, max_broken, out)
-        columns, broken = columns_of(origin.measures, journal.done), _broken(journal.done)
-        if not len(columns):
-            raise ImageError(f"none of the {len(broken)} images of '{origin.data}' can be read: {broken[0].reason}")
-        record = record_of(origin, columns, len(broken), broken)
-        write_record(out, record, columns)
-        finished = True
-    finally:
-        measured = sum(bool(block.rows) for block in journal.done)
-        if measured and not finished:
-            progress(f"{_count(journal.done)} images are measured; --resume goes on from there")
-        # Nothing measured: nothing worth resuming.
-        journal.close(finished or not measured)
-    return record
-
-
-def _told(
-    blocks: Iterable[Block], before: Sequence[Block], calibration: Calibration, progress: Progress
-) -> Iterator[Block]:
-    """The blocks, with progress in pictures."""
-    origin, count = calibration.origin, len(calibration.selection)
-    mine = blocks_of(origin.selection, origin.batch, origin.shard)
-    total = min(mine.stop * origin.batch, count) - mine.start * origin.batch
-    done = _count(before)
-    progress("measuring", done, total)
-    for block in blocks:
-        yield block
-        done += _count([block])
-        progress("measuring", done, total)
-
-
-def _count(blocks: Sequence[Block]) -> int:
-    """Pictures, the broken ones among them."""
-    return sum(len({row.position for row in block.rows}) + len(block.broken) for block in blocks)
-
-
-def _broken(blocks: Sequence[Block]) -> list[Broken]:
-    return [one for block in blocks for one in block.broken]
-
-
-def _refuse_broken(broken: Sequence[Broken], selection: Selection, most: float, out: Path) -> None:
-    if len(broken) > most * len(selection):
-        named = "; ".join(one.reason for one in broken[:3])
-        raise ImageError(
-            f"{len(broken)} of {len(selection)} images cannot be read, more than {most:.3g} of them (max_broken): "
-            f"{named}{'; ...' if len(broken) > 3 else ''}"
-        )
-
-
-def merge(folder: str | Path, out: str | Path, *, max_broken: float = MOST_BROKEN) -> CalibrationRecord:
+def merge(
+    folder: str | Path, out: str | Path, *, max_broken: float = MOST_BROKEN, report: str | Path | None = None
+) -> CalibrationRecord:
     """Join the shards below a folder into the record that one run would have made.
 
     Raises:
         VtpError: a shard is missing, there twice, damaged or of another calibration; too many images are broken; or the
             record cannot be written.
     """
-    folder, out = path_of("the folder of shards", folder), path_of("the record", out)
+    folder, out, page = path_of("the folder of shards", folder), path_of("the record", out), report_folder(report)
     refuse_unwritable_file(out)
     record, columns = merged(folder)
     refuse_overwriting([out, columns_beside(out)], folder.rglob("*"))
-    if record.broken > max_broken * len(record.selection):
-        _refuse_broken(record.listed, record.selection, max_broken, out)
+    refuse_broken(record.broken, record.listed, record.selection, max_broken)
     write_record(out, record, columns)
+    if page is not None:
+        write_calibration(page, record, columns)
     return record
 
 

@@ -1,17 +1,20 @@
 """The images on which it is decided what may be narrow."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vtp_export.benchmarks._lookup import benchmark_of
-from vtp_export.benchmarks.base import Example
-from vtp_export.errors import SpecError
+from vtp_export.benchmarks._pictures import Pictures, chosen_pictures
+from vtp_export.calibration.ahead import decoded_ahead
+from vtp_export.calibration.decoding import Decoder
+from vtp_export.calibration.measuring import blocks_of, works_of
+from vtp_export.calibrations import Selection
+from vtp_export.errors import ImageError, SpecError
 from vtp_export.json_records import as_unicode
 from vtp_export.runtime.images import batched
-from vtp_export.runtime.preprocess import named_views, values_of
+from vtp_export.runtime.preprocess import values_of
 from vtp_export.spec import Preprocessing
 
 BATCH = 4
@@ -29,7 +32,8 @@ class RangeImages:
     count: int
     total: int
     sha256: str
-    _examples: tuple[Example, ...] = field(repr=False)
+    _pictures: Pictures = field(repr=False)
+    _selection: Selection = field(repr=False)
     _preprocessing: Preprocessing = field(repr=False)
 
     def batches(self) -> Iterator[np.ndarray]:
@@ -40,7 +44,7 @@ class RangeImages:
             SpecError: they are no longer those that were there at first.
         """
         digest = hashlib.sha256()
-        for _, pixels in _read(self._examples, self._preprocessing):
+        for _, pixels in _read(self._pictures, self._selection, self._preprocessing):
             digest.update(pixels.tobytes())
             yield pixels
         if digest.hexdigest() != self.sha256:
@@ -55,25 +59,29 @@ def range_images(name: str, limit: int | None, preprocessing: Preprocessing) -> 
     """
     if as_unicode(name) != name:
         raise SpecError(f"the name '{name}' is no UTF-8 text, and no manifest could hold it; rename the folder")
-    examples, total = benchmark_of(name).calibration().spread(limit)
-    if not examples:
-        raise SpecError(f"'{name}' holds no range images; at least one is needed")
+    pictures, selection = chosen_pictures(name, limit=limit)
     digest, names = hashlib.sha256(), []
-    for few, pixels in _read(examples, preprocessing):
+    for few, pixels in _read(pictures, selection, preprocessing):
         digest.update(pixels.tobytes())
         names += few
     return RangeImages(
         names=tuple(names),
-        count=len(examples),
-        total=total,
+        count=len(selection),
+        total=selection.total,
         sha256=digest.hexdigest(),
-        _examples=tuple(examples),
+        _pictures=pictures,
+        _selection=selection,
         _preprocessing=preprocessing,
     )
 
 
-def _read(examples: Sequence[Example], preprocessing: Preprocessing) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Names and pixels (b, 3, h, w) of a few views."""
-    views = named_views(((example.name, example.open()) for example in examples), preprocessing)
-    for batch in batched(views, BATCH):
-        yield [name for name, _ in batch], values_of(np.stack([view for _, view in batch]), preprocessing)
+def _read(
+    pictures: Pictures, selection: Selection, preprocessing: Preprocessing
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Names and pixels (b, 3, h, w) of a few views: as `calibrate` reads them, but that no picture may be broken."""
+    works = works_of(pictures, selection, BATCH, blocks_of(selection, BATCH))
+    for ready in decoded_ahead(works, Decoder(preprocessing)):
+        if ready.broken:
+            raise ImageError(f"a range image cannot be used: {ready.broken[0].reason}")
+        for batch in batched(ready.views, BATCH):
+            yield [view.name for view in batch], values_of(np.stack([view.pixels for view in batch]), preprocessing)

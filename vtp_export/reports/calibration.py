@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from vtp_export.calibrations import CalibrationRecord, Distribution
-from vtp_export.reports.table import Summary, Table
+from vtp_export.reports.table import Summary, Table, mention
 
 NAMES = {
     "erank": "erank",
@@ -17,9 +17,9 @@ NAMES = {
 COLUMNS = ("measure", "mean", "std", "min", "25 %", "median", "75 %", "max")
 
 
-def calibration_summary(record: CalibrationRecord, out: Path) -> Summary:
-    """The distribution of every measure, what was passed over, and where the record is."""
-    return (*calibration_tables(record), *calibration_sentences(record), *_next(record, out))
+def calibration_summary(record: CalibrationRecord, out: Path, page: Path | None = None) -> Summary:
+    """The distribution of every measure, what was passed over, and where the record and its page are."""
+    return (*calibration_tables(record), *calibration_sentences(record), *mention(page), *_next(record, out))
 
 
 def calibration_tables(record: CalibrationRecord) -> tuple[Table, ...]:
@@ -28,7 +28,44 @@ def calibration_tables(record: CalibrationRecord) -> tuple[Table, ...]:
     tables = [_distributions(f"{record.images} images of {record.data}{views}", record.measures)]
     if record.per_picture:
         tables.append(_distributions("means over the views of each image", record.per_picture))
+    if (deviations := deviations_table(record)) is not None:
+        tables.append(deviations)
     return tuple(tables)
+
+
+def deviations_table(record: CalibrationRecord) -> Table | None:
+    """What each corruption does to erank, as the paper's Table 17; None where nothing was corrupted."""
+    if not record.deviations:
+        return None
+    severities = sorted({one.severity for one in record.deviations})
+    found = {(one.corruption, one.severity): one for one in record.deviations}
+    kinds = list(dict.fromkeys(one.corruption for one in record.deviations))
+    columns = [f"{what}, severity {s}" for s in severities for what in ("erank moves by", "of the mean", "relative")]
+    table = [
+        [
+            number
+            for severity in severities
+            for number in (
+                found[kind, severity].difference,
+                100 * found[kind, severity].of_mean,
+                100 * found[kind, severity].relative,
+            )
+        ]
+        for kind in kinds
+    ]
+    means = [sum(column) / len(column) for column in zip(*table, strict=True)]
+    named = [*zip(kinds, table, strict=True), ("average", means)]
+    rows = [
+        (name.replace("_", " "), *(f"{x:.2f}{' %' if i % 3 else ''}" for i, x in enumerate(line)))
+        for name, line in named
+    ]
+    return Table("corruptions", ("corruption", *columns), rows)
+
+
+def covariance_table(record: CalibrationRecord) -> Table:
+    """Of each pair of measures."""
+    rows = [(NAMES[name], *line.values()) for name, line in record.covariance.items()]
+    return Table("covariance", ("", *(NAMES[name] for name in record.covariance)), rows)
 
 
 def calibration_sentences(record: CalibrationRecord) -> tuple[str, ...]:

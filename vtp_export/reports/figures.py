@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from vtp_export.errors import UnavailableError
 from vtp_export.extras import install
 from vtp_export.reports.page import data_uri
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKS = "osD^vPX*<>"
+MOST_POINTS = 2000
+"""Of a drawing of lines."""
 
 
 def metric_against_budget(lines: Mapping[str, Sequence[tuple[float, float]]], full: float, metric: str) -> "Figure":
@@ -86,6 +90,59 @@ def bars(lengths: Mapping[str, float], marked: Sequence[bool], names: tuple[str,
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel(label)
+    _finish(figure, axes)
+    return figure
+
+
+def histogram(counts: Sequence[int], edges: Sequence[float], label: str, marks: Sequence[float]) -> "Figure":
+    """How often values occur.
+
+    Args:
+        counts: of views between neighbours of the edges.
+        edges: one more than there are counts.
+        label: what is counted.
+        marks: values at which a line stands, such as quartiles.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+    """
+    figure, axes = _axes(height=3.2)
+    axes.stairs(counts, edges, fill=True, color="tab:blue", label="views")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    for i, mark in enumerate(marks):
+        axes.axvline(mark, color="0.3", linestyle="--", label="quartiles" if i == 0 else None)
+    axes.set_xlabel(label)
+    _finish(figure, axes)
+    return figure
+
+
+def scatter(across: "np.ndarray[Any, Any]", up: "np.ndarray[Any, Any]", labels: tuple[str, str]) -> "Figure":
+    """A point for each pair of values, with the line that fits them best.
+
+    Args:
+        across: (n,) values.
+        up: (n,) values.
+        labels: what they are.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+    """
+    figure, axes = _axes()
+    # Many points are one picture inside the drawing, not a mark each.
+    axes.scatter(
+        across,
+        up,
+        s=4 if len(across) > MOST_POINTS else 24,
+        alpha=0.5,
+        linewidths=0,
+        rasterized=len(across) > MOST_POINTS,
+        label="pictures",
+    )
+    ends = np.array([across.min(), across.max()])
+    slope = np.cov(across, up)[0, 1] / across.var(ddof=1)
+    axes.plot(ends, up.mean() + slope * (ends - across.mean()), color="0.3", linestyle="--", label="least squares")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     _finish(figure, axes)
     return figure
 
