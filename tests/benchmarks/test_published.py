@@ -182,7 +182,7 @@ def test_degrees_of_right_reach_the_interval(offline):
         benchmark=data,
         examples=examples,
         seen=[seen(examples[0].name, ("blue", "x")), seen(examples[1].name, ("red", "red"))],
-        entries=[Entry(name=name, keep=8, seconds=(1.0,)) for name in ("none", "other")],
+        entries=[Entry(name=name, keep=8) for name in ("none", "other")],
     )
     full, other = report.rows
     assert (full.score, other.score) == pytest.approx((0.8, 0.5))

@@ -146,13 +146,20 @@ def parquet(path: Path) -> Iterator[Any]:
 
 
 def _parquet_image(path: Path, group: int, number: int, where: str) -> PIL.Image.Image:
-    column = _pictures(path, group)
+    said = path.stat()
+    column = _pictures(path, group, (said.st_mtime_ns, said.st_size))
     return decoded(None if column is None else column[number].as_py(), path.parent, where)
 
 
 @lru_cache(maxsize=1)
-def _pictures(path: Path, group: int) -> Any:
-    """The pictures of a row group, still encoded: rows are looked at in their order."""
+def _pictures(path: Path, group: int, version: tuple[int, int]) -> Any:
+    """The pictures of a row group, still encoded: rows are looked at in their order.
+
+    Args:
+        path: the file.
+        group: which.
+        version: another one where the file was written anew.
+    """
     file = importlib.import_module("pyarrow.parquet").ParquetFile(path)
     if IMAGE not in file.schema_arrow.names:
         return None

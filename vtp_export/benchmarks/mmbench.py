@@ -44,7 +44,10 @@ class Benchmark(Published):
 
     def question(self, cells: Mapping[str, Any]) -> Asked:
         """Hint, question, options."""
-        options = tuple(str(cells[letter]) for letter in "ABCD" if not _is_empty(cells.get(letter)))
+        given = [letter for letter in "ABCD" if not _is_empty(cells.get(letter))]
+        if len(given) < 2 or given != list("ABCD"[: len(given)]):
+            raise SpecError(f"options must be A, B and so on without a gap, and are {', '.join(given) or 'none'}")
+        options = tuple(str(cells[letter]) for letter in given)
         answer = text(cells, "answer").strip()
         if len(answer) != 1 or answer not in "ABCD"[: len(options)]:
             raise SpecError(f"answer must be the letter of one of {len(options)} options")
