@@ -246,16 +246,53 @@ class Backend(base.Backend):
 '''
 
 
+INSIDE = '''"""Loudest: the tokens that one head looks at most.
+
+Source: nobody.
+Licence: none needed.
+Differs: from nothing.
+Cost: none.
+Published: none.
+Use it when: never.
+"""
+
+from dataclasses import dataclass
+
+from vtp_export.inllm import base
+from vtp_export.inllm._budgets import Cut, nearest
+from vtp_export.inllm._cutting import Cutting
+from vtp_export.inllm._depths import depths
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of Loudest: the budget alone."""
+
+
+class Method(Cutting):
+    """One cut."""
+
+    def _cuts(self, n, layers):
+        (place,) = depths((4,), layers)
+        return nearest(self.config.keep, n, layers, lambda keep: (Cut(before=place, ranks=place - 1, keep=keep),))
+
+    def scores(self, attention):
+        """Of the loudest head."""
+        return attention.weights.amax(0).mean(0)
+'''
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A copy of the package and of the laws, with a method, a family and a format more; runs Python there."""
     home, ignored = tmp_path_factory.mktemp("extended"), shutil.ignore_patterns("tiny-llava", "__pycache__", "out")
-    for folder in ("vtp_export", "tests/laws", "tests/tensorrt_api", "bench", "docs"):
+    for folder in ("vtp_export", "tests/laws", "tests/inllm", "tests/tensorrt_api", "bench", "docs"):
         shutil.copytree(ROOT / folder, home / folder, ignore=ignored)
     for file in ("pyproject.toml", "tests/conftest.py", "tests/formats.py", "tests/test_pages.py"):
         shutil.copy(ROOT / file, home / file)
     (home / "vtp_export/pruners/corners.py").write_text(PRUNER)
     (home / "vtp_export/reference/corners.py").write_text(TWIN)
+    (home / "vtp_export/inllm/loudest.py").write_text(INSIDE)
     (home / "vtp_export/models/wide.py").write_text(FAMILY)
     (home / "tests/laws/checkpoints/wide.py").write_text(WRITER)
     (home / "vtp_export/backends/zipped.py").write_text(ZIPPED)
@@ -286,6 +323,14 @@ def test_a_pruner_is_under_the_laws_the_moment_it_exists(copy):
     assert "run: python -m bench.pages" in copy(*PYTEST, "tests/test_pages.py", code=1)
     copy("-m", "bench.pages")
     copy(*PYTEST, "tests/test_pages.py", "-k", "up or corners")
+
+
+@pytest.mark.whole
+def test_a_method_inside_the_language_model_is_under_the_laws_the_moment_it_exists(copy):
+    assert " passed" in copy(*PYTEST, "tests/inllm/test_laws.py", "-k", "loudest")
+    assert "loudest" in copy(*VTP, "list", "inllm")
+    refused = copy(*VTP, "export", "toy", "--pruner", "loudest", "--out", "a", code=2)
+    assert "'loudest' prunes inside the language model" in refused
 
 
 def test_a_family_is_under_the_laws_as_soon_as_a_checkpoint_of_it_can_be_written(copy):
