@@ -1,5 +1,7 @@
 """The metrics of lmms-eval, read straight from its wheel: what they import beside the standard library stands in."""
 
+import json
+import subprocess
 import sys
 import types
 import warnings
@@ -13,6 +15,8 @@ import pytest
 NAME = "lmms_eval-0.7.3-py3-none-any.whl"
 WHEEL = Path(sys.prefix) / "wheelhouse" / NAME
 
+NLTK = WHEEL.with_name("nltk-3.10.4-py3-none-any.whl")
+needs_nltk = pytest.mark.skipif(not NLTK.is_file(), reason=f"{NLTK.name} is not in the wheelhouse; 'make' fetches it")
 needs_wheel = pytest.mark.skipif(not WHEEL.is_file(), reason=f"{NAME} is not in the wheelhouse; 'make' fetches it")
 
 STANDING_IN = ("loguru", "datasets", "tqdm", "requests", "pandas", "sacrebleu", "nltk", "nltk.corpus", "nltk.stem")
@@ -49,3 +53,12 @@ def module(path):
 def _kept(*_, **__):
     """In place of what registers a function."""
     return lambda made: made
+
+
+def nltk_words(sentences):
+    """How nltk's tokenizer splits each, in a process of its own: it imports half of itself."""
+    code = "import json, sys; sys.path.insert(0, sys.argv[1]); from nltk.tokenize.destructive import NLTKWordTokenizer;"
+    code += "print(json.dumps([NLTKWordTokenizer().tokenize(one) for one in json.load(sys.stdin)]))"
+    command = [sys.executable, "-c", code, str(NLTK)]
+    done = subprocess.run(command, input=json.dumps(sentences), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)

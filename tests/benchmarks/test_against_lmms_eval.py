@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.benchmarks.lmms import module, needs_wheel
+from tests.benchmarks.lmms import module, needs_nltk, needs_wheel, nltk_words
 from vtp_export import rooms
 from vtp_export.benchmarks import _coco_words, chartqa, mme, pope
 from vtp_export.benchmarks._choice import ai2d_letter, mmbench_letter, scienceqa_letter
@@ -24,7 +24,7 @@ WORDS = [*_WORDS.split(), "Yes."]
 MARKS = [" ", "  ", ". ", ", ", "? ", "! ", "; ", "-", "/", "\n", "\t", "'", '"', " (", ") ", "", ".", ",", "\n\n"]
 
 
-def answers(seed, count=3000, words=WORDS):
+def answers(seed, count=1500, words=WORDS):
     """Texts of up to five words, with marks between and around them."""
     draw = random.Random(seed)
     for _ in range(count):
@@ -59,7 +59,7 @@ def test_normalisation():
 def test_vqa_accuracy(name, path):
     rule = getattr(module(f"tasks/{path}/utils.py"), f"{path}_process_results")
     draw, texts = random.Random(2), list(answers(3, 400))
-    for _ in range(600):
+    for _ in range(400):
         people = [draw.choice(texts[: draw.choice((2, 4, 400))]) for _ in range(10)]
         text = draw.choice((draw.choice(people), draw.choice(texts)))
         theirs = rule({"question_id": 1, "answers": list(people)}, [text])["exact_match"]
@@ -74,7 +74,7 @@ def test_vqav2():
     rule = module("tasks/vqav2/utils.py").vqav2_process_results
     draw, texts = random.Random(4), list(answers(5, 400))
     same = 0
-    for _ in range(600):
+    for _ in range(400):
         people = [draw.choice(texts[: draw.choice((2, 4, 400))]) for _ in range(10)]
         text = draw.choice((draw.choice(people), draw.choice(texts)))
         rows = [{"answer": one, "answer_id": number} for number, one in enumerate(people)]
@@ -84,7 +84,7 @@ def test_vqav2():
             plain = text.replace("\n", " ").replace("\t", " ").strip()
             assert agreement(plain, stripped, official) == pytest.approx(theirs), (text, people)
             same += asked("vqav2", text, references=tuple(people)) == pytest.approx(theirs)
-    assert same > 300
+    assert same > 200
 
 
 def test_gqa():
@@ -159,7 +159,7 @@ def test_mmbench():
     """Options that are not there are none to us; lmms-eval looks for their "nan" too, and finds it in banana."""
     theirs = module("tasks/mmbench/mmbench_evals.py").MMBench_Evaluator()
     draw = random.Random(12)
-    for text in answers(13, 6000):
+    for text in answers(13, 3000):
         options = tuple(draw.choice(("dog", "Red", "blue", "yes", "10", "a cat")) for _ in range(4))
         found = theirs.can_infer(text, dict(zip("ABCD", options, strict=True))) or None
         assert mmbench_letter(text, options) == found, (text, options)
@@ -230,7 +230,7 @@ def test_chair_counts_as_they_do():
     theirs.nltk.pos_tag = lambda words: [(word, "NN") for word in words]
     theirs.WordNetLemmatizer.return_value.lemmatize = lambda word, pos: _coco_words.LEMMAS.get(word, word)
     draw, objects, rows, given = random.Random(18), OBJECTS.split(), [], []
-    for number in range(1500):
+    for number in range(800):
         text = " ".join(draw.choice(objects) for _ in range(draw.randrange(14)))
         _, named, _, words = theirs.caption_to_words(text)
         ours = _coco_words.words_of(text)
@@ -246,3 +246,19 @@ def test_chair_counts_as_they_do():
     ):
         rule = getattr(theirs, f"coco_cap_chair_aggregate_results_{call}")
         assert 100 * scores[ours] == pytest.approx(rule([one[f"coco_cap_{name}"] for one in rows]))
+
+
+SAID = """a the dog dogs man's women's it's don't can't isn't they're we've i'll cat-shaped 1,000 3.5 well-lit 'stop'
+"stop" (left) [x] red/blue # 50% $5 tv, bench chair; sofa: bowl? kite! ... -- players' o'clock rock'n'roll cat— “quoted”
+’tis man’s «x» a,b 1:a 10:30"""
+
+
+@pytest.mark.whole
+@needs_nltk
+def test_words_of_a_sentence_are_those_of_nltk():
+    """But for quotes, which nltk writes anew, and `cannot`, of which it makes two words."""
+    draw, said = random.Random(19), SAID.split()
+    sentences = [" ".join(draw.choice(said) for _ in range(draw.randrange(1, 8))) for _ in range(5000)]
+    for sentence, theirs in zip(sentences, nltk_words(sentences), strict=True):
+        written = ['"' if word in ("``", "''") else word for word in theirs]
+        assert _coco_words._TOKEN.findall(sentence) == written, sentence

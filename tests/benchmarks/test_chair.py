@@ -68,6 +68,7 @@ def answered_as(asked, text):
         ("the woman's cell phones", ["person", "cell phone"]),
         ("geese, oxen, mice and calves", ["bird", "cow", "mouse", "cow"]),
         ("a stove top oven", ["oven", "oven"]),
+        ("the man’s 'dog' — “cats”…", ["person", "dog", "cat"]),
         ("dog-shaped balloons", []),
         ("An iPhone", []),
         ("", []),

@@ -7,6 +7,8 @@ from vtp_export.errors import ImageError, SpecError
 from vtp_export.integrations.pruned_model import Asked
 from vtp_export.integrations.vlmevalkit import Model
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory):

@@ -39,11 +39,12 @@ LEMMAS = {
 """What a form of a word is reduced to; a word that is not here stays as it is."""
 
 _TOKEN = re.compile(
-    r"""\.\.\. | -- | [][(){}<>;@\#$%&?!"“”«»…]      # marks that always stand alone
-    | [:,](?!\d) | \.(?=["'”’»\])}>]*(?:\s|$))       # and those that a number may hold, or an abbreviation
-    | '(?=\s|$) | n't\b | '(?:s|m|d|ll|re|ve)\b      # what an apostrophe cuts off
+    r"""\.\.\. | -- | [][(){}<>;@\#$%&?!"“”„‘’«»…—]      # marks that always stand alone
+    | [:,](?!\d) | \.(?=["'”’»\])}>]*(?:\s|$))           # and those that a number may hold, or an abbreviation
+    | (?<!\S)' | '(?=\s|$)                              # quotes
+    | n't\b | '(?:s|m|d|ll|re|ve)\b                     # what an apostrophe cuts off
     | (?:(?!n't\b|'(?:s|m|d|ll|re|ve)\b|'(?:\s|$)|\.\.\.|--|[:,](?!\d)|\.["'”’»\])}>]*(?:\s|$))
-         [^][(){}<>;@\#$%&?!"“”«»…\s])+              # a word is what none of these interrupts""",
+         [^][(){}<>;@\#$%&?!"“”„‘’«»…—\s])+              # a word is what none of these interrupts""",
     re.VERBOSE,
 )
 
