@@ -193,6 +193,18 @@ def test_calibration_for_another_model_is_refused(vtp, small_llava, tmp_path):
 
 
 def test_calibrate_refuses(vtp, tmp_path):
+    out = ("--out", tmp_path / "r.json")
+    refused(vtp("calibrate", *out), "MODEL is missing: name a model and the images to measure, or shards to --merge")
+    refused(vtp("calibrate", "toy", *out), "--images is missing")
+    refused(vtp("calibrate", "toy", "--merge", tmp_path, *out), "--merge joins shards that are there: leave MODEL")
+    refused(vtp("calibrate", "--merge", tmp_path / "none", *out), "there is no folder", "of shards")
+    for text in ("", "a", "1;3", "1,,3"):
+        words = ("calibrate", "toy", "--images", "photos", f"--corruptions={text}", *out)
+        refused(vtp(*words), "it must be severities of 1 to 5, as 1,3" if text else "empty")
+    refused(
+        vtp("calibrate", "toy", "--images", "photos", "--corruptions", "1,6", *out), "severity is 6; it must be 1 to 5"
+    )
+    refused(vtp("calibrate", "toy", "--images", "photos", "--shard", "3/2", *out), "shard is '3/2'; it must be I/N")
     refused(vtp("calibrate", "tiny-llava", "--images", "shape", "--out", tmp_path / "r.json"), "did you mean 'shapes'")
     refused(vtp("calibrate", "tiny-llava", "--images", "shapes", "--out", tmp_path), "is a folder")
     assert list(tmp_path.iterdir()) == []

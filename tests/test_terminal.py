@@ -25,8 +25,8 @@ def test_a_pipe_hears_of_new_things_and_of_long_ones(clock, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "[   0.0 s] loading",
         "[   0.0 s] comparing",
-        "[  20.0 s] comparing (20 of 50, about 30 s left)",
-        "[  40.0 s] comparing (40 of 50, about 10 s left)",
+        "[  20.0 s] comparing (20 of 50, 1 a second, about 30 s left)",
+        "[  40.0 s] comparing (40 of 50, 1 a second, about 10 s left)",
         "[  50.0 s] writing",
     ]
 

@@ -66,11 +66,14 @@ class Listener:
         self._text = text
 
     def _left(self, done: int, total: int) -> str:
-        """How long the rest takes if it goes on as it went."""
+        """How fast it went so far, and how long the rest takes if it goes on like that."""
         if done <= self._first:
             return ""
-        seconds = (time.monotonic() - self._since) / (done - self._first) * (total - done)
-        return f", about {seconds:.0f} s left" if seconds < 100 else f", about {seconds / 60:.0f} min left"
+        each = (time.monotonic() - self._since) / (done - self._first)
+        rate = f", {1 / each:.3g} a second" if each > 0 else ""
+        seconds = each * (total - done)
+        left = f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+        return f"{rate}, {left}"
 
     def note(self, sentence: str) -> None:
         """Say what the user should know although it went well."""

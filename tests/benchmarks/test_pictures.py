@@ -73,7 +73,6 @@ def write_list(place):
 WRITERS = {"folder": write_folder, "tars": write_tars, "tables": write_tables, "list": write_list}
 
 
-@pytest.mark.filterwarnings("ignore:.* and no others")
 @pytest.mark.parametrize("kind", WRITERS)
 def test_all_pictures_come_in_order_from_anywhere(kind, tmp_path):
     name, folder = WRITERS[kind](tmp_path)

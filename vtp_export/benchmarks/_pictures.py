@@ -15,7 +15,7 @@ from vtp_export.benchmarks._stream import PREFIX, StreamedPictures
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.calibrations import Selection
 from vtp_export.errors import SpecError
-from vtp_export.runtime.images import note
+from vtp_export.runtime.images import image_endings, note
 
 PACKED = (".tar", ".parquet")
 
@@ -116,7 +116,9 @@ def _packed_below(folder: Path) -> list[Path]:
     for ending in PACKED:
         paths = sorted(path for path in folder.rglob(f"*{ending}") if path.is_file())
         if paths:
-            note(f"'{folder}' holds {ending[1:]} files: the pictures in these are read, and no others")
+            endings = image_endings()
+            if any(path.suffix.lower() in endings for path in folder.iterdir()):
+                note(f"'{folder}' holds {ending[1:]} files: the pictures in these are read, and no others")
             return paths
     return []
 

@@ -65,7 +65,7 @@ def deviations_table(record: CalibrationRecord) -> Table | None:
 def covariance_table(record: CalibrationRecord) -> Table:
     """Of each pair of measures."""
     rows = [(NAMES[name], *line.values()) for name, line in record.covariance.items()]
-    return Table("covariance", ("", *(NAMES[name] for name in record.covariance)), rows)
+    return Table("covariance", ("covariance", *(NAMES[name] for name in record.covariance)), rows)
 
 
 def calibration_sentences(record: CalibrationRecord) -> tuple[str, ...]:
