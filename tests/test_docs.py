@@ -34,6 +34,7 @@ REASONS = {
     "gpu": "it needs a GPU with TensorRT",
     "board": "it is for a Jetson",
     "browser": "it is JavaScript, and takes a package of another registry",
+    "runtime": "it needs a runtime that is installed for no test; where it is, tests/integrations has what it says",
     "server": "it is, or asks, a server of another project",
     "toolkit": "it is, or belongs to, an evaluation toolkit of another project",
     "long": "it takes hours; the fence names the test of its parts",

@@ -94,7 +94,7 @@ class Backend(base.Backend):
             if "MatMulNBits" in str(error):
                 present = openvino.__version__.partition("-")[0]
                 raise ExportError(f"OpenVINO {present} does not know int8 in blocks; 2025.4 and newer do") from error
-            raise ExportError(f"OpenVINO cannot convert {source.name}: {_reason(error)}") from error
+            raise ExportError(f"OpenVINO cannot convert {source.name}: {told_by(error)}") from error
         return self.built(folder, main.with_suffix(".bin").name)
 
     def open(
@@ -109,7 +109,7 @@ class Backend(base.Backend):
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise ArtefactError(f"OpenVINO refuses {build.main}: {_reason(error)}") from error
+            raise ArtefactError(f"OpenVINO refuses {build.main}: {told_by(error)}") from error
         written = model.get_rt_info([base.IDENTITY]).astype(str) if model.has_rt_info([base.IDENTITY]) else None
         base.refuse_other_identity(written, brief, build)
         base.refuse_other_tensors([_spec(port) for port in (*model.inputs, *model.outputs)], brief, build)
@@ -124,7 +124,7 @@ class Backend(base.Backend):
         try:
             compiled = core.compile_model(model, device.upper(), settings)
         except RuntimeError as error:
-            raise UnavailableError(f"OpenVINO cannot run {build.main} on {device}: {_reason(error)}") from error
+            raise UnavailableError(f"OpenVINO cannot run {build.main} on {device}: {told_by(error)}") from error
         _refuse_narrower(compiled, model, device, options.precision)
         if device == "cpu" and (group := compiled.get_property(GROUP)) != block:
             raise UnavailableError(
@@ -144,10 +144,10 @@ def _save(model: Any, main: Path) -> None:
     try:
         openvino.save_model(model, main, compress_to_fp16=False)
     except RuntimeError as error:
-        raise ArtefactError(f"OpenVINO cannot write {main.name}: {_reason(error)}{free_space(main)}") from error
+        raise ArtefactError(f"OpenVINO cannot write {main.name}: {told_by(error)}{free_space(main)}") from error
 
 
-def _reason(error: RuntimeError) -> str:
+def told_by(error: RuntimeError) -> str:
     """What OpenVINO says, without the places in its code that it has come through."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]

@@ -19,6 +19,7 @@ COMMANDS = {
     "Use": (using.run, looking.explain, using.bench),
     "Choose a method": (judging.compare, calibrating.calibrate),
     "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton),
+    "Language models": (serving.genai, serving.decoder),
     "What is on offer": (looking.list_,),
 }
 """Every command, by the panel of `--help` it stands in, in the order in which people read them."""

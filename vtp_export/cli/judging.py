@@ -56,6 +56,13 @@ def validate(
     answers: Annotated[
         bool, typer.Option("--answers", help="Let the language model answer the benchmark's questions from both.")
     ] = False,
+    through: Annotated[
+        Literal["transformers", "openvino-genai", "onnxruntime"],
+        typer.Option(help="With --answers: the runtime that answers from the artefact's tokens."),
+    ] = "transformers",
+    decoder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Its language model: what decoder, or genai, wrote.")
+    ] = None,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Say in which part of the graph a runtime leaves it; builds it anew.")
     ] = False,
@@ -97,6 +104,8 @@ def validate(
             benchmark=benchmark,
             limit=limit,
             answers=answers,
+            through=through,
+            decoder=decoder,
             bisect=bisect,
             report=own,
             device=device,

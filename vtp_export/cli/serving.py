@@ -1,11 +1,11 @@
-"""Commands that hand an artefact to a server: triton."""
+"""Commands that hand an artefact to another runtime: triton, genai, decoder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtp_export.cli._app import Folder, Force
+from vtp_export.cli._app import Folder, Force, Limit, Model, Revision
 from vtp_export.cli._command import Result
 
 if TYPE_CHECKING:
@@ -37,3 +37,69 @@ def triton(
     for note in dict.fromkeys(note for model in models for note in model.notes):
         progress.note(note)
     return Result({"models": models}, triton_summary(out, models))
+
+
+def genai(
+    progress: "Listener",
+    folder: Folder,
+    given: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="What optimum-cli export openvino wrote of the same model.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write; the given one is left as it is.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model, if it has moved since the export.")
+    ] = None,
+    benchmark: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Whose questions are asked: a benchmark, or a question file.")
+    ] = "shapes",
+    limit: Limit = 8,
+    unpruned: Annotated[
+        bool, typer.Option("--unpruned", help="Also ask the folder as it was given, against the unpruned model.")
+    ] = False,
+    force: Force = False,
+) -> Result:
+    """Put the artefact into a folder of OpenVINO GenAI, in place of the vision model, and compare the answers.
+
+    For LLaVA. Width and preprocessing are held against the artefact's first; then the same questions are put to the
+    folder, greedily, and to the model in Transformers. Exit code 1 if the answers differ; the folder is written anyway.
+
+    Example:
+        vtp-export genai llava64 llava-openvino --out llava64-openvino
+    """
+    from vtp_export.pipeline.genai import genai as run_genai
+    from vtp_export.reports.genai import genai_summary
+
+    report = run_genai(
+        folder,
+        given,
+        out,
+        model=model,
+        benchmark=benchmark,
+        limit=limit,
+        unpruned=unpruned,
+        force=force,
+        progress=progress,
+    )
+    return Result(report.as_dict(), genai_summary(report), report.passed)
+
+
+def decoder(
+    progress: "Listener",
+    model: Model,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
+    revision: Revision = None,
+    force: Force = False,
+) -> Result:
+    """Write a model's language model for ONNX Runtime, with its tokenizer and the words around a question.
+
+    `validate --answers --through onnxruntime` reads it, and so does vtp_export.integrations.onnxruntime, which needs
+    neither torch nor Transformers. In float32: four bytes for each weight.
+
+    Example:
+        vtp-export decoder tiny-llava --out tiny-decoder
+    """
+    from vtp_export.pipeline.decoder import decoder as run_decoder
+    from vtp_export.reports.decoder import decoder_summary
+
+    report = run_decoder(model, out, revision=revision, force=force, progress=progress)
+    return Result(report.as_dict(), decoder_summary(report))

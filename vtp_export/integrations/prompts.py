@@ -53,21 +53,43 @@ class Frames:
         Raises:
             ModelError: the chat template cannot be used.
         """
-        faults, image = [], self.tokenizer.convert_ids_to_tokens(self._image)
+        _, ids = self._usable(question, texts)
+        places = [-1, *(place for place, token in enumerate(ids) if token == self._image), len(ids)]
+        *before, after = (tuple(ids[a + 1 : b]) for a, b in itertools.pairwise(places))
+        return tuple(before), after
+
+    def around(self, question: str) -> tuple[str, str]:
+        """The texts of a prompt before its one picture, and behind it.
+
+        Args:
+            question: what is asked.
+
+        Raises:
+            ModelError: the chat template cannot be used.
+        """
+        before, behind = self._usable(question, (("", ""),))[0].split(self.mark)
+        return before, behind
+
+    @property
+    def mark(self) -> str:
+        """The text that stands for a picture."""
+        return str(self.tokenizer.convert_ids_to_tokens(self._image))
+
+    def _usable(self, question: str, texts: Sequence[Sequence[str]]) -> tuple[str, list[int]]:
+        """The prompt as text, a mark for each picture; and as ids, a mark for each run of visual tokens."""
+        faults, image = [], self.mark
         for prompt in self._prompts(question, len(texts), image):
             try:
                 whole = prompt()
                 count = self.tokenizer(whole)["input_ids"].count(self._image)
                 around = whole.split(image)
                 framed = [image.join(text) + behind for text, behind in zip(texts, around[1:], strict=False)]
-                ids = self.tokenizer("".join([around[0], *framed]))["input_ids"]
+                ids: list[int] = self.tokenizer("".join([around[0], *framed]))["input_ids"]
             except Exception as error:  # a template is a program, and Jinja raises whatever it raises
                 faults.append(f"{type(error).__name__}: {first_line(error)}")
                 continue
             if count == len(around) - 1 == len(texts) and ids.count(self._image) == sum(map(len, texts)) - len(texts):
-                places = [-1, *(place for place, token in enumerate(ids) if token == self._image), len(ids)]
-                *before, after = (tuple(ids[a + 1 : b]) for a, b in itertools.pairwise(places))
-                return tuple(before), after
+                return whole, ids
             faults.append(
                 f"it puts {count} images into the prompt, and {len(texts)} {'is' if len(texts) == 1 else 'are'} needed"
             )

@@ -90,6 +90,11 @@ class Answerer:
         self._ends = set(eos) if isinstance(eos, list) else {eos if eos is not None else tokenizer.eos_token_id}
 
     @property
+    def frames(self) -> Frames:
+        """What puts questions into the checkpoint's words."""
+        return self._frames
+
+    @property
     def layers(self) -> int:
         """Of the language model."""
         return int(self._model.config.get_text_config().num_hidden_layers)

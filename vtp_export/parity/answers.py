@@ -39,6 +39,7 @@ class AnswerComparison(Row):
     metric: name of the benchmark's main metric; expected, found: its value for the graph and for the format.
     p_value: of McNemar's exact test; 1 where right and wrong are the same.
     asked: share of answers that must be the same token for token.
+    first_token_ms: median wait for the first token, where the runtime that answers is not the graph's and tells it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class AnswerComparison(Row):
     p_value: float
     disagreements: tuple[Disagreement, ...]
     asked: float
+    first_token_ms: float | None = None
 
     @property
     def held_to(self) -> tuple[Gate, ...]:

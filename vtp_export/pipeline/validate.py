@@ -10,6 +10,7 @@ from the manifest. Where a picture is several views, each view is an image here.
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,21 +22,21 @@ from PIL.Image import Image
 
 from vtp_export.arguments import one_or_several
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
-from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for, settings_of
 from vtp_export.graphs.parts import Parts
+from vtp_export.integrations.hosts import TRANSFORMERS, refuse_unasked, speakers_of
 from vtp_export.integrations.processors import compared_pixels
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
 from vtp_export.making.artefact import built
 from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import AnswerComparison, answers_of, compare_answers
-from vtp_export.parity.asking import LanguageModel, refuse_silent
+from vtp_export.parity.answers import AnswerComparison
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
 from vtp_export.parity.claims import false_claims, false_files, own_manifest
 from vtp_export.parity.gates import GATES
@@ -56,7 +57,6 @@ from vtp_export.runtime.formats import obstacle, options_of, prepared
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
-from vtp_export.runtime.packing import Packer
 from vtp_export.runtime.preprocess import named_views, values_of
 from vtp_export.spec import Manifest, Packing, PrunerRecord, Scalar
 
@@ -70,6 +70,8 @@ def validate(
     benchmark: str | Path = "photos",
     limit: int | None = None,
     answers: bool = False,
+    through: str = TRANSFORMERS,
+    decoder: str | Path | None = None,
     bisect: bool = False,
     report: str | Path | None = None,
     device: str | None = None,
@@ -88,6 +90,8 @@ def validate(
         benchmark: a name, or a folder of images.
         limit: number of images, or None for all.
         answers: also let the language model answer the benchmark's questions.
+        through: the runtime that answers from the artefact's tokens, of `hosts.RUNTIMES`.
+        decoder: what that reads the language model from, see `hosts.FILES`.
         bisect: also build the graph anew for every format, and say in which part its runtime leaves the graph.
         report: folder of a page with the gates, the worst cases and pictures of what was kept, or None.
         device: where the artefact runs, see `load`.
@@ -108,12 +112,12 @@ def validate(
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
-    if answers:
-        refuse_silent(examples)
+    refuse_unasked(examples, through, decoder, answers)
     progress("loading the model")
     loaded, assembly, packing = _exported(artefact.manifest, model)
     source = source_of(loaded.core.id), loaded.core.revision
-    answerer = Answerer(*source, device=eager_device, dtype=dtype) if answers else None
+    plain = functools.partial(Answerer, *source, device=eager_device, dtype=dtype)
+    speakers = speakers_of(through, decoder, artefact.manifest, plain, threads) if answers else None
     progress("comparing the pixels")
     pixels, notes = compared_pixels(artefact.manifest, loaded, source, examples)
     own = own_manifest(artefact.manifest, loaded, assembly, weighted_layers(assembly.graph), packing)
@@ -124,11 +128,11 @@ def validate(
     with _opened(artefact, chosen, device, threads) as sessions:
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
-        if answerer is not None and trial.sound:
+        if speakers is not None and trial.sound:
             packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            replies = _answers(answerer, benchmark_of(benchmark), examples, runs, packer, asked, progress)
-        elif answerer is not None:
+            replies = speakers.compare(benchmark_of(benchmark), examples, runs, packer, asked, progress)
+        elif speakers is not None:
             notes.append("the language model was not asked: a result breaks the contract")
         lies = false_files(own, trial.graph, sessions, record, trial.noise)
         result = ValidationReport(
@@ -247,21 +251,6 @@ def _judge_examples(
             trial.repeat(rows, pixels, outputs)
 
 
-def _answers(
-    model: LanguageModel,
-    benchmark: Benchmark,
-    examples: Sequence[Example],
-    runs: Mapping[str, Run],
-    packer: Packer,
-    asked: float,
-    progress: Progress,
-) -> tuple[AnswerComparison, ...]:
-    """Of each format against those of the graph."""
-    replies = {name: answers_of(model, examples, run, packer, progress) for name, run in runs.items()}
-    graph, others = replies["graph"], [(fmt, own) for fmt, own in replies.items() if fmt != "graph"]
-    return tuple(compare_answers(f"answers of {fmt}", benchmark, graph, own, asked) for fmt, own in others)
-
-
 def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str, str]) -> ValidationReport:
     """The same, its few numbers of every format written into the manifest, or with a note why that cannot be done."""
     against_reference, *comparisons = report.comparisons
@@ -273,7 +262,7 @@ def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str
             "passed": shared and all(one.passed for one in own),
             "device": device,
             **comparison.numbers,
-            **(report.answers[i].numbers if report.answers else {}),
+            **(report.answers[i].numbers if report.answers and report.answers[i].first_token_ms is None else {}),
         }
         try:
             record_validation(artefact, fmt, values)

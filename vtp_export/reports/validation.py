@@ -10,6 +10,7 @@ from vtp_export.benchmarks.base import Example
 from vtp_export.errors import ArtefactError, ImageError, OutputError, UnavailableError
 from vtp_export.parity.verdict import ValidationReport
 from vtp_export.progress import Progress, silent
+from vtp_export.reports.answers import answer_table, disagreement_table
 from vtp_export.reports.cases import Case, Source, cases
 from vtp_export.reports.environment import EAGER, artefact_digests, environment, packages_of
 from vtp_export.reports.judged import COLUMNS, comparison_row, judged_values, pixel_row, pruning, verdict
@@ -59,8 +60,8 @@ def report_validation(
             "command": "validate",
             "subject": result.artefact,
             "lead": f"{pruning(own)}. Benchmark: {result.benchmark}.",
-            "answers": answer_table(result),
-            "disagreements": disagreement_table(result),
+            "answers": answer_table(result.answers),
+            "disagreements": disagreement_table(result.answers),
             "plan": [(table, draw_plan(plan)) for table in plan_tables(plan)] if plan is not None else [],
             "kept": list(_kept(artefact, own, _others(examples, drawn), progress)),
             "environment": environment((*EAGER, *packages_of(manifest.formats()))),
@@ -119,7 +120,7 @@ def _kept(
 
 def validation_summary(result: ValidationReport, page: Path | None = None) -> Summary:
     """The tables that have rows, and a sentence for every failure and every note."""
-    tables = validation_table(result), answer_table(result), disagreement_table(result)
+    tables = validation_table(result), answer_table(result.answers), disagreement_table(result.answers)
     sentences = [f"failed: {failure}" for failure in result.failures] + [f"note: {note}" for note in result.notes]
     sentences += [one.sentence for one in result.bisections]
     return *(table for table in tables if table.rows), *sentences, *mention(page)
@@ -131,30 +132,3 @@ def validation_table(result: ValidationReport) -> Table:
     rows.append(("manifest against model", *(None,) * 10, verdict(not result.false_claims)))
     rows += [comparison_row(one) for one in (*result.comparisons, *result.batches)]
     return Table("validation", COLUMNS, rows)
-
-
-def answer_table(result: ValidationReport) -> Table:
-    """A row for each format that answered."""
-    metric = result.answers[0].metric if result.answers else "score"
-    columns = ("comparison", "questions", "identical", "tokens alike", f"{metric} of graph", metric, "p", "verdict")
-    rows: list[tuple[object, ...]] = [
-        (
-            a.name,
-            a.questions,
-            a.identical,
-            f"{a.agreement:.5f}",
-            f"{a.expected:.4f}",
-            f"{a.found:.4f}",
-            f"{a.p_value:.2g}",
-            verdict(a.passed),
-        )
-        for a in result.answers
-    ]
-    return Table("answers", columns, rows)
-
-
-def disagreement_table(result: ValidationReport) -> Table:
-    """A row for each answer that differs from the graph's."""
-    columns = ("comparison", "image", "question", "graph", "found", "margin of the logits")
-    rows = [(a.name, *vars(d).values()) for a in result.answers for d in a.disagreements]
-    return Table("answers that differ", columns, rows)

@@ -1,0 +1,135 @@
+"""Who reads an artefact's tokens besides Transformers, by name."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vtp_export.arguments import path_of
+from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.errors import ModelError, SpecError, UnknownNameError
+from vtp_export.integrations import onnxruntime
+from vtp_export.integrations.greedy import GreedyAnswerer
+from vtp_export.integrations.openvino_folder import open_folder
+from vtp_export.integrations.openvino_genai import Pipeline
+from vtp_export.integrations.transformers import Answerer
+from vtp_export.parity.answers import AnswerComparison, answers_of, compare_answers
+from vtp_export.parity.asking import refuse_silent
+from vtp_export.parity.hosts import answers_from_sight
+from vtp_export.progress import Progress
+from vtp_export.runtime.output import Run
+from vtp_export.runtime.packing import Packer
+from vtp_export.spec import Manifest
+
+TRANSFORMERS, GENAI, ONNXRUNTIME = "transformers", "openvino-genai", "onnxruntime"
+FILES = {
+    GENAI: "the folder that vtp-export genai wrote",
+    ONNXRUNTIME: "the folder that vtp-export decoder wrote",
+}
+"""What each reads the language model from; Transformers has the checkpoint."""
+
+RUNTIMES = (TRANSFORMERS, *FILES)
+
+Host = GreedyAnswerer | Pipeline
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """Who answers from the graph's tokens, and who from an artefact's: `host`, or Transformers too."""
+
+    plain: Answerer
+    host: Host | None
+
+    def compare(
+        self,
+        benchmark: Benchmark,
+        examples: Sequence[Example],
+        runs: Mapping[str, Run],
+        packer: Packer,
+        asked: float,
+        progress: Progress,
+    ) -> tuple[AnswerComparison, ...]:
+        """Of each format against those of the graph; of a runtime that sees the picture, its own.
+
+        Args:
+            benchmark: scores the answers.
+            examples: pictures with their questions.
+            runs: what runs the front end: "graph", and the formats by name.
+            packer: of the model.
+            asked: share of answers that must be the same.
+            progress: hears of every picture.
+        """
+        host, longest = self.host, benchmark.longest
+        graph = answers_of(self.plain, examples, runs["graph"], packer, progress, longest)
+        if isinstance(host, Pipeline):
+            own = answers_from_sight(host, examples, packer.preprocessing, progress, longest)
+            return (_timed(compare_answers(f"answers of {GENAI}", benchmark, graph, own, asked), host),)
+        found = []
+        for name, run in runs.items():
+            if name != "graph":
+                own = answers_of(host or self.plain, examples, run, packer, progress, longest)
+                title = f"answers of {name}" if host is None else f"answers of {name} through {host.runtime}"
+                one = compare_answers(title, benchmark, graph, own, asked)
+                found.append(one if host is None else _timed(one, host))
+        return tuple(found)
+
+
+def refuse_unasked(examples: Sequence[Example], through: str, decoder: str | Path | None, answers: bool) -> None:
+    """See that a runtime is one, has a language model, and is asked something; before anything is loaded.
+
+    Raises:
+        UnknownNameError: no such runtime.
+        SpecError: its language model is not named, or one is where none is needed; or there are no questions.
+    """
+    if through not in RUNTIMES:
+        raise UnknownNameError("runtime of a language model", through, list(RUNTIMES))
+    if not answers and (through != TRANSFORMERS or decoder is not None):
+        raise SpecError(f"{through} would answer questions, and none are asked; add --answers")
+    if through in FILES and decoder is None:
+        raise SpecError(f"{through} needs a language model; name {FILES[through]} with --decoder")
+    if through not in FILES and decoder is not None:
+        raise SpecError(
+            f"Transformers has the checkpoint's language model, and '{decoder}' is none for it; name a runtime with "
+            f"--through: {', '.join(FILES)}"
+        )
+    if answers:
+        refuse_silent(examples)
+
+
+def speakers_of(
+    through: str,
+    decoder: str | Path | None,
+    manifest: Manifest,
+    plain: Callable[[], Answerer],
+    threads: int | None,
+) -> Speakers:
+    """Load the checkpoint's language model in Transformers, and the same in a runtime.
+
+    Args:
+        through: of `RUNTIMES`.
+        decoder: what the runtime reads it from, see `FILES`.
+        manifest: of the artefact.
+        plain: loads it in Transformers.
+        threads: CPU threads of the runtime, or None for as many as the process may use.
+
+    Raises:
+        VtpError: one cannot be opened, or holds the vision model of another artefact.
+    """
+    answerer = plain()
+    host: Host | None = None
+    if through == ONNXRUNTIME:
+        host = onnxruntime.Answerer(path_of("the decoder", decoder or ""), threads)
+    elif through == GENAI:
+        folder = open_folder(path_of("the decoder", decoder or ""))
+        if folder.identity != manifest.identity():
+            raise ModelError(
+                f"the vision model in '{decoder}' is not this artefact's; write the folder with vtp-export genai"
+            )
+        host = Pipeline(folder, answerer.frames.around, threads)
+    return Speakers(answerer, host)
+
+
+def _timed(one: AnswerComparison, host: Host) -> AnswerComparison:
+    """With the median wait of what was just asked."""
+    waited, host.waits[:] = statistics.median(host.waits), []
+    return replace(one, first_token_ms=waited)
