@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.integrations.asking import expected, pruned_artefact, scenes
-from vtp_export.errors import SpecError, UnavailableError, VtpWarning
+from vtp_export.errors import ArtefactError, SpecError, UnavailableError, VtpWarning
 from vtp_export.integrations.lmms_eval import Model
 from vtp_export.integrations.pruned_model import Asked, PrunedModel
 
@@ -113,6 +113,12 @@ def test_what_is_not_there(model, artefact, monkeypatch):
     for method in (model.loglikelihood, model.generate_until_multi_round):
         with pytest.raises(UnavailableError, match="cannot be run"):
             method([])
+    with pytest.raises(SpecError, match="names no artefact; it takes artefact=DIR and, if you like, format, model, "):
+        Model()
+    with pytest.raises(SpecError, match=r"^--model_args has pretrained; it takes"):
+        Model(str(artefact), pretrained="llava", device="cpu", batch_size=1, max_batch_size=None)
+    with pytest.raises(ArtefactError, match="'64'"):
+        Model(64)
     for size in ("auto", 0, "1.5", "²"):
         with pytest.raises(SpecError, match="batch_size is"):
             Model(str(artefact), batch_size=size)

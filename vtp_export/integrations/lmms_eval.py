@@ -24,6 +24,8 @@ except ImportError:  # it can be read without; only lmms-eval has a use for it
 LONGEST = 1024
 """Tokens of an answer where a task names no `max_new_tokens`, as lmms-eval's own LLaVA has it."""
 
+OPTIONS = ("format", "model", "device", "artefact_device", "dtype", "form", "nearest_grid")
+
 KNOWN = frozenset(("max_new_tokens", "until", "do_sample", "temperature", "top_p", "top_k", "num_beams"))
 """Of `generation_kwargs`: the others change nothing here, and a note says so."""
 
@@ -49,8 +51,10 @@ class Model(Base):  # type: ignore[misc] # what it inherits from is known where 
         nearest_grid: stretch pictures to the nearest grid of the artefact, which are refused otherwise.
         batch_size: questions that are decoded together at most.
         max_batch_size: lmms-eval's, of no use here.
+        unknown: refused.
 
     Raises:
+        SpecError: an argument is unknown, or wrong.
         VtpError: the artefact or the checkpoint cannot be used.
     """
 
@@ -58,7 +62,7 @@ class Model(Base):  # type: ignore[misc] # what it inherits from is known where 
 
     def __init__(  # noqa: PLR0913 (the keywords of --model_args)
         self,
-        artefact: str,
+        artefact: str | None = None,
         format: str | None = None,
         *,
         model: str | None = None,
@@ -69,14 +73,18 @@ class Model(Base):  # type: ignore[misc] # what it inherits from is known where 
         nearest_grid: bool = False,
         batch_size: int | str = 1,
         max_batch_size: int | None = None,
+        **unknown: Any,
     ) -> None:
         """See the class."""
         super().__init__()
+        if artefact is None or unknown:
+            wrong = f"has {', '.join(unknown)}" if unknown else "names no artefact"
+            raise SpecError(f"--model_args {wrong}; it takes artefact=DIR and, if you like, {', '.join(OPTIONS)}")
         self.batch_size = _batch(batch_size)
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise SpecError("one process runs an artefact: start lmms-eval without a launcher of several")
         self._model = PrunedModel(
-            artefact,
+            str(artefact),  # lmms-eval makes a number of "64"
             format,
             model=model,
             device=artefact_device,
