@@ -49,6 +49,8 @@ bench: $(READY)
 	$(BIN)/python -m bench.plans
 	$(BIN)/python -m bench.precision
 	$(BIN)/python -m bench.runtimes
+	$(BIN)/python -m bench.calibration memory
+	$(BIN)/python -m bench.calibration overhead
 	$(BIN)/python -m bench.embedded 200
 
 # dist/vtp_export-VERSION-py3-none-any.whl, to carry to a machine without this repository

@@ -151,7 +151,7 @@ def overhead() -> None:
 def decoding() -> None:
     """Pictures a second without a model, in turns."""
     with tempfile.TemporaryDirectory() as place:
-        folder, count = Path(place) / "tables", 1200
+        folder, count = Path(place) / "tables", 600
         write_table(folder / "train.parquet", count, (640, 480))
         for _ in range(2):
             for workers in (0, 1, 2):

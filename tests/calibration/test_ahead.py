@@ -66,6 +66,7 @@ def test_a_process_that_is_killed_loses_nothing(tmp_path):
     assert not [one for work in found for one in work.broken]
 
 
+@pytest.mark.whole
 @pytest.mark.filterwarnings("ignore:saw")
 def test_a_picture_that_ends_every_process_is_broken_and_no_other(tmp_path):
     found = list(decoded_ahead(works(5), Dying(tmp_path, always="2b"), 1))

@@ -299,7 +299,7 @@ def photos(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.whole)])
 def test_broken_images_are_passed_over_and_listed(photos, tmp_path, workers):
     found = calibrate("toy", photos, tmp_path / "c.json", max_broken=0.2, workers=workers)
     assert (found.images, found.broken, found.measures["erank"].count) == (8, 2, 8)
