@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vtp_export.pipeline.compare import compare as compare
     from vtp_export.pipeline.explain import explain as explain
     from vtp_export.pipeline.export import export as export
+    from vtp_export.pipeline.push import push as push
     from vtp_export.pipeline.validate import validate as validate
     from vtp_export.precision.policy import Precision as Precision
     from vtp_export.reports.artefact import BuildReport as BuildReport
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vtp_export.reports.check import CheckReport as CheckReport
     from vtp_export.reports.compared import CompareReport as CompareReport
     from vtp_export.reports.explain import ExplainReport as ExplainReport
+    from vtp_export.reports.pushed import PushReport as PushReport
     from vtp_export.runtime.any_grid import PrunedGrids as PrunedGrids
     from vtp_export.runtime.any_grid import load as load
     from vtp_export.runtime.front_end import PrunedArtefact as PrunedArtefact
@@ -58,6 +60,7 @@ _HOMES = {
     "Precision": "precision.policy",
     "PrunedArtefact": "runtime.front_end",
     "PrunedGrids": "runtime.any_grid",
+    "PushReport": "reports.pushed",
     "ValidationReport": "parity.verdict",
     "build": "pipeline.build",
     "calibrate": "pipeline.calibrate",
@@ -66,6 +69,7 @@ _HOMES = {
     "explain": "pipeline.explain",
     "export": "pipeline.export",
     "load": "runtime.any_grid",
+    "push": "pipeline.push",
     "validate": "pipeline.validate",
 }
 _ERRORS = [

@@ -18,7 +18,7 @@ COMMANDS = {
     "Make and prove": (making.export, judging.validate, judging.check),
     "Use": (using.run, looking.explain, using.bench),
     "Choose a method": (judging.compare, calibrating.calibrate),
-    "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton),
+    "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton, serving.push),
     "Language models": (serving.genai, serving.decoder),
     "What is on offer": (looking.list_,),
 }

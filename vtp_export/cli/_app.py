@@ -101,7 +101,10 @@ def several_of(texts: list[str] | None, option: str = "--set") -> dict[str, list
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A Hugging Face folder, a hub id, or an embedded name (tiny-llava, toy).")
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote, or its id on the hub: owner/name."),
+]
 Formats = Annotated[
     list[str] | None, name_option("backends", "--format", "-f", words="Repeatable; default: all of the artefact.")
 ]

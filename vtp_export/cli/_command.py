@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vtp_export.cli._app import Folder, Revision
 from vtp_export.endings import FAILED, SCHEMA, UNREAD
 from vtp_export.errors import VtpError, VtpWarning
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from vtp_export.terminal import Listener
 
 PANEL = "Output"
+REVISION = "revision"
+"""An option of every command that takes an artefact, which may be on the hub."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=PANEL)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.", rich_help_panel=PANEL)]
 Verbose = Annotated[
@@ -92,21 +96,28 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
 
     Args:
         function: its first parameter is the `terminal.Listener` that hears of progress; the others are arguments and
-            options.
+            options. Where it takes a `Folder` it is given one, fetched from the hub if need be.
     """
     _, *own = inspect.signature(function).parameters.values()
+    folder = next((parameter.name for parameter in own if parameter.annotation is Folder), None)
+    if folder is not None:
+        own.append(inspect.Parameter(REVISION, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Revision))
     common = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
         for name, kind in (("json", Json), ("quiet", Quiet), ("verbose", Verbose))
     ]
 
     @functools.wraps(function)
-    def run(*, json: bool, quiet: bool, verbose: bool, **options: object) -> None:
+    def run(*, json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
         from vtp_export import terminal
 
         if verbose:
             warnings.simplefilter("default")
         with terminal.Listener(quiet=quiet, verbose=verbose) as progress, _notes(progress):
+            if folder is not None:
+                from vtp_export.runtime.hub import located
+
+                options[folder] = located(options[folder], options.pop(REVISION))
             result = function(progress, **options)
         with printing():
             if json:

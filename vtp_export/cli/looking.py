@@ -49,6 +49,9 @@ def lint(
     """
     from vtp_export.pipeline.lint import lint as run_lint
     from vtp_export.reports.lint import lint_summary
+    from vtp_export.runtime.hub import located
+
+    path = path if path.suffix == ".onnx" else located(path)
 
     def one(place: Path) -> Result:
         reports = run_lint(place, target or ())

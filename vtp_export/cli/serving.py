@@ -1,4 +1,4 @@
-"""Commands that hand an artefact to another runtime: triton, genai, decoder."""
+"""Commands that hand an artefact on, to a runtime or to the hub: triton, genai, decoder, push."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,3 +103,48 @@ def decoder(
 
     report = run_decoder(model, out, revision=revision, force=force, progress=progress)
     return Result(report.as_dict(), decoder_summary(report))
+
+
+def push(
+    progress: "Listener",
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artefact: the folder that export wrote.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub; made if absent.")],
+    revision: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="Into this branch, made if absent; default: the main one.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="If the repository is made, for you alone.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Put the page in it along, that validate --report wrote.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show the files and the model card; nobody is asked.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a README.md that somebody else wrote.")] = False,
+) -> Result:
+    """Put an artefact onto the Hugging Face hub, in one commit, with a model card. Then its id stands for the folder.
+
+    Every digest is verified first. The card says what was exported, whether a validation has proved it, and how it is
+    run. Files of an earlier artefact in the repository go in the same commit; all else in it stays. Log in before, with
+    `hf auth login`.
+
+    Examples:
+        vtp-export push llava64 me/llava64 --dry-run
+
+        vtp-export push llava64 me/llava64 --report report
+
+        vtp-export check me/llava64
+    """
+    from vtp_export.pipeline.push import push as run_push
+    from vtp_export.reports.pushed import push_summary
+
+    result = run_push(
+        folder,
+        repository,
+        revision=revision,
+        private=private,
+        report=report,
+        dry_run=dry_run,
+        force=force,
+        progress=progress,
+    )
+    return Result(vars(result), push_summary(result))

@@ -1,15 +1,12 @@
 """A checkpoint on the Hugging Face hub: only what is asked for is fetched, all of it at one commit."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.models._checkpoint import CONFIG, Checkpoint
 from vtp_export.models._weights import PICKLES
-from vtp_export.runtime.images import note
+from vtp_export.runtime.hub import quiet
 
 
 def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
@@ -29,9 +26,9 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     def fetch(name: str, revision: str | None) -> Path | None:
         try:
             if name in PICKLES:  # asked for only to be refused: no reason to fetch gigabytes
-                with _quiet():
+                with quiet():
                     return Path(name) if huggingface_hub.file_exists(model_id, name, revision=revision) else None
-            with _quiet():
+            with quiet():
                 return Path(huggingface_hub.hf_hub_download(model_id, name, revision=revision))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             look = huggingface_hub.try_to_load_from_cache
@@ -55,32 +52,3 @@ def hub_checkpoint(model_id: str, revision: str | None) -> Checkpoint:
     # move between two requests, and the commit is what makes the export reproducible.
     commit = config.parent.name if config is not None and config.parent.parent.name == "snapshots" else revision
     return Checkpoint(id=model_id, revision=commit, fetch=lambda name: fetch(name, commit), unasked=unasked)
-
-
-WAITING = (
-    "the hub does not answer, and is asked again for up to a minute or two; "
-    "HF_HUB_OFFLINE=1 asks nobody and takes what is in the local cache"
-)
-
-
-class _Waiting(logging.Handler):
-    """Says once that the client tries again, or was told to wait; what else it logs is kept away."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if message.startswith("Retrying"):
-            note(WAITING)
-        elif message.startswith("Rate limited"):
-            note(f"the hub: {message}")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the client logs away: the last attempt's failure is a sentence of its own."""
-    logger = logging.getLogger("huggingface_hub")
-    handlers, propagates = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [_Waiting(logging.WARNING)], False
-    try:
-        yield
-    finally:
-        logger.handlers, logger.propagate = handlers, propagates

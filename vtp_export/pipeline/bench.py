@@ -23,6 +23,7 @@ from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
 from vtp_export.runtime.formats import fitting, obstacle, options_of
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.hub import located, told_name
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.versions import install_bytes, versions
@@ -84,7 +85,7 @@ def bench(
     Raises:
         VtpError: an artefact cannot be opened, or a number is out of range, or, to be checked, it has no golden record.
     """
-    folders, batches = one_or_several(folders), one_or_several(batches)
+    folders, batches = [located(folder) for folder in one_or_several(folders)], one_or_several(batches)
     rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
     sizes = _refuse_batches(folders, batches)
     chosen, absent = chosen_formats(folders, one_or_several(formats), device)
@@ -131,7 +132,7 @@ def bench(
 
 def name_of(place: Place, on: str) -> str:
     """How a format of an artefact is called in a table; `on` tells of a device."""
-    return f"{place[0]} {place[1]}{on}"
+    return f"{told_name(place[0])} {place[1]}{on}"
 
 
 def _proofs(

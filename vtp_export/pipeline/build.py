@@ -13,6 +13,7 @@ from vtp_export.reports.artefact import BuildReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.changing import add_build
+from vtp_export.runtime.hub import located
 from vtp_export.settings import from_settings
 from vtp_export.spec import Build
 
@@ -54,7 +55,7 @@ def build(
         can = ", ".join(buildable())
         raise SpecError(f"{format} is made from the model itself, by 'vtp-export export'; build makes: {can}")
     building = from_settings(backend.BuildOptions, options, f"option of building {format}")
-    artefact = open_artefact(folder)
+    artefact = open_artefact(located(folder))
     source = artefact.builds(backend.source)[0]
     if reason := backend.missing_to_build():
         raise UnavailableError(reason)

@@ -25,6 +25,7 @@ from vtp_export.runtime.checks import remember
 from vtp_export.runtime.foreign import format_of, load_file, record_of
 from vtp_export.runtime.formats import obstacle, options_of
 from vtp_export.runtime.front_end import PrunedArtefact, load
+from vtp_export.runtime.hub import located, told_name
 from vtp_export.runtime.images import read_image
 from vtp_export.runtime.preprocess import pixel_values, values_of
 from vtp_export.runtime.resolution import stretching
@@ -67,7 +68,7 @@ def check(
         >>> check("llava64").passed  # doctest: +SKIP
         True
     """
-    page = report_folder(report)
+    page, folder = report_folder(report), located(folder)
     artefact = open_artefact(folder)
     golden = read_golden(artefact)
     formats = one_or_several(formats)
@@ -86,7 +87,7 @@ def check(
             if file is None:
                 remember(session.way, pixels.passed and proofs[-1].passed)
     result = CheckReport(
-        artefact=str(folder),
+        artefact=told_name(folder),
         file=file,
         pictures=len(golden.record.pictures),
         pixels=pixels,

@@ -15,6 +15,7 @@ from vtp_export.runtime import machine, providers
 from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.checks import checked
 from vtp_export.runtime.formats import usual_way
+from vtp_export.runtime.hub import located
 from vtp_export.runtime.libraries import needed, why_not_loadable
 from vtp_export.runtime.machine import Sources
 from vtp_export.runtime.versions import TENSORRT_PACKAGES
@@ -34,6 +35,7 @@ def doctor(folder: str | Path | None = None, sources: Sources | None = None) -> 
     Raises:
         ArtefactError: the folder is no artefact, or is damaged.
     """
+    folder = None if folder is None else located(folder)
     told = None if folder is None else inspect(folder)
     asked = sources or Sources()
     findings: list[Finding] = []

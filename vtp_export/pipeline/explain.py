@@ -21,6 +21,7 @@ from vtp_export.rooms import load as room
 from vtp_export.runtime.artefact import Artefact, open_artefact
 from vtp_export.runtime.formats import obstacle
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.hub import located
 from vtp_export.runtime.output import Kept
 from vtp_export.runtime.preprocess import pixel_values
 from vtp_export.runtime.resolution import stretching
@@ -61,7 +62,7 @@ def explain(
     if out is not None:
         refuse_unknown_ending(Path(out))
         refuse_unwritable_file(Path(out))
-    artefact = open_artefact(folder)
+    artefact = open_artefact(located(folder))
     if out is not None:
         refuse_overwriting([Path(out)], [Path(photo), *artefact.paths()])
     manifest = artefact.manifest

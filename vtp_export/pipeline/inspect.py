@@ -5,6 +5,7 @@ from pathlib import Path
 from vtp_export.reports.artefact import Inspection
 from vtp_export.runtime.artefact import Artefact, steadily
 from vtp_export.runtime.formats import obstacle
+from vtp_export.runtime.hub import located
 
 
 def inspect(folder: str | Path) -> Inspection:
@@ -25,4 +26,4 @@ def inspect(folder: str | Path) -> Inspection:
             proven=artefact.manifest.proven(),
         )
 
-    return steadily(folder, look)
+    return steadily(located(folder), look)

@@ -8,6 +8,7 @@ from vtp_export.arguments import kind_of, one_or_several, path_of
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.reports.lint import LintReport
 from vtp_export.runtime.artefact import Artefact, steadily
+from vtp_export.runtime.hub import located
 from vtp_export.targets import table
 from vtp_export.targets.check import Finding, check
 from vtp_export.targets.graph import Model, read
@@ -26,6 +27,7 @@ def lint(path: str | Path, targets: Sequence[str] = ()) -> list[LintReport]:
     """
     chosen = [table.load(name) for name in (one_or_several(targets) or table.names())]
     path = path_of("what is to be checked", path)
+    path = path if path.suffix == ".onnx" else located(path)
     kind = kind_of("what is to be checked,", path)
     if kind == "folder":
         return steadily(path, lambda artefact: _reports(_file_of(artefact), chosen))

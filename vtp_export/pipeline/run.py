@@ -18,6 +18,7 @@ from vtp_export.runtime.any_grid import Opened, PrunedGrids, load, manifest_of
 from vtp_export.runtime.checks import Checked, checked
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.grids import files_of
+from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import as_images, batched
 from vtp_export.runtime.output import Kept, Output
 from vtp_export.runtime.packing import Picture
@@ -75,6 +76,7 @@ def run(
         refuse_unwritable_file(out)
     if overlays is not None:
         refuse_unwritable(overlays)
+    folder = located(folder)
     read = [*paths, *files_of(folder)]
     refuse_overwriting([] if out is None else [out], read)
     results: list[ImageResult] = []

@@ -11,6 +11,7 @@ from vtp_export.integrations.triton import BACKENDS, TF32, Serving, config, only
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.serving import ServedModel
 from vtp_export.runtime.artefact import Artefact, open_artefact, verify_file
+from vtp_export.runtime.hub import located, told_name
 from vtp_export.runtime.replacing import replacing
 from vtp_export.spec import FileRecord
 
@@ -43,8 +44,8 @@ def triton(
         SpecError: a name that is none, a delay below 0, or an artefact that takes no single image.
     """
     repository = path_of("the model repository", repository)
-    artefact = open_artefact(folder)
-    base = name or Path(folder).resolve().name
+    artefact = open_artefact(located(folder))
+    base = name or Path(told_name(artefact.folder.resolve())).name.partition("@")[0]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", base):
         raise SpecError(f"the name '{base}' must be letters, digits, '.', '_' and '-'; choose one with --name")
     whole("the queue delay, in microseconds,", queue_delay_us, 0)

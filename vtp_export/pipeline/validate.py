@@ -55,6 +55,7 @@ from vtp_export.runtime.brief import brief_of
 from vtp_export.runtime.changing import record_validation
 from vtp_export.runtime.formats import obstacle, options_of, prepared
 from vtp_export.runtime.front_end import PrunedArtefact, load
+from vtp_export.runtime.hub import located, told_name
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import named_views, values_of
@@ -106,7 +107,7 @@ def validate(
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     prepare(eager_device, threads)
-    page = report_folder(report)
+    page, folder = report_folder(report), located(folder)
     artefact = open_artefact(folder)
     plan, record = artefact.plan(), read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
@@ -136,7 +137,7 @@ def validate(
             notes.append("the language model was not asked: a result breaks the contract")
         lies = false_files(own, trial.graph, sessions, record, trial.noise)
         result = ValidationReport(
-            artefact=str(folder),
+            artefact=told_name(folder),
             benchmark=as_unicode(str(benchmark)),
             pixels=pixels,
             false_claims=(*false_claims(artefact.manifest, own), *lies, *false_plan(plan, eager.graph, own.precision)),

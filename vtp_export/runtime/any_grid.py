@@ -15,6 +15,7 @@ from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.formats import incapable, prepared, refuse_unknown, runnable_format
 from vtp_export.runtime.front_end import PrunedArtefact, image_name
 from vtp_export.runtime.grids import grids_of, refuse_exchanged
+from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import ImageLike, as_image, as_images, batched, named
 from vtp_export.runtime.output import Kept, Output, naming
 from vtp_export.runtime.packing import Picture
@@ -243,7 +244,7 @@ def load(  # noqa: PLR0913 (keywords)
     """Open an artefact, of one grid or of several.
 
     Args:
-        folder: the artefact.
+        folder: the artefact, or its id on the hub: "owner/name", or "owner/name@revision".
         format: one of its formats, or None for the first that this machine can run.
         device: where it runs, one of the format's `devices`, or None for its usual. Never another in its place.
         threads: CPU threads of one run, or None for as many as the process may use.
@@ -263,7 +264,7 @@ def load(  # noqa: PLR0913 (keywords)
             grid of it.
         UnavailableError: the runtime for the format is not installed, or cannot run on the device.
     """
-    threads = usable_threads(threads)
+    threads, folder = usable_threads(threads), located(folder)
     how: dict[str, Any] = {"device": device, "threads": threads, "options": options, "signals": signals}
     if (artefacts := grids_of(folder)) is None:
         return front_end.load(folder, format, **how, nearest_grid=nearest_grid)
