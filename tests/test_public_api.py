@@ -12,7 +12,7 @@ from PIL import Image
 import vtp_export
 from vtp_export import errors
 
-FUNCTIONS = {"build", "calibrate", "check", "compare", "explain", "export", "load", "validate"}
+FUNCTIONS = {"build", "calibrate", "check", "compare", "explain", "export", "load", "push", "validate"}
 RECORDS = {
     "BuildReport",
     "CalibrationRecord",
@@ -27,6 +27,7 @@ RECORDS = {
     "Precision",
     "PrunedArtefact",
     "PrunedGrids",
+    "PushReport",
     "ValidationReport",
 }
 
