@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from vtp_export.calibration.ahead import decoded_ahead
@@ -88,9 +91,33 @@ def test_an_error_of_this_package_is_raised_as_it_is(tmp_path):
 
 
 def test_processes_that_cannot_start_are_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr("vtp_export.calibration.ahead._quiet", _die)
+    monkeypatch.setattr("vtp_export.calibration.ahead._serving", _die)
     with pytest.raises(UnavailableError, match="end as they start: in a script, call calibrate below"):
         list(decoded_ahead(works(2), Dying(tmp_path), 1))
+
+
+ORPHANS = """
+import sys
+from pathlib import Path
+from tests.calibration.test_ahead import Dying, works
+from vtp_export.calibration.ahead import decoded_ahead
+import multiprocessing, os, signal
+found = decoded_ahead(works(50), Dying(Path(sys.argv[1])), 2)
+next(found)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_the_one_that_is_killed(tmp_path):
+    """They would wait for work for ever."""
+    command = [sys.executable, "-W", "ignore", "-c", ORPHANS, str(tmp_path)]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    children = [int(word) for word in killed.stdout.split()]
+    assert len(children) == 2
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if psutil.pid_exists(pid)], timeout=20)
+    assert not alive
 
 
 def _die():

@@ -5,12 +5,15 @@ ends, or by a picture on which a decoder crashes. What it was doing is done agai
 picture that kills its process twice is broken like one that cannot be read.
 """
 
+import os
+import signal
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from vtp_export.calibration.decoding import Decoded, Work, alone, plain, together
 from vtp_export.calibrations import Broken
@@ -63,7 +66,7 @@ def _pool(workers: int) -> Executor:
     """Processes that share nothing: a fork of one in which torch or CUDA has run would hang."""
     if workers == 0:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_serving)
 
 
 def _submitted(pool: Executor, decoder: Task, work: Work, workers: int) -> "Future[Decoded]":
@@ -113,10 +116,18 @@ _notes: list[str] = []
 """What was noted in this process, which decodes for another."""
 
 
-def _quiet() -> None:
-    """Keep notes for the process that asked."""
+def _serving() -> None:
+    """Keep notes for the process that asked, leave interruptions to it, and end with it, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("always", VtpWarning)
     warnings.showwarning = lambda message, *_: _notes.append(str(message))
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _noting(decoder: Task, work: Work) -> Decoded:
