@@ -57,11 +57,11 @@ def validate(
         bool, typer.Option("--answers", help="Let the language model answer the benchmark's questions from both.")
     ] = False,
     through: Annotated[
-        Literal["transformers", "openvino-genai", "onnxruntime"],
+        Literal["transformers", "openvino-genai", "onnxruntime", "llama-cpp"],
         typer.Option(help="With --answers: the runtime that answers from the artefact's tokens."),
     ] = "transformers",
     decoder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Its language model: what decoder, or genai, wrote.")
+        Path | None, typer.Option(metavar="PATH", help="Its language model: what decoder, or genai, wrote; or a GGUF.")
     ] = None,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Say in which part of the graph a runtime leaves it; builds it anew.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from vtp_export.arguments import path_of
 from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
-from vtp_export.integrations import onnxruntime
+from vtp_export.integrations import llama_cpp, onnxruntime
 from vtp_export.integrations.greedy import GreedyAnswerer
 from vtp_export.integrations.openvino_folder import open_folder
 from vtp_export.integrations.openvino_genai import Pipeline
@@ -21,10 +21,11 @@ from vtp_export.runtime.output import Run
 from vtp_export.runtime.packing import Packer
 from vtp_export.spec import Manifest
 
-TRANSFORMERS, GENAI, ONNXRUNTIME = "transformers", "openvino-genai", "onnxruntime"
+TRANSFORMERS, GENAI, ONNXRUNTIME, LLAMA = "transformers", "openvino-genai", "onnxruntime", "llama-cpp"
 FILES = {
     GENAI: "the folder that vtp-export genai wrote",
     ONNXRUNTIME: "the folder that vtp-export decoder wrote",
+    LLAMA: "a GGUF file, with the words that vtp-export decoder wrote beside it,",
 }
 """What each reads the language model from; Transformers has the checkpoint."""
 
@@ -119,6 +120,8 @@ def speakers_of(
     host: Host | None = None
     if through == ONNXRUNTIME:
         host = onnxruntime.Answerer(path_of("the decoder", decoder or ""), threads)
+    elif through == LLAMA:
+        host = llama_cpp.Answerer(path_of("the decoder", decoder or ""), threads)
     elif through == GENAI:
         folder = open_folder(path_of("the decoder", decoder or ""))
         if folder.identity != manifest.identity():
