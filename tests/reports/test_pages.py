@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -230,3 +231,12 @@ def test_a_browser_shows_it(pages, window, kind):
     assert window.ask("return getComputedStyle(document.body).backgroundColor;") != before
     assert window.ask("return performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:'));") == []
     assert window.ask("return document.querySelector('.verdict').getBoundingClientRect().bottom;") < 844
+
+
+def test_a_board_without_jinja2_checks_and_says_before_any_work_what_a_page_takes(vtp, artefact, tmp_path, monkeypatch):
+    for name in ("jinja2", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert vtp("check", artefact, "--format", "onnx", "--junit", tmp_path / "junit.xml")[0] == 0
+    code, _, err = vtp("check", artefact, "--format", "onnx", "--report", tmp_path / "report")
+    assert (code, err.count("\n")) == (2, 1) and "a report needs jinja2: pip install" in err
+    assert not (tmp_path / "report").exists()
