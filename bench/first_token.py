@@ -11,9 +11,9 @@ from functools import partial
 
 from bench.frontend import table
 from bench.measure import in_turns
+from vtp_export.comparing.first_token import TEXT
 from vtp_export.costs.decoder import cache_bytes, prefill_flops, published_flops
 from vtp_export.integrations.prefill import Prefill
-from vtp_export.pipeline.first_token import TEXT
 
 BUDGETS = (32, 64, 128, 192, 576, 1440)
 ROUNDS = 3

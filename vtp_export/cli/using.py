@@ -52,7 +52,7 @@ def demo(
         vtp-export demo --web
     """
     if web:
-        from vtp_export.pipeline.web import serve
+        from vtp_export.comparing.web import serve
 
         address = serve(model, port=port, device=device, dtype=dtype, threads=threads, progress=progress)
         return Result({"address": address}, (f"{address} has ended",))
@@ -147,7 +147,7 @@ def bench(
     if first_token is not None:
         if check or batch:
             raise SpecError("--first-token times one picture at a time; leave --check and --batch to a run of its own")
-        from vtp_export.pipeline.first_token import first_token as run_first_token
+        from vtp_export.comparing.first_token import first_token as run_first_token
         from vtp_export.reports.first_token import first_token_summary
 
         timed = run_first_token(

@@ -14,6 +14,7 @@ import numpy as np
 
 from vtp_export import rooms
 from vtp_export.arguments import one_or_several, whole
+from vtp_export.comparing.places import Place, chosen_formats, name_of
 from vtp_export.errors import SpecError, UnavailableError
 from vtp_export.pipeline.check import check as run_check
 from vtp_export.progress import Progress, silent
@@ -21,9 +22,9 @@ from vtp_export.reports.bench import BenchReport, FormatCheck, Timing
 from vtp_export.reports.check import CheckReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
-from vtp_export.runtime.formats import fitting, obstacle, options_of
+from vtp_export.runtime.formats import fitting, options_of
 from vtp_export.runtime.front_end import load
-from vtp_export.runtime.hub import located, told_name
+from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.versions import install_bytes, versions
@@ -47,10 +48,6 @@ class Contender:
 
 
 Contenders = dict[str, Contender]
-
-
-Place = tuple[str | Path, str]
-"""A folder, and a format of it."""
 
 
 def bench(
@@ -130,11 +127,6 @@ def bench(
     )
 
 
-def name_of(place: Place, on: str) -> str:
-    """How a format of an artefact is called in a table; `on` tells of a device."""
-    return f"{told_name(place[0])} {place[1]}{on}"
-
-
 def _proofs(
     chosen: Sequence[Place],
     absent: dict[Place, str],
@@ -193,23 +185,6 @@ def _refuse_batches(folders: Sequence[str | Path], batches: Sequence[int]) -> se
 def _refuse_sizes(sizes: set[tuple[int, int]]) -> None:
     if len(sizes) > 1:
         raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
-
-
-def chosen_formats(
-    folders: Sequence[str | Path], formats: Sequence[str], device: str | None
-) -> tuple[list[Place], dict[Place, str]]:
-    """What is to run, and why the rest of the artefacts cannot; what is named is to run."""
-    chosen: list[Place] = []
-    absent: dict[Place, str] = {}
-    for folder in folders:
-        artefact = open_artefact(folder)
-        present = list(formats) or artefact.manifest.formats()
-        reasons = {} if formats else {fmt: why for fmt in present if (why := obstacle(artefact, fmt, device))}
-        if len(reasons) == len(present):
-            reasons = {}  # the first that is opened says why not
-        chosen += [(folder, fmt) for fmt in present if fmt not in reasons]
-        absent |= {(folder, fmt): why for fmt, why in reasons.items()}
-    return chosen, absent
 
 
 def _eager(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from vtp_export.cli import main
+from vtp_export.comparing.first_token import TEXT, first_token
 from vtp_export.costs.decoder import PRESETS, DecoderShape, cache_bytes, prefill_flops
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
 from vtp_export.integrations.prefill import Prefill
-from vtp_export.pipeline.first_token import TEXT, first_token
 from vtp_export.reports.first_token import COLUMNS, first_token_summary
 
 TINY = DecoderShape(layers=2, width=32, hidden=48, heads=4, kv_heads=2, head_width=8, vocabulary=50)

@@ -17,9 +17,9 @@ from PIL import Image
 from tests.browser import MISSING, browser
 from vtp_export.benchmarks._lookup import benchmark_of
 from vtp_export.comparing.stage import MOST_PHOTOS, Stage
+from vtp_export.comparing.web import POLICY, application, serve
 from vtp_export.errors import UnavailableError
 from vtp_export.pipeline.export import export
-from vtp_export.pipeline.web import POLICY, application, serve
 from vtp_export.runtime.front_end import load
 
 flask = pytest.importorskip("flask")
@@ -112,7 +112,7 @@ def test_few_photos_are_remembered(client, stage):
 
 
 def test_a_port_that_is_taken_is_told(monkeypatch, stage):
-    monkeypatch.setattr("vtp_export.pipeline.web.Stage", lambda *_, **__: stage)
+    monkeypatch.setattr("vtp_export.comparing.web.Stage", lambda *_, **__: stage)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

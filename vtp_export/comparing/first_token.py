@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from vtp_export.arguments import one_or_several, whole
+from vtp_export.comparing.places import chosen_formats, name_of
 from vtp_export.costs.decoder import cache_bytes, prefill_flops
 from vtp_export.errors import SpecError
 from vtp_export.integrations.prefill import Prefill
-from vtp_export.pipeline.bench import MOST_ROUNDS, WARM_UP, chosen_formats, name_of
 from vtp_export.progress import Progress, silent
 from vtp_export.reports.first_token import FirstToken, FirstTokenReport
 from vtp_export.runtime.artefact import open_artefact
@@ -24,6 +24,11 @@ from vtp_export.runtime.images import note
 TEXT = 40
 """Tokens of the prompt that are no picture: a chat template's and a question."""
 
+WARM_UP = 2
+"""Runs before those that are timed."""
+
+MOST_ROUNDS = 1_000_000
+
 SIZE = (640, 480)
 """Of the picture."""
 
@@ -31,7 +36,7 @@ Look = Callable[[], int]
 """A picture through a front end: how many tokens come out."""
 
 
-def first_token(
+def first_token(  # noqa: PLR0913 (keywords)
     folders: Sequence[str | Path],
     decoder: str,
     *,
