@@ -19,6 +19,7 @@ from vtp_export.reports.first_token import FirstToken, FirstTokenReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.formats import options_of
 from vtp_export.runtime.front_end import load
+from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import note
 
 TEXT = 40
@@ -66,7 +67,7 @@ def first_token(  # noqa: PLR0913 (keywords)
     Raises:
         VtpError: an artefact or the decoder cannot be opened, or a number is out of range.
     """
-    folders = one_or_several(folders)
+    folders = [located(folder) for folder in one_or_several(folders)]
     rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
     chosen, absent = chosen_formats(folders, one_or_several(formats), device)
     for (folder, fmt), reason in absent.items():
