@@ -143,6 +143,22 @@ def test_a_table_without_pictures_is_one_sentence(tmp_path):
         chosen_pictures(tmp_path / "t.parquet")
 
 
+def test_pictures_of_a_benchmark_are_named_after_what_is_asked(tmp_path):
+    for name in "abc":
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    rows = [{"image": f"{name}.png", "prompt": "Is it?", "answer": "yes"} for name in "aabc"]
+    kinds = ("scene", "scene", "OCR", "scene")
+    several = [{**row, "kind": kind} for row, kind in zip(rows, kinds, strict=True)]
+    for told, names in (
+        (several, ["scene/a.png", "OCR/b.png", "scene/c.png"]),
+        (rows, ["a.png", "b.png", "c.png"]),
+        ([*several, {**rows[0], "kind": "OCR"}], ["a.png", "b.png", "c.png"]),
+    ):
+        (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+        pictures, _ = chosen_pictures(tmp_path / "q.jsonl")
+        assert [one.name for one in pictures.at(range(3))] == names
+
+
 def test_only_a_list_has_a_folder_of_images(tmp_path):
     name, _ = write_folder(tmp_path)
     with pytest.raises(SpecError, match="is no JSON list of pictures; leave --image-folder out"):

@@ -191,6 +191,17 @@ def test_neither_the_model_nor_an_image_is_written_over(small_llava, photo, tmp_
         calibrate(str(model), photo.parent, model / "calibration.json")
 
 
+def test_pictures_that_a_list_names_are_not_written_over(photo, tmp_path):
+    question = {"image": photo.name, "prompt": "Is it?", "answer": "yes"}
+    (tmp_path / "q.jsonl").write_text(json.dumps(question))
+    (tmp_path / "l.json").write_text(json.dumps([{"image": photo.name}]))
+    before = photo.read_bytes()
+    for images, out in (("q.jsonl", photo), ("l.json", photo), ("q.jsonl", tmp_path / "q.jsonl")):
+        with pytest.raises(SpecError, match="is read here, and would be written over"):
+            calibrate("toy", tmp_path / images, out)
+    assert photo.read_bytes() == before
+
+
 # Shards
 
 

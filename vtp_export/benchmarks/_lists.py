@@ -45,8 +45,13 @@ class NamedPictures:
                 names[name] = None
         if not names:
             raise SpecError(f"'{path}' names no picture; entries have an 'image'")
-        self._names = list(names)
-        self.paths = [path]
+        self._path, self._names = path, list(names)
+
+    @property
+    def paths(self) -> Iterator[Path]:
+        """The list, and the pictures."""
+        yield self._path
+        yield from (self.folder / name for name in self._names)
 
     def __len__(self) -> int:
         """How many pictures."""

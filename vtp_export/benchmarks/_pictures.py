@@ -1,5 +1,6 @@
 """Pictures of whatever holds them: a folder, tar files, Parquet, a JSON list, a data set of the hub, a benchmark."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,9 +22,12 @@ PACKED = (".tar", ".parquet")
 
 
 class Pictures(Protocol):
-    """A data set to be read one picture at a time. paths: files that it is read from, as far as they are few."""
+    """A data set to be read one picture at a time."""
 
-    paths: list[Path]
+    @property
+    def paths(self) -> Iterable[Path]:
+        """The files that it is read from."""
+        ...
 
     def __len__(self) -> int:
         """How many pictures."""
@@ -93,7 +97,22 @@ def _pictures(name: str | Path, start: int, limit: int | None, image_folder: str
         return FolderPictures(benchmark)
     drawn = type(benchmark).spread is not Benchmark.spread  # as many as are asked for, and not some of those there are
     examples, _ = benchmark.spread(limit if drawn and not start else None)
-    return Listed(examples)
+    files = (path, *(path.parent / example.name for example in examples)) if kind == "file" else ()
+    return Listed(by_kind(examples), files)
+
+
+def by_kind(examples: Sequence[Example]) -> list[Example]:
+    """Pictures named after what is asked about them, as files in folders: MME's tasks, for one.
+
+    As they are where a picture has questions of several kinds, or all have the same.
+    """
+    kinds = [{question.kind for question in example.questions} for example in examples]
+    if any(len(own) != 1 for own in kinds) or len(set().union(*kinds)) < 2:
+        return list(examples)
+    return [
+        dataclasses.replace(example, name=f"{kind}/{example.name}")
+        for example, (kind,) in zip(examples, kinds, strict=True)
+    ]
 
 
 class FolderPictures:
