@@ -213,7 +213,8 @@ def test_calibrate_refuses(vtp, tmp_path):
 def test_validate_with_answers(vtp, embedded_artefact, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(embedded_artefact, copy)
-    arguments = ("validate", copy, "--benchmark", "shapes", "--limit", 4, "--answers")
+    kept = tmp_path / "kept"
+    arguments = ("validate", copy, "--benchmark", "shapes", "--limit", 4, "--answers", "--cache", kept)
     code, printed, _ = vtp(*arguments, "--report", tmp_path / "report", "--json")
     assert code == 0
     (answers,) = json.loads(printed)["answers"]
@@ -223,7 +224,12 @@ def test_validate_with_answers(vtp, embedded_artefact, tmp_path):
     assert "answers of onnx" in page
     stored = json.loads((copy / "manifest.json").read_text())["validation"]["onnx"]
     assert stored["answers_identical"] == answers["questions"]
+    lines = [json.loads(line) for line in (tmp_path / "report" / "answers.jsonl").read_text().splitlines()]
+    assert len(lines) == answers["questions"] and set(lines[0]["answers"]) == {"graph", "onnx"}
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert len(before) == 2
     assert "answers of onnx" in vtp(*arguments)[1]
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before  # nothing was asked again
 
 
 def test_answers_need_questions(vtp, embedded_artefact):

@@ -10,7 +10,8 @@ from vtp_export.graphs.assembly import assemble, load_model, source_of
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packer_for
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.parity.answers import answers_of, compare_answers
+from vtp_export.parity.answer_store import AnswerStore
+from vtp_export.parity.answers import Manner, answers_of, compare_answers
 from vtp_export.parity.chance import mcnemar
 from vtp_export.parity.gates import GATES
 from vtp_export.runtime.front_end import load
@@ -70,3 +71,25 @@ def test_mcnemar_is_the_binomial_test(only_first, only_second, p):
     first = [True] * only_first + [False] * only_second + [True, False]
     second = [False] * only_first + [True] * only_second + [True, False]
     assert mcnemar(first, second) == pytest.approx(p)
+
+
+def test_answers_that_are_kept_are_not_asked_for_again(made, tmp_path):
+    """Of any batch; those of another head, or to longer answers, are others."""
+    graph, scenes, _ = made
+    loaded, answerer = load_model("tiny-llava"), Answerer(source_of("tiny-llava"))
+    packer, runs = packer_for(loaded, assemble(loaded, "adaptive", {"keep": 48}).layout, None), []
+
+    def run(pixels):
+        runs.append(len(pixels))
+        return graph(pixels)
+
+    def asked(batch, head="graph", longest=64):
+        manner = Manner(longest=longest, batch=batch, store=AnswerStore(tmp_path, {"run": head}))
+        return answers_of(answerer, scenes[:3], run, packer, manner=manner)
+
+    first = asked(64)
+    assert len(runs) == 3
+    assert asked(1) == first and len(runs) == 3
+    alone = asked(1, head="alone")
+    assert [reply.decoded.ids for reply in alone] == [reply.decoded.ids for reply in first] and len(runs) == 6
+    assert max(len(reply.decoded.ids) for reply in asked(64, longest=1)) == 1 and len(runs) == 9

@@ -194,6 +194,13 @@ NearestGrid = Annotated[
 ]
 
 
+Batch = Annotated[int, typer.Option(metavar="N", help="Questions that the language model answers together at most.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep every answer here and ask for none twice; default: in the report's folder."),
+]
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

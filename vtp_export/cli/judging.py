@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtp_export.cli._app import (
+    Batch,
+    Cache,
     Calibration,
     Device,
     Dtype,
@@ -34,12 +36,6 @@ from vtp_export.comparing.choices import methods
 
 if TYPE_CHECKING:
     from vtp_export.terminal import Listener
-
-Batch = Annotated[int, typer.Option(metavar="N", help="Questions that the language model answers together at most.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Keep every answer here and ask for none twice; default: in the report's folder."),
-]
 
 
 def validate(
@@ -78,6 +74,10 @@ def validate(
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"], typer.Option(help="What the language model computes with.")
     ] = "float32",
+    batch: Batch = 16,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the answers here and ask for none twice.")
+    ] = None,
 ) -> Result:
     """Check that the artefact keeps the tokens that the method says, and returns their values.
 
@@ -114,6 +114,8 @@ def validate(
             model=model,
             eager_device=eager_device,
             dtype=dtype,
+            batch=batch,
+            cache=cache,
             progress=progress,
         )
         page = page_in(own)

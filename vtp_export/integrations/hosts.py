@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vtp_export.arguments import path_of
@@ -13,8 +13,8 @@ from vtp_export.integrations.greedy import GreedyAnswerer
 from vtp_export.integrations.openvino_folder import open_folder
 from vtp_export.integrations.openvino_genai import Pipeline
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.parity.answers import AnswerComparison, answers_of, compare_answers
-from vtp_export.parity.asking import refuse_silent
+from vtp_export.parity.answers import AnswerComparison, Manner, answers_of, compare_answers
+from vtp_export.parity.asking import Reply, refuse_silent
 from vtp_export.parity.hosts import answers_from_sight
 from vtp_export.progress import Progress
 from vtp_export.runtime.output import Run
@@ -36,10 +36,19 @@ Host = GreedyAnswerer | Pipeline
 
 @dataclass(frozen=True)
 class Speakers:
-    """Who answers from the graph's tokens, and who from an artefact's: `host`, or Transformers too."""
+    """Who answers from the graph's tokens, and who from an artefact's: `host`, or Transformers too.
+
+    manners: how each is asked; stores are for the answers of Transformers alone. told: what was answered so far.
+    """
 
     plain: Answerer
     host: Host | None
+    manners: Mapping[str, Manner] = field(default_factory=dict)
+    told: dict[str, list[Reply]] = field(default_factory=dict)
+
+    def in_manner(self, manners: Mapping[str, Manner]) -> "Speakers":
+        """The same, who have not said anything, asked in another manner."""
+        return replace(self, manners=manners, told={})
 
     def compare(
         self,
@@ -61,14 +70,17 @@ class Speakers:
             progress: hears of every picture.
         """
         host, longest = self.host, benchmark.longest
-        graph = answers_of(self.plain, examples, runs["graph"], packer, progress, longest)
+        usual = Manner(longest=longest)
+        graph = answers_of(self.plain, examples, runs["graph"], packer, progress, self.manners.get("graph", usual))
+        self.told["graph"] = graph
         if isinstance(host, Pipeline):
-            own = answers_from_sight(host, examples, packer.preprocessing, progress, longest)
+            own = self.told[GENAI] = answers_from_sight(host, examples, packer.preprocessing, progress, longest)
             return (_timed(compare_answers(f"answers of {GENAI}", benchmark, graph, own, asked), host),)
         found = []
         for name, run in runs.items():
             if name != "graph":
-                own = answers_of(host or self.plain, examples, run, packer, progress, longest)
+                manner = self.manners.get(name, usual) if host is None else usual
+                own = self.told[name] = answers_of(host or self.plain, examples, run, packer, progress, manner)
                 title = f"answers of {name}" if host is None else f"answers of {name} through {host.runtime}"
                 one = compare_answers(title, benchmark, graph, own, asked)
                 found.append(one if host is None else _timed(one, host))

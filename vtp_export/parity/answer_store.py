@@ -91,7 +91,7 @@ class AnswerStore:
         Raises:
             ArtefactError: they cannot be written.
         """
-        if self._path is not None:
+        if self._path is not None and lines:
             try:
                 with self._path.open("a", encoding="utf-8") as file:
                     file.write("".join(json.dumps(asdict(line)) + "\n" for line in lines))

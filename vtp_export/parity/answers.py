@@ -8,11 +8,13 @@ the difference of the metrics could be chance (McNemar's exact test on the quest
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vtp_export.benchmarks.base import Benchmark, Example
+from vtp_export.benchmarks.base import Answered, Benchmark, Example
+from vtp_export.parity.answer_store import AnswerStore, Line, picture_key, question_key
 from vtp_export.parity.asking import BATCH, LONGEST, LanguageModel, Reply, ask, refuse_silent, together
 from vtp_export.parity.chance import mcnemar
 from vtp_export.parity.judged import Gate, Row
 from vtp_export.progress import Progress, silent
+from vtp_export.runtime.images import as_image
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.packing import Packer
 from vtp_export.spec import Scalar
@@ -85,13 +87,25 @@ class AnswerComparison(Row):
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How questions are asked. longest: most tokens of an answer. batch: questions that are answered together at most.
+
+    store: where answers are looked for and kept.
+    """
+
+    longest: int = LONGEST
+    batch: int = BATCH
+    store: AnswerStore | None = None
+
+
 def answers_of(
     model: LanguageModel,
     examples: Sequence[Example],
     run: Run,
     packer: Packer,
     progress: Progress = silent,
-    longest: int = LONGEST,
+    manner: Manner = Manner(),
 ) -> list[Reply]:
     """Ask every question of every example, a batch at a time.
 
@@ -99,12 +113,24 @@ def answers_of(
         SpecError: there are no questions.
     """
     refuse_silent(examples)
+    store, done = manner.store or AnswerStore(None, {}), 0
     replies: list[Reply] = []
-    done = 0
-    for few in together(examples, BATCH):
+    for few in together(examples, manner.batch):
         progress("answering", done, len(examples))
-        pictures = [packer.picture(example.open(), run, name=example.name) for example in few]
-        replies += ask(model, list(zip(few, pictures, strict=True)), longest)
+        photos = [as_image(example.open(), example.name) for example in few]
+        pictures = [picture_key(photo) for photo in photos]
+        keys = [[question_key(one.prompt, manner.longest) for one in example.questions] for example in few]
+        unknown = [i for i in range(len(few)) if not store.knows(pictures[i], keys[i])]
+        shown = [(few[i], packer.picture(photos[i], run, name=few[i].name)) for i in unknown]
+        said = iter(ask(model, shown, manner.longest, manner.batch))
+        found = [(pictures[i], {key: next(said).decoded for key in keys[i]}) for i in unknown]
+        store.add([Line(picture=picture, answers=answers, measures={}) for picture, answers in found])
+        for example, picture, own in zip(few, pictures, keys, strict=True):
+            line = store.find(picture)
+            for question, key in zip(example.questions, own, strict=True):
+                assert line is not None  # it has just been asked
+                decoded = line.answers[key]
+                replies.append(Reply(Answered(example.name, question, decoded.text), decoded))
         done += len(few)
     return replies
 

@@ -15,7 +15,7 @@ from vtp_export.graphs.packing import packer_for
 from vtp_export.integrations.openvino_folder import VISION, open_folder, refuse_family, refuse_unfit, write_vision
 from vtp_export.integrations.openvino_genai import MARK, Pipeline
 from vtp_export.integrations.transformers import Answerer
-from vtp_export.parity.answers import AnswerComparison, answers_of, compare_answers
+from vtp_export.parity.answers import AnswerComparison, Manner, answers_of, compare_answers
 from vtp_export.parity.asking import refuse_silent
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.hosts import answers_from_sight
@@ -129,7 +129,7 @@ class _Asking:
     def compare(self, name: str, pipeline: Pipeline, run: Run, packer: Packer) -> AnswerComparison:
         """The answers of a folder against those of Transformers, which reads what `run` gives."""
         longest = self._benchmark.longest
-        expected = answers_of(self._answerer, self._examples, run, packer, self._progress, longest)
+        expected = answers_of(self._answerer, self._examples, run, packer, self._progress, Manner(longest=longest))
         found = answers_from_sight(pipeline, self._examples, self._prep, self._progress, longest)
         return compare_answers(name, self._benchmark, expected, found, self._share)
 

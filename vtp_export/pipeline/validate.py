@@ -23,6 +23,7 @@ from PIL.Image import Image
 from vtp_export.arguments import one_or_several
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Example
+from vtp_export.comparing.formats import kept_in, manners_of, write_told
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
@@ -36,7 +37,8 @@ from vtp_export.json_records import as_unicode
 from vtp_export.making.artefact import built
 from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import AnswerComparison
+from vtp_export.parity.answers import AnswerComparison, Manner
+from vtp_export.parity.asking import BATCH
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
 from vtp_export.parity.claims import false_claims, false_files, own_manifest
 from vtp_export.parity.gates import GATES
@@ -81,6 +83,8 @@ def validate(
     model: str | Path | None = None,
     eager_device: str = "cpu",
     dtype: str = "float32",
+    batch: int = BATCH,
+    cache: str | Path | None = None,
     progress: Progress = silent,
 ) -> ValidationReport:
     """Run the comparisons, and write what they measured into the artefact's manifest, if that can be written.
@@ -101,13 +105,15 @@ def validate(
         model: what was exported, where it is no longer where the manifest says.
         eager_device: where torch runs the graph, in float32, and the language model: "cpu" or "cuda".
         dtype: what the language model computes with.
+        batch: so many questions are answered together at most.
+        cache: folder where answers are kept, and never asked for twice; None keeps none.
         progress: hears of every step.
 
     Raises:
         VtpError: the artefact, the model or the benchmark cannot be used.
     """
     prepare(eager_device, threads)
-    page, folder = report_folder(report), located(folder)
+    page, folder, kept = report_folder(report), located(folder), kept_in(cache, batch)
     artefact = open_artefact(folder)
     plan, record = artefact.plan(), read_record(artefact) if artefact.manifest.golden else None
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
@@ -130,9 +136,12 @@ def validate(
         _judge_examples(trial, own, examples, sessions, device, progress)
         replies: tuple[AnswerComparison, ...] = ()
         if speakers is not None and trial.sound:
-            packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            replies = speakers.compare(benchmark_of(benchmark), examples, runs, packer, asked, progress)
+            packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
+            manner = Manner(longest=benchmark_of(benchmark).longest, batch=batch)
+            speaking = speakers.in_manner(manners_of(manner, kept, artefact, sessions, speakers.plain))
+            replies = speaking.compare(benchmark_of(benchmark), examples, runs, packer, asked, progress)
+            write_told(page, as_unicode(str(benchmark)), benchmark_of(benchmark), speaking.told)
         elif speakers is not None:
             notes.append("the language model was not asked: a result breaks the contract")
         lies = false_files(own, trial.graph, sessions, record, trial.noise)
@@ -147,13 +156,25 @@ def validate(
             notes=(*notes, *trial.notes()),
         )
         if bisect:
-            opening = {"device": device, "threads": threads}
-            found = [_bisected(trial, own, fmt, {**opening, "options": chosen[fmt]}, progress) for fmt in sessions]
-            result = dataclasses.replace(result, bisections=tuple(found))
+            result = _bisections(result, trial, own, chosen, (device, threads), progress)
         result = _recorded(artefact, result, {fmt: session.device for fmt, session in sessions.items()})
         if page is not None:
             result = report_validation(result, next(iter(sessions.values())), own, examples, page, progress)
     return result
+
+
+def _bisections(
+    result: ValidationReport,
+    trial: Trial,
+    own: Manifest,
+    chosen: Mapping[str, Any],
+    place: tuple[str | None, int | None],
+    progress: Progress,
+) -> ValidationReport:
+    """The same, with where each format leaves the graph, opened on a device with so many threads."""
+    ways = {fmt: {"device": place[0], "threads": place[1], "options": options} for fmt, options in chosen.items()}
+    found = tuple(_bisected(trial, own, fmt, way, progress) for fmt, way in ways.items())
+    return dataclasses.replace(result, bisections=found)
 
 
 def _bisected(trial: Trial, own: Manifest, fmt: str, opening: Mapping[str, Any], progress: Progress) -> Bisection:
