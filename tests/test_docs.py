@@ -160,7 +160,9 @@ def pages_that_run():
     for page in PAGES:
         if blocks := [block for block in BLOCKS if block.page == page and block.runs]:
             text = "".join(block.text for block in blocks)
-            heavy = re.search(r"(vtp-export |= )(export|validate|compare|calibrate|check)\b|quantize_dynamic", text)
+            heavy = re.search(
+                r"(vtp-export |= )(export|validate|compare|calibrate|check|push)\b|quantize_dynamic", text
+            )
             yield pytest.param(blocks, id=page.name, marks=pytest.mark.whole if heavy else ())
 
 

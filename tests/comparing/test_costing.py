@@ -15,6 +15,8 @@ from vtp_export.parity.asking import Prompt
 from vtp_export.progress import silent
 from vtp_export.reports.costs import COLUMNS, cost_table
 
+pytestmark = pytest.mark.whole  # loads a model and its language model
+
 
 @pytest.fixture(scope="module")
 def costs():

@@ -15,6 +15,8 @@ from vtp_export.reports.first_token import COLUMNS, first_token_summary
 
 TINY = DecoderShape(layers=2, width=32, hidden=48, heads=4, kv_heads=2, head_width=8, vocabulary=50)
 
+pytestmark = pytest.mark.whole  # loads a model and its language model
+
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):

@@ -24,6 +24,8 @@ from vtp_export.runtime.front_end import load
 
 flask = pytest.importorskip("flask")
 
+pytestmark = pytest.mark.whole  # loads a model and its language model
+
 
 @pytest.fixture(scope="module")
 def stage():
@@ -65,7 +67,6 @@ def test_a_photo_is_pruned_and_asked_about(client):
     assert asked(client, photo=photo, pruner="none")[1]["kept"] == 576
 
 
-@pytest.mark.whole
 def test_a_photo_is_pruned_as_an_artefact_prunes_it(client, tmp_path):
     example = next(benchmark_of("shapes").examples(1))
     made = asked(client, photo=client.post("/photo", data=jpeg(example.open())).get_json()["photo"])[1]
@@ -120,7 +121,6 @@ def test_a_port_that_is_taken_is_told(monkeypatch, stage):
             serve("tiny-llava", port=other.getsockname()[1])
 
 
-@pytest.mark.whole
 def test_the_command_serves_until_it_is_interrupted():
     command = [sys.executable, "-m", "vtp_export", "demo", "--web", "--json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
@@ -151,7 +151,6 @@ def once(window, ready):
     raise AssertionError(sides)
 
 
-@pytest.mark.whole
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 def test_in_a_browser_tokens_light_up_as_the_budget_slides(stage):
     from werkzeug.serving import make_server

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-import gguf
 import numpy as np
 from safetensors.numpy import load_file
 
 
 def write_gguf(checkpoint, path):
+    import gguf
+
     own = json.loads(Path(checkpoint, "config.json").read_text())["text_config"]
     tensors = {
         name: array.astype(np.float32) for name, array in load_file(Path(checkpoint, "model.safetensors")).items()

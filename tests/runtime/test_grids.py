@@ -349,7 +349,7 @@ def test_each_grid_takes_the_calibration_that_was_made_for_it(folder, tmp_path):
     common = {"keep": 7, "formats": "torchscript", "golden": 0, "calibration": records}
     report = export(folder / "model", tmp_path / "out", grid=["4x4", "5x6"], **common)
     averages = {name: one.manifest.pruner.settings["average"] for name, one in report.grids.items()}
-    measured = {one.stem: json.loads(one.read_text())["erank"]["mean"] for one in records}
+    measured = {one.stem: json.loads(one.read_text())["measures"]["erank"]["mean"] for one in records}
     assert averages == pytest.approx(measured) and len(set(averages.values())) == 2
     with pytest.raises(SpecError, match=r"none of the calibration records .*5x6\.json', .* at 6 x 5 tokens; make one"):
         export(folder / "model", tmp_path / "other", grid=["4x4", "6x5"], **common)

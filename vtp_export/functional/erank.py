@@ -87,7 +87,7 @@ fill the decade up to `SMALL`: every direction within it counts against the null
 """
 DEFICIT = 0.03, 0.09
 """Share of directions so counted: up to the first one weights are `RESOLVED`, from the second `DEFICIENT`."""
-CAREFUL, PIECES = 4, 4
+CAREFUL, PIECES = 4, 8
 """Rounding in the first products is what small eigenvalues suffer from most: it is multiplied by all that follow."""
 DEFLATION = 2.0**-8
 """Eigenvalue given to a known null vector, and taken out of the traces again: zero plus noise is worse."""
