@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from vtp_export.errors import ModelError, SpecError
 from vtp_export.inllm.base import Span
 from vtp_export.parity.asking import Prompt
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.packing import Picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ONE_VIEW_OF_SEVERAL = frozenset({"llava_onevision"})
 """Families that cut an image into tiles only where it is the only one of its prompt."""
@@ -43,7 +45,7 @@ class Tokenised:
 class Step:
     """What the language model reads next: (b, m, d), behind a cache, at (axes, m) places where it does not count."""
 
-    embeds: Tensor
+    embeds: "Tensor"
     cache: Any
     places: np.ndarray | None
 
