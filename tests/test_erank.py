@@ -13,6 +13,7 @@ from vtp_export.functional.similarity import spectral_gram
 from vtp_export.reference import erank as reference
 
 SPECTRA = spectra()
+STEEPEST = 1e-4  # half of what is promised
 # Most of its spectrum lies below what a float32 Gram matrix can hold.
 BEYOND_FLOAT32 = {"token scales from 1e-2 to 1e2": 1e-3}
 
@@ -33,8 +34,9 @@ def test_agrees_with_the_svd(name):
 @pytest.mark.parametrize("name", ["smooth maps and noise", "i^-0.6", "i^-0.8", "i^-1.0", "i.i.d. Gaussian"])
 @pytest.mark.parametrize("center", [True, False])
 def test_is_accurate_on_what_images_look_like(name, center):
-    """Half of what is promised: of the steepest it is 1e-5 by the rounding of one CPU, and 5e-5 of another."""
-    assert abs(of(SPECTRA[name], center) / reference.effective_rank(SPECTRA[name], center) - 1) <= 1e-4
+    """The steepest depends on how a CPU rounds products: below 2e-5 on a Xeon, 5e-5 on an EPYC and by OpenBLAS."""
+    bound = STEEPEST if (name, center) == ("i^-1.0", False) else 2e-5
+    assert abs(of(SPECTRA[name], center) / reference.effective_rank(SPECTRA[name], center) - 1) <= bound
 
 
 def test_closed_forms():

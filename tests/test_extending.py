@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 VTP = ("-W", "ignore", "-m", "vtp_export")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
-PRUNER = '''"""Corners: the tokens farthest from the middle of the picture.
+NOBODY = '''
 
 Source: nobody.
 Licence: none needed.
@@ -25,6 +25,12 @@ Cost: none.
 Published: none.
 Use it when: never.
 """
+'''
+
+PRUNER = (
+    '"""Corners: the tokens farthest from the middle of the picture.'
+    + NOBODY
+    + '''
 
 from dataclasses import dataclass
 
@@ -68,6 +74,7 @@ class Pruner(base.Pruner):
         score = self.far.to(saliency.dtype) + self.config.tilt * saliency
         return Selection(positions(descending_rank(score) < self.keep, self.keep))
 '''
+)
 
 TWIN = '''"""Corners, literally."""
 
@@ -246,15 +253,10 @@ class Backend(base.Backend):
 '''
 
 
-INSIDE = '''"""Loudest: the tokens that one head looks at most.
-
-Source: nobody.
-Licence: none needed.
-Differs: from nothing.
-Cost: none.
-Published: none.
-Use it when: never.
-"""
+INSIDE = (
+    '"""Loudest: the tokens that one head looks at most.'
+    + NOBODY
+    + '''
 
 from dataclasses import dataclass
 
@@ -280,6 +282,7 @@ class Method(Cutting):
         """Of the loudest head."""
         return attention.weights.amax(0).mean(0)
 '''
+)
 
 
 @pytest.fixture(scope="module")

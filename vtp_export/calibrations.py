@@ -87,21 +87,13 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationRecord:
-    """The complexity of a data set's images as one model sees them.
+class Measurement:
+    """What was measured on what, and how.
 
     weights_sha256: digest of the model's tensors, as in `ModelRecord`. preprocessing_sha256: of all that happens to a
     picture before. engine: what computed it: "eager", or a format. dtype: what the model computed with.
     selection, batch: which pictures, and how many the model saw at a time.
     shard: which of how many, from 1; None for the whole.
-    images, views: how many were measured; broken: how many could not be read, of which `listed` names the first.
-    data_sha256: over names and the bytes that the model saw.
-    measures: by name, see `MEASURES`, over views; per_picture: the same over means of a picture's views, empty where
-    every picture is one view. covariance: of the measures, over views.
-    correlation: Pearson's, of erank and attention entropy; None where one of them does not vary or is not there.
-    tau_max: a largest threshold proposed from these images: the median of `distance_near`.
-    deviations: what corruptions do to erank, where that was asked for. columns_sha256: of the file beside this one that
-    holds the numbers of every view.
     """
 
     model_id: str
@@ -113,6 +105,22 @@ class CalibrationRecord:
     selection: Selection
     batch: int
     shard: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRecord(Measurement):
+    """The complexity of a data set's images as one model sees them.
+
+    images, views: how many were measured; broken: how many could not be read, of which `listed` names the first.
+    data_sha256: over names and the bytes that the model saw.
+    measures: by name, see `MEASURES`, over views; per_picture: the same over means of a picture's views, empty where
+    every picture is one view. covariance: of the measures, over views.
+    correlation: Pearson's, of erank and attention entropy; None where one of them does not vary or is not there.
+    tau_max: a largest threshold proposed from these images: the median of `distance_near`.
+    deviations: what corruptions do to erank, where that was asked for. columns_sha256: of the file beside this one that
+    holds the numbers of every view.
+    """
+
     images: int
     views: int
     broken: int

@@ -13,7 +13,7 @@ import math
 import stat
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,11 +27,34 @@ SEAL = "seal"
 MAX_BYTES = 8 << 20
 """Of a JSON file, where the caller knows no other bound: the largest configurations in use are a tenth of it."""
 
+MAX_LINE = 1 << 26
+"""Of a line of JSON, where each line is a record."""
+
 MAX_DEPTH = 100
 """Of lists and objects inside one another, so that whatever walks over the value may do so by recursion."""
 
 SAFE_DIGITS = 308
 """A whole number with no more digits is within the range of float64."""
+
+
+def json_lines(path: Path) -> Iterator[tuple[Any, int]]:
+    """What each line of a file says, and at which byte it ends; a last one that was cut short is passed over.
+
+    Raises:
+        SpecError: no regular file, or a line is no JSON.
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        raise SpecError("it is no regular file")
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                value = parse_json(line.decode(), f"line {number}")
+            except UnicodeDecodeError as error:
+                raise SpecError(f"line {number} is not UTF-8") from error
+            yield value, file.tell()
 
 
 def read_text(path: Path, what: str, limit: int = MAX_BYTES) -> str:

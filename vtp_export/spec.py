@@ -285,10 +285,10 @@ class Manifest:
         promised = dataclasses.replace(self, builds=(), validation={})
         return seal(dataclasses.asdict(promised))
 
-    def proven(self) -> bool:
-        """Whether a validation that passed is recorded of this very artefact, and not of another manifest's."""
-        identity = self.identity()
-        return any(one.get("passed") is True and one.get("identity") == identity for one in self.validation.values())
+    def proven(self) -> list[str]:
+        """Formats of which a validation that passed is recorded, of this very artefact, not of another manifest's."""
+        proof = {"passed": True, "identity": self.identity()}.items()
+        return [fmt for fmt, one in self.validation.items() if proof <= one.items()]
 
     @property
     def shared_files(self) -> dict[str, FileRecord]:

@@ -2,12 +2,9 @@
 
 import pytest
 
-from vtp_export.comparing.published import TABLES, numbers, plan_of, published_table
+from vtp_export.comparing.published import ROUNDED, TABLES, numbers, plan_of, published_table
 from vtp_export.errors import SpecError, UnknownNameError
 from vtp_export.reports.standings import relative
-
-ROUNDED = 0.06
-"""Columns of one decimal, and averages of one or two."""
 
 UNFIT = {
     (5, "VisPruner + Ours", 128): 97.40,
@@ -82,7 +79,12 @@ def test_what_is_not_here_is_said(monkeypatch):
     assert [row.relative for row in plan.printed] == [100, 97.25, 98.04, 95.02, 96.76, 92.16, 94.02]
     assert plan.notes[0] == "left out: FastV (128, 64 tokens), which is not here"
     assert plan.notes[3] == "left out: PruMerge+ (128, 64, 32 tokens), which is not here"
-    assert "four of them are those of 64 tokens" in plan.notes[-1]
+    assert plan.notes[-1] == "four columns of DivPrune at 128 tokens are those of 64 tokens"
+    misfit = "'DivPrune' at 128 tokens: 97.25 is printed as its average, and its printed columns give 96.07"
+    assert plan.notes[-2] == misfit
+    told = [note for note in plan_of(published_table(13)).notes if "is printed as its average" in note]
+    assert len(told) == 3 and not [note for note in plan_of(published_table(14)).notes if "printed" in note]
+    assert misfit not in plan_of(published_table(7), ["pope"]).notes
 
 
 def test_a_part_of_a_table():

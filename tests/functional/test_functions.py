@@ -128,11 +128,11 @@ def test_a_product_in_pieces_is_the_product(k, pieces):
 
 
 def test_a_product_in_pieces_rounds_less():
-    """Of LLaVA's 576 tokens, in as many pieces as the Gram matrix takes: a third on one CPU, 0.52 on another."""
-    left, right = (torch.from_numpy(GENERATOR.random(shape)).float() for shape in ((1, 64, 576), (1, 576, 64)))
+    """In as many pieces as the Gram matrix takes: a third, half to be sure. Some libraries cut longer sums."""
+    left, right = (torch.from_numpy(GENERATOR.random(shape)).float() for shape in ((1, 64, 384), (1, 384, 64)))
     exact = left.double() @ right.double()
     whole, pieces = (float((product(left, right, n) - exact).square().mean()) ** 0.5 for n in (1, PIECES))
-    assert pieces < 0.6 * whole
+    assert pieces < whole / 2
 
 
 @pytest.mark.parametrize(("dtype", "step"), [(torch.float32, 2.0**-22), (torch.float64, 2.0**-32)])

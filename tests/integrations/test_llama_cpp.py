@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from tests.integrations.asking import say_the_same
 from tests.integrations.test_words import OF_TINY, in_runs
 from vtp_export.benchmarks.shapes import Benchmark
 from vtp_export.errors import ModelError
@@ -54,13 +55,7 @@ def context(model):
 def test_answers_are_those_of_transformers(model, embedded_artefact):
     """Its cache is in half precision, so the gaps are near and not the same."""
     alone, plain = Answerer(model, threads=1), InTransformers(SOURCE)
-    with load(embedded_artefact, "onnx") as front_end:
-        for scene in Benchmark().examples(4):
-            (picture,) = front_end.pictures(scene.open())
-            prompts = [question.prompt for question in scene.questions]
-            for own, wanted in zip(alone.answer(picture, prompts), plain.answer(picture, prompts), strict=True):
-                assert (own.ids, own.text) == (wanted.ids, wanted.text)
-                np.testing.assert_allclose(own.gaps, wanted.gaps, atol=0.05)
+    say_the_same(alone, plain, embedded_artefact, gap=0.05)
 
 
 def test_tokens_wider_than_a_batch_are_read_in_pieces(context, model):

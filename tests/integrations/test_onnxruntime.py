@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from tests.integrations.asking import say_the_same
 from tests.integrations.test_positions import IMAGE, photos_of, picture_of
 from tests.models.test_grid_towers import WRITERS, calm
 from vtp_export.benchmarks.shapes import Benchmark
@@ -30,13 +31,7 @@ def folder(tmp_path_factory):
 
 def test_answers_and_gaps_are_those_of_transformers(folder, embedded_artefact):
     alone, plain = Answerer(folder, threads=1), InTransformers(source_of("tiny-llava"))
-    with load(embedded_artefact, "onnx") as front_end:
-        for scene in Benchmark().examples(4):
-            (picture,) = front_end.pictures(scene.open())
-            prompts = [question.prompt for question in scene.questions]
-            for own, wanted in zip(alone.answer(picture, prompts), plain.answer(picture, prompts), strict=True):
-                assert (own.ids, own.text) == (wanted.ids, wanted.text)
-                np.testing.assert_allclose(own.gaps, wanted.gaps, atol=1e-3)
+    say_the_same(alone, plain, embedded_artefact, gap=1e-3)
 
 
 ALONE = """

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vtp_export.errors import ArtefactError, SpecError, first_line, shown
-from vtp_export.json_records import decode, parse_json
+from vtp_export.json_records import decode, json_lines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Item = TypeVar("Item", bound="DataclassInstance")
-
-MAX_LINE = 1 << 26
-"""Bytes of one line, which is a batch."""
 
 
 class Journal(Generic[Item]):
@@ -52,26 +49,19 @@ class Journal(Generic[Item]):
 
     def _taken_up(self, head: dict[str, Any], resume: bool) -> bool:
         """Whether there is anything to go on from; not where even the head was cut short."""
-        if not self.path.is_file():
-            raise ArtefactError(f"'{self.path}' is damaged (it is no regular file); remove it and start again")
         first, end = None, 0
         try:
-            with self.path.open("rb") as file:
-                for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
-                    if not line.endswith(b"\n"):
-                        break
-                    end += len(line)
-                    if number == 1 and not resume:
-                        raise ArtefactError(
-                            f"interrupted work is there ('{self.path}'): add --resume to go on, or remove that file"
-                        )
-                    where = f"line {number}"
-                    value = parse_json(line.decode(), where)
-                    if number == 1:
-                        first = value
-                    else:
-                        self.done += decode(self._batch, value, where)
-        except (SpecError, UnicodeDecodeError) as error:
+            for number, (value, behind) in enumerate(json_lines(self.path), 1):
+                if number == 1 and not resume:
+                    raise ArtefactError(
+                        f"interrupted work is there ('{self.path}'): add --resume to go on, or remove that file"
+                    )
+                if number == 1:
+                    first = value
+                else:
+                    self.done += decode(self._batch, value, f"line {number}")
+                end = behind
+        except SpecError as error:
             raise ArtefactError(f"'{self.path}' is damaged ({first_line(error)}); remove it and start again") from error
         if not end:
             return False

@@ -12,7 +12,7 @@ import numpy as np
 
 from vtp_export.calibration.columns import Columns, columns_beside, from_file, to_bytes
 from vtp_export.calibration.distribution import correlation, covariance, distribution
-from vtp_export.calibrations import Broken, CalibrationRecord, Deviation, Selection, calibration_from_json
+from vtp_export.calibrations import Broken, CalibrationRecord, Deviation, Measurement, calibration_from_json
 from vtp_export.errors import SpecError
 from vtp_export.json_records import read_text, to_json
 from vtp_export.runtime.versions import built_by
@@ -29,18 +29,9 @@ Corruption = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What numbers were made from: fields of `CalibrationRecord`, which shards of one calibration share but `shard`."""
+class Origin(Measurement):
+    """What numbers were made from, which shards of one calibration share but `shard`."""
 
-    model_id: str
-    weights_sha256: str
-    preprocessing_sha256: str
-    engine: str
-    dtype: str
-    data: str
-    selection: Selection
-    batch: int
-    shard: tuple[int, int] | None
     measures: tuple[str, ...]
     corruptions: tuple[Corruption, ...]
 
@@ -48,6 +39,11 @@ class Origin:
         """As JSON has it: what must be the same when work is taken up again."""
         head: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return head
+
+
+def of_measurement(one: Measurement) -> dict[str, Any]:
+    """The fields that an origin and its record share."""
+    return {field.name: getattr(one, field.name) for field in dataclasses.fields(Measurement)}
 
 
 def record_of(origin: Origin, columns: Columns, broken: int, listed: Sequence[Broken]) -> CalibrationRecord:
@@ -63,11 +59,8 @@ def record_of(origin: Origin, columns: Columns, broken: int, listed: Sequence[Br
     names, means = clean.per_picture()
     erank, entropy = clean.numbers.get("erank"), clean.numbers.get("attention_entropy")
     near = clean.numbers.get("distance_near")
-    told = dataclasses.asdict(origin)
-    corruptions = told.pop("corruptions")
-    del told["measures"]
     return CalibrationRecord(
-        **{**told, "selection": origin.selection},
+        **of_measurement(origin),
         images=len(names),
         views=len(clean),
         broken=broken,
@@ -78,7 +71,7 @@ def record_of(origin: Origin, columns: Columns, broken: int, listed: Sequence[Br
         covariance=covariance(clean.numbers),
         correlation=None if erank is None or entropy is None else correlation(erank, entropy),
         tau_max=None if near is None else float(np.median(near)),
-        deviations=tuple(_deviation(columns, i + 1, *one) for i, one in enumerate(corruptions)),
+        deviations=tuple(_deviation(columns, i + 1, *one) for i, one in enumerate(origin.corruptions)),
         columns_sha256=hashlib.sha256(to_bytes(columns)).hexdigest(),
         versions=built_by(),
     )

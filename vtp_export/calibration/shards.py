@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtp_export.calibration.columns import Columns, joined
-from vtp_export.calibration.records import Origin, read_record, record_of
+from vtp_export.calibration.records import Origin, of_measurement, read_record, record_of
 from vtp_export.calibrations import CalibrationRecord
 from vtp_export.errors import SpecError
 
@@ -73,9 +73,8 @@ def _refuse_strangers(shards: Sequence[Shard]) -> None:
 
 
 def _origin(record: CalibrationRecord) -> Origin:
-    names = {field.name for field in dataclasses.fields(Origin)} - {"measures", "corruptions"}
     return Origin(
-        **{name: getattr(record, name) for name in names},
+        **of_measurement(record),
         measures=tuple(record.measures),
         corruptions=tuple((one.corruption, one.severity) for one in record.deviations),
     )

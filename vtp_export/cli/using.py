@@ -1,7 +1,7 @@
 """Commands that use what was made: demo, run, bench."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -144,39 +144,26 @@ def bench(
 
         vtp-export bench llava64 --first-token 1b --against llava-hf/llava-1.5-7b-hf
     """
+    how: dict[str, Any] = {
+        "formats": formats or (),
+        "rounds": rounds,
+        "against": against,
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "options": settings_of(options, "--option"),
+        "progress": progress,
+    }
     if first_token is not None:
         if check or batch:
             raise SpecError("--first-token times one picture at a time; leave --check and --batch to a run of its own")
         from vtp_export.comparing.first_token import first_token as run_first_token
         from vtp_export.reports.first_token import first_token_summary
 
-        timed = run_first_token(
-            folders,
-            first_token,
-            formats=formats or (),
-            rounds=rounds,
-            against=against,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            options=settings_of(options, "--option"),
-            progress=progress,
-        )
+        timed = run_first_token(folders, first_token, **how)
         return Result(timed.as_dict(), first_token_summary(timed))
     from vtp_export.pipeline.bench import bench as run_bench
     from vtp_export.reports.bench import bench_summary
 
-    report = run_bench(
-        folders,
-        formats=formats or (),
-        batches=batch or (1,),
-        rounds=rounds,
-        check=check,
-        against=against,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        options=settings_of(options, "--option"),
-        progress=progress,
-    )
+    report = run_bench(folders, batches=batch or (1,), check=check, **how)
     return Result(report.as_dict(), bench_summary(report), report.passed)

@@ -8,17 +8,20 @@ from typing import Any
 from vtp_export import rooms
 from vtp_export.comparing.choices import choices, config_of, is_inside
 from vtp_export.errors import ModelError, SpecError
-from vtp_export.graphs.assembly import assemble, calibration_for, in_tokens, needs_of
+from vtp_export.functional.devices import prepare
+from vtp_export.graphs.assembly import assemble, calibration_for, in_tokens, load_model, needs_of
 from vtp_export.graphs.complexity import SIGNALS
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, packer_for
 from vtp_export.inllm.base import Method
 from vtp_export.integrations.transformers import Answerer
+from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
+from vtp_export.precision.lowering import loaded_in
 from vtp_export.runtime.images import note
 from vtp_export.runtime.packing import Packer
 from vtp_export.settings import from_settings
-from vtp_export.spec import PrunerRecord
+from vtp_export.spec import Manifest, PrunerRecord
 
 FULL = "none"
 """The pruner that keeps all: what methods are held against, and what those inside the language model read."""
@@ -93,6 +96,25 @@ def contenders_of(model: LoadedModel, wanted: Sequence[Wanted], calibration: str
     """
     full = _in_front(model, wanted[0], calibration)
     return [full, *(_inside(one, full) if one.inside else _in_front(model, one, calibration) for one in wanted[1:])]
+
+
+def unpruned(model: str, like: Manifest | None, *, device: str, dtype: str, threads: int | None) -> Contender:
+    """A model's whole front end, eager; of one of any resolution at an artefact's.
+
+    Args:
+        model: folder, hub id or embedded name.
+        like: says the resolution; None for a model that has one.
+        device: "cpu" or "cuda".
+        dtype: what it computes with.
+        threads: CPU threads, or None.
+
+    Raises:
+        VtpError: the model cannot be loaded.
+    """
+    prepare(device, threads)
+    loaded = loaded_in(load_model(model, size=None if like is None else size_of(like)), dtype)
+    loaded.module.to(device)
+    return _in_front(loaded, Wanted(FULL, FULL, {}), None)
 
 
 def _in_front(model: LoadedModel, wanted: Wanted, calibration: str | Path | None) -> Contender:

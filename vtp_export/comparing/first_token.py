@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from vtp_export.arguments import one_or_several, whole
-from vtp_export.comparing.places import chosen_formats, name_of
+from vtp_export.comparing.contenders import FULL
+from vtp_export.comparing.contenders import unpruned as whole_front_end
+from vtp_export.comparing.places import MOST_ROUNDS, WARM_UP, chosen_formats, name_of, note_absent, opened
 from vtp_export.costs.decoder import cache_bytes, prefill_flops
 from vtp_export.errors import SpecError
 from vtp_export.integrations.prefill import Prefill
@@ -18,17 +20,11 @@ from vtp_export.progress import Progress, silent
 from vtp_export.reports.first_token import FirstToken, FirstTokenReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.formats import options_of
-from vtp_export.runtime.front_end import load
 from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import note
 
 TEXT = 40
 """Tokens of the prompt that are no picture: a chat template's and a question."""
-
-WARM_UP = 2
-"""Runs before those that are timed."""
-
-MOST_ROUNDS = 1_000_000
 
 SIZE = (640, 480)
 """Of the picture."""
@@ -70,24 +66,25 @@ def first_token(  # noqa: PLR0913 (keywords)
     folders = [located(folder) for folder in one_or_several(folders)]
     rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
     chosen, absent = chosen_formats(folders, one_or_several(formats), device)
-    for (folder, fmt), reason in absent.items():
-        note(f"{folder}: {fmt} is left out: {reason}")
+    note_absent(absent)
     own = options_of([fmt for _, fmt in chosen], options)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8))
     on = "" if device in (None, "cpu") else f" on {device}"
     looks: dict[str, Look] = {}
     unpruned = None
     with contextlib.ExitStack() as stack:
-        for folder, fmt in chosen:
-            progress(f"opening {folder} ({fmt})")
-            session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
-            looks[name := name_of((folder, fmt), on)] = _look(session.pictures, picture)
-            if unpruned is None and open_artefact(folder).manifest.pruner.name == "none":
+        for place, session in opened(chosen, stack, own, progress, device=device, threads=threads):
+            for sentence in session.notes:
+                note(sentence)
+            looks[name := name_of(place, on)] = _look(session.pictures, picture)
+            if unpruned is None and session.manifest.pruner.name == FULL:
                 unpruned = name
         if against is not None:
             progress(f"loading {against}")
+            like = open_artefact(folders[0]).manifest if folders else None
+            full = whole_front_end(str(against), like, device=device or "cpu", dtype=dtype, threads=threads)
             unpruned = f"{against} eager, unpruned{on}"
-            looks[unpruned] = _eager(str(against), device or "cpu", dtype, threads, picture)
+            looks[unpruned] = lambda: len(full.packer.picture(picture, full.session).tokens)
         if not looks:
             raise SpecError("no artefact was named; give at least one folder")
         progress(f"loading the language model, {decoder}")
@@ -98,20 +95,6 @@ def first_token(  # noqa: PLR0913 (keywords)
 
 def _look(pictures: Callable[[list[Image.Image]], Any], picture: Image.Image) -> Look:
     return lambda: sum(len(one.tokens) for one in pictures([picture]))
-
-
-def _eager(model: str, device: str, dtype: str, threads: int | None, picture: Image.Image) -> Look:
-    from vtp_export.functional.devices import prepare
-    from vtp_export.graphs.assembly import assemble, load_model
-    from vtp_export.graphs.eager import EagerSession
-    from vtp_export.graphs.packing import packed, packer_for
-    from vtp_export.precision.lowering import loaded_in
-
-    prepare(device, threads)
-    loaded = loaded_in(load_model(model), dtype)
-    assembly = assemble(loaded, "none", {})
-    session, packer = EagerSession(assembly.graph, device), packer_for(loaded, assembly.layout, packed(loaded, {})[1])
-    return lambda: len(packer.picture(picture, session).tokens)
 
 
 def _rows(

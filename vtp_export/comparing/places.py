@@ -1,11 +1,21 @@
 """Formats of artefacts that are timed side by side: which can run here, and what tables call them."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from vtp_export.progress import Progress
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.formats import obstacle
+from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.hub import told_name
+from vtp_export.runtime.images import note
+
+WARM_UP = 2
+"""Runs before those that are timed."""
+
+MOST_ROUNDS = 1_000_000
 
 Place = tuple[str | Path, str]
 """A folder, and a format of it."""
@@ -40,3 +50,29 @@ def chosen_formats(
         chosen += [(folder, fmt) for fmt in present if fmt not in reasons]
         absent |= {(folder, fmt): why for fmt, why in reasons.items()}
     return chosen, absent
+
+
+def note_absent(absent: Mapping[Place, str]) -> None:
+    """Say what is left out, and why."""
+    for (folder, fmt), reason in absent.items():
+        note(f"{folder}: {fmt} is left out: {reason}")
+
+
+def opened(
+    places: Sequence[Place], stack: contextlib.ExitStack, options: Mapping[str, Any], progress: Progress, **how: Any
+) -> Iterator[tuple[Place, PrunedArtefact]]:
+    """Open one after the other, until the stack is left.
+
+    Args:
+        places: what.
+        stack: closes them.
+        options: of each format, see `formats.options_of`.
+        progress: hears of each.
+        how: device and threads, see `load`.
+
+    Raises:
+        VtpError: see `load`.
+    """
+    for folder, fmt in places:
+        progress(f"opening {folder} ({fmt})")
+        yield (folder, fmt), stack.enter_context(load(folder, fmt, options=options[fmt], **how))

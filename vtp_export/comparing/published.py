@@ -14,9 +14,12 @@ from vtp_export.comparing.choices import config_of, methods
 from vtp_export.comparing.contenders import FULL, Wanted
 from vtp_export.errors import SpecError, UnknownNameError
 from vtp_export.json_records import decode, read_json
-from vtp_export.reports.standings import Column, PrintedScores
+from vtp_export.reports.standings import Column, PrintedScores, relative
 from vtp_export.settings import from_settings
 from vtp_export.spec import Scalar
+
+ROUNDED = 0.06
+"""Columns are printed with one decimal, and averages with one or two."""
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -130,11 +133,16 @@ def plan_of(
         PrintedScores(scores=tuple(row.scores[i] for i in places), relative=row.relative if whole else None)
         for row in here
     ]
+    absent = _absent([row for row in rows if row not in here])
     return Plan(
         columns=tuple(table.columns[i] for i in places),
         wanted=tuple(_wanted(row) for row in here),
         printed=tuple(printed),
-        notes=(*_absent([row for row in rows if row not in here]), *table.notes),
+        notes=(
+            *absent,
+            *(_misfits(table, rows) if whole else ()),
+            *table.notes,
+        ),
     )
 
 
@@ -151,6 +159,17 @@ def _absent(rows: Sequence[PrintedRow]) -> list[str]:
     for row in rows:
         budgets.setdefault(row.label, []).append(str(row.keep))
     return [f"left out: {label} ({', '.join(keeps)} tokens), which is not here" for label, keeps in budgets.items()]
+
+
+def _misfits(table: PublishedTable, rows: Sequence[PrintedRow]) -> list[str]:
+    """Printed averages that do not follow from their own columns."""
+    full, notes = table.rows[0].scores, []
+    for row in rows:
+        found = relative(row.scores, full)
+        if found is not None and abs(found - row.relative) > ROUNDED:
+            printed = f"'{row.label}' at {row.keep} tokens: {row.relative:g} is printed as its average"
+            notes.append(f"{printed}, and its printed columns give {found:.2f}")
+    return notes
 
 
 def _refuse_strangers(table: PublishedTable, what: str, asked: Sequence[Any], known: Sequence[Any]) -> None:

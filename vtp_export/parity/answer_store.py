@@ -7,6 +7,7 @@ words, so that the same ones are found again whatever benchmark asks them, and w
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -17,9 +18,8 @@ import PIL.Image
 
 from vtp_export.benchmarks.base import Decoded
 from vtp_export.errors import ArtefactError, SpecError, first_line
-from vtp_export.json_records import decode, parse_json, read_text
+from vtp_export.json_records import decode, json_lines
 
-MAX_BYTES = 1 << 32
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -64,16 +64,16 @@ class AnswerStore:
     def _read(self) -> bool:
         """Take up what is there; a last line that a kill cut short is dropped. False if not even the head is whole."""
         assert self._path is not None
+        end = 0
         try:
-            whole, end, torn = read_text(self._path, f"'{self._path}'", MAX_BYTES).rpartition("\n")
-            for number, text in enumerate(whole.split("\n")[1:] if end else [], 2):
-                line: Line = decode(Line, parse_json(text, f"line {number}"), f"line {number}")
-                self._merge(line)
+            for number, (value, behind) in enumerate(json_lines(self._path), 1):
+                if number > 1:
+                    self._merge(decode(Line, value, f"line {number}"))
+                end = behind
         except SpecError as error:
             raise ArtefactError(f"'{self._path}' is damaged ({first_line(error)}); remove it") from error
-        if torn and end:
-            with self._path.open("r+b") as file:
-                file.truncate(len(f"{whole}\n".encode()))
+        if end:
+            os.truncate(self._path, end)
         return bool(end)
 
     def find(self, picture: str) -> Line | None:

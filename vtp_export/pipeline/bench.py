@@ -14,7 +14,7 @@ import numpy as np
 
 from vtp_export import rooms
 from vtp_export.arguments import one_or_several, whole
-from vtp_export.comparing.places import Place, chosen_formats, name_of
+from vtp_export.comparing.places import MOST_ROUNDS, WARM_UP, Place, chosen_formats, name_of, note_absent, opened
 from vtp_export.errors import SpecError, UnavailableError
 from vtp_export.pipeline.check import check as run_check
 from vtp_export.progress import Progress, silent
@@ -23,18 +23,14 @@ from vtp_export.reports.check import CheckReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
 from vtp_export.runtime.formats import fitting, options_of
-from vtp_export.runtime.front_end import load
 from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.versions import install_bytes, versions
-from vtp_export.spec import Manifest
 
-WARM_UP = 2
 BASELINE = "onnx"
 """The format that times are compared with where all are checked: most people run ONNX Runtime."""
 
-MOST_ROUNDS = 1_000_000
 MOST_IMAGES = 65_536
 """In a batch where no artefact says how many it takes: 89 GB of pixels."""
 
@@ -94,23 +90,22 @@ def bench(
         proofs = _proofs(chosen, absent, optional=not formats, options=own, how=how)
         chosen = list(proofs)
     else:
-        for (folder, fmt), reason in absent.items():
-            note(f"{folder}: {fmt} is left out: {reason}")
+        note_absent(absent)
     with contextlib.ExitStack() as stack:
         contenders: Contenders = {}
-        for folder, fmt in chosen:
-            progress(f"opening {folder} ({fmt})")
-            session = stack.enter_context(load(folder, fmt, device=device, threads=threads, options=own[fmt]))
+        for place, session in opened(chosen, stack, own, progress, device=device, threads=threads):
             for sentence in () if check else session.notes:  # a check tells them itself
                 note(sentence)
-            contenders[name_of((folder, fmt), on)] = Contender(session.run, checked(session.way))
+            contenders[name_of(place, on)] = Contender(session.run, checked(session.way))
         if against is not None:
             progress(f"loading {against}")
             like = open_artefact(folders[0]).manifest if folders else None
-            call, size = _eager(str(against), like, device=device or "cpu", dtype=dtype, threads=threads)
+            from vtp_export.comparing.contenders import unpruned  # which loads torch
+
+            eager = unpruned(str(against), like, device=device or "cpu", dtype=dtype, threads=threads).session
             told = "" if dtype == "float32" else f", {dtype}"
-            contenders[f"{against} eager, unpruned{told}{on}"] = Contender(call, None)
-            sizes.add(size)
+            contenders[f"{against} eager, unpruned{told}{on}"] = Contender(eager, None)
+            sizes.add(eager.graph.frontend.image_size)
             _refuse_sizes(sizes)
         if not contenders:
             raise SpecError("no artefact was named; give at least one folder")
@@ -185,21 +180,6 @@ def _refuse_batches(folders: Sequence[str | Path], batches: Sequence[int]) -> se
 def _refuse_sizes(sizes: set[tuple[int, int]]) -> None:
     if len(sizes) > 1:
         raise SpecError(f"these take images of different sizes ({sorted(sizes)}); time them in separate runs")
-
-
-def _eager(
-    model: str, like: Manifest | None, *, device: str, dtype: str, threads: int | None
-) -> tuple[Run, tuple[int, int]]:
-    """And the size of its images, which of a model of any resolution is that of an artefact."""
-    from vtp_export.functional.devices import prepare
-    from vtp_export.graphs.assembly import assemble, load_model
-    from vtp_export.graphs.eager import EagerSession
-    from vtp_export.models._sizes import size_of
-    from vtp_export.precision.lowering import loaded_in
-
-    prepare(device, threads)
-    loaded = loaded_in(load_model(model, size=None if like is None else size_of(like)), dtype)
-    return EagerSession(assemble(loaded, "none", {}).graph, device), loaded.frontend.image_size
 
 
 def _timings(

@@ -85,7 +85,7 @@ def explain(
     signals = dataclasses.replace(signals, complexity=kept.complexity)
     report = ExplainReport(
         artefact=str(folder),
-        proven=manifest.proven(),
+        proven=bool(manifest.proven()),
         photo=str(photo),
         tile=tile,
         pruner=manifest.pruner.name,

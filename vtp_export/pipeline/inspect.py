@@ -23,7 +23,7 @@ def inspect(folder: str | Path) -> Inspection:
             manifest=artefact.manifest,
             plan=artefact.plan(),
             obstacles=obstacles,
-            proven=artefact.manifest.proven(),
+            proven=bool(artefact.manifest.proven()),
         )
 
     return steadily(located(folder), look)

@@ -110,7 +110,12 @@ def _code(language: str, text: str) -> str:
 
 def _proof(artefacts: Mapping[str, Artefact], pages: Sequence[str]) -> list[str]:
     """What the last validation of each format measured, or that nothing was."""
-    open_ = [f"{fmt}{f' of {name}' if name else ''}" for name, one in artefacts.items() for fmt in _unproved(one)]
+    open_ = [
+        f"{fmt}{f' of {name}' if name else ''}"
+        for name, one in artefacts.items()
+        for fmt in one.manifest.formats()
+        if fmt not in one.manifest.proven()
+    ]
     told = "Yes: the last validation of every format passed, and was of this very artefact."
     if open_:
         told = (
@@ -126,14 +131,6 @@ def _proof(artefacts: Mapping[str, Artefact], pages: Sequence[str]) -> list[str]
     columns = (*(["grid"] if "" not in artefacts else []), "format", *KEYS.values())
     parts = [told, *([markdown(Table("validation", columns, rows))] if rows else [])]
     return parts + ([f"The report: {', '.join(f'[{page}]({page})' for page in pages)}."] if pages else [])
-
-
-def _unproved(artefact: Artefact) -> list[str]:
-    """Formats of which no validation that passed is recorded, of this very artefact."""
-    manifest = artefact.manifest
-    proof = {"passed": True, "identity": manifest.identity()}
-    told = manifest.validation
-    return [fmt for fmt in manifest.formats() if not proof.items() <= told.get(fmt, {}).items()]
 
 
 KEYS = {
