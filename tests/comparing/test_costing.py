@@ -35,7 +35,6 @@ def test_fewer_tokens_cost_less(costs):
     for field in ("tokens", "projector_flops", "prefill_flops", "published_flops", "cache_bytes"):
         assert getattr(few, field) < getattr(more, field) < getattr(full, field)
     assert full.pruner_flops == few.pruner_flops == 0  # it ranks; products of matrices are counted
-    assert few.prefill_ms < full.prefill_ms  # by a factor of eight in operations
     assert all(one.first_token_ms > max(one.front_end_ms, one.prefill_ms) > 0 for one in costs[0])
 
 

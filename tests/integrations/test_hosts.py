@@ -45,7 +45,7 @@ def test_another_runtime_answers_the_same(embedded_artefact, tmp_path):
     report = validate(tmp_path / "artefact", **asked, decoder=tmp_path / "decoder")
     (answers,) = report.answers
     assert report.passed and answers.identical == answers.questions > 40
-    assert answers.name == "answers of onnx through onnxruntime" and 0 < answers.first_token_ms < 10_000
+    assert answers.name == "answers of onnx through onnxruntime" and answers.first_token_ms > 0
     assert any("first token ms" in table.columns for table in validation_summary(report) if hasattr(table, "columns"))
     recorded = json.loads((tmp_path / "artefact" / "manifest.json").read_text())["validation"]["onnx"]
     assert recorded["passed"] and not any(key.startswith("answers") for key in recorded)
