@@ -181,7 +181,7 @@ def test_a_single_name_is_not_its_letters(artefact):
 
 
 def test_batches_are_refused_before_anything_is_opened(artefact, monkeypatch):
-    monkeypatch.setattr("vtp_export.pipeline.bench.load", lambda *_, **__: pytest.fail("was opened"))
+    monkeypatch.setattr("vtp_export.comparing.places.load", lambda *_, **__: pytest.fail("was opened"))
     with pytest.raises(SpecError, match="batch is 17; it must be 1 to 16"):
         bench([artefact], batches=[1, 17])
 

@@ -94,8 +94,16 @@ def contenders_of(model: LoadedModel, wanted: Sequence[Wanted], calibration: str
     Raises:
         VtpError: a method cannot be used with this model.
     """
-    full = _in_front(model, wanted[0], calibration)
-    return [full, *(_inside(one, full) if one.inside else _in_front(model, one, calibration) for one in wanted[1:])]
+    contenders: list[Contender] = []
+    for one in wanted:
+        if one.inside:
+            contenders.append(_inside(one, contenders[0]))
+            continue
+        contender, remarks = _in_front(model, one, calibration)
+        for sentence in remarks:
+            note(sentence)
+        contenders.append(contender)
+    return contenders
 
 
 def unpruned(model: str, like: Manifest | None, *, device: str, dtype: str, threads: int | None) -> Contender:
@@ -114,22 +122,22 @@ def unpruned(model: str, like: Manifest | None, *, device: str, dtype: str, thre
     prepare(device, threads)
     loaded = loaded_in(load_model(model, size=None if like is None else size_of(like)), dtype)
     loaded.module.to(device)
-    return _in_front(loaded, Wanted(FULL, FULL, {}), None)
+    return _in_front(loaded, Wanted(FULL, FULL, {}), None)[0]  # what it has to say is of graphs that are exported
 
 
-def _in_front(model: LoadedModel, wanted: Wanted, calibration: str | Path | None) -> Contender:
+def _in_front(model: LoadedModel, wanted: Wanted, calibration: str | Path | None) -> tuple[Contender, tuple[str, ...]]:
+    """Its contender, and what there is to say of it."""
     device = next(model.module.parameters()).device.type
     record, remarks = calibration_for(model, calibration, wanted.method, wanted.settings)
     assembly = assemble(model, wanted.method, wanted.settings, record)
-    for sentence in (*remarks, *assembly.notes):
-        note(sentence)
-    return Contender(
+    contender = Contender(
         name=wanted.label,
         budget=assembly.layout.keep or assembly.layout.slots,
         session=EagerSession(assembly.graph.to(device), device),
         packer=packer_for(model, assembly.layout, packed(model, {})[1]),
         record=assembly.pruner,
     )
+    return contender, (*remarks, *assembly.notes)
 
 
 def _inside(wanted: Wanted, full: Contender) -> Contender:
