@@ -81,6 +81,43 @@ def test_a_tie_within_the_noise_is_explained(selector, gap, explained):
     assert (difference.witness is not None) == explained == comparison.passed
 
 
+def test_tokens_that_part_are_told_one_by_one(selector):
+    """The reference's own account of each: what it is paid, and its place among all."""
+    seen = ranked(selector, 0.5 * NOISE.sizes["saliency"])
+    found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))
+    (difference,) = judged(selector.hold_format, selector.case("photo.png", seen), found).differences
+    kept, dropped = difference.reasons
+    assert kept.startswith("3 (row 0, column 3): kept by the reference (") and "attention 0.83" in kept
+    assert ", place 4; " in kept and dropped.startswith("4 (row 0, column 4): dropped by the reference (")
+    assert ", place 5; " in dropped
+
+
+def test_what_is_kept_is_told_by_complexity(selector):
+    """Eight images of a rank each, the two most complex of which keep another token."""
+    tally = Tally(name="a against b", noise=NOISE)
+    for rank in (3, 1, 4, 2, 4, 1, 2, 3):
+        seen = ranked(selector, 0.5 * NOISE.sizes["saliency"])
+        result = dataclasses.replace(seen.result, tokens=np.eye(KEEP, 48, dtype=np.float32)[np.arange(KEEP) % rank])
+        kept = np.array([0, 1, 2, 4]) if rank == 4 else result.kept
+        selector.hold_format(
+            tally,
+            selector.case("x", dataclasses.replace(seen, result=result)),
+            dataclasses.replace(result, kept=kept, tokens=result.tokens),
+        )
+    quarters = tally.done().by_complexity
+    assert [(few.images, few.identical) for few in quarters] == [(2, 2), (2, 2), (2, 2), (2, 0)]
+    assert [round(few.low, 3) for few in quarters] == [1, 2, pytest.approx(2.828, abs=0.2), 4]
+    assert quarters[0].jaccard_mean == 1 and quarters[3].jaccard_mean == pytest.approx(3 / 5)
+
+
+def test_nobody_says_how_complex_images_are_whose_tokens_are_not_finite(selector):
+    tally = Tally(name="a against b", noise=NOISE)
+    seen = ranked(selector, 0.5 * NOISE.sizes["saliency"])
+    broken = dataclasses.replace(seen.result, tokens=np.full_like(seen.result.tokens, np.nan))
+    selector.hold_format(tally, selector.case("x", dataclasses.replace(seen, result=broken)), seen.result)
+    assert tally.done().by_complexity == ()
+
+
 def test_a_witness_tells_how_far_it_moved(selector):
     seen = ranked(selector, 0.9 * NOISE.sizes["saliency"])
     found = dataclasses.replace(seen.result, kept=np.array([0, 1, 2, 4]))

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import errno
 import json
+import re
 from unittest.mock import Mock
 
 import pytest
@@ -111,13 +112,33 @@ def test_table_and_page(whole, report, tmp_path):
     assert named | {"erank kept"} <= set(table.columns)
     assert all(len(row) == len(table.columns) for row in table.rows)
     core = load_model("tiny-llava").core
-    page = write_comparison(whole, tmp_path / "out", core).read_text()
+    page = write_comparison(whole, [[]], tmp_path / "out", core).read_text()
     for figure in ("budget.svg", "complexity-16.svg", "complexity-64.svg"):
         drawn = (tmp_path / "out" / figure).read_bytes()
         assert b"<svg" in drawn
         assert base64.b64encode(drawn).decode() in page
     assert core.weights_sha256 in page
     assert "adaptive:count=adaptive" in page and "What it costs" in page
+
+
+def test_the_page_shows_what_is_lost(tmp_path):
+    """The very answers that differ, worst first, beside a method that has them right."""
+    result = compared(keep=(2, 64), pruners=("fastervlm",), settings={}, limit=8, report=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    lost = {line["image"]: 0.0 for line in lines}
+    for line in lines:
+        lost[line["image"]] += (
+            line["credit"]["none"] - line["credit"]["fastervlm@2"] if line["kind"] != "caption" else 0
+        )
+    page = (tmp_path / PAGE).read_text()
+    shown = re.findall(r"<h3>(scene-\d+) <small>fastervlm (2|64)</small></h3>", page)
+    assert shown and [budget for _, budget in shown] == ["2"] * len(shown)
+    losses = [lost[image] for image, _ in shown]
+    assert losses == sorted(losses, reverse=True) and losses[0] == max(lost.values()) > 0
+    assert len(shown) == min(6, sum(one > 0 for one in lost.values()))
+    worst = next(line for line in lines if line["image"] == shown[0][0] and line["credit"]["fastervlm@2"] == 0)
+    assert worst["prompt"] in page and "with the 2 tokens lit that fastervlm keeps" in page
+    assert result.benchmarks[0].rows[1].score < result.benchmarks[0].rows[0].score
 
 
 def test_bad_input_is_one_sentence(small_llava):

@@ -7,6 +7,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from tests.browser import MISSING, browser
 from vtp_export.parity.golden import read_golden
@@ -17,13 +18,20 @@ from vtp_export.reports.cases import differing
 from vtp_export.reports.check import report_check
 from vtp_export.reports.compared import BenchmarkReport, CompareReport, Row
 from vtp_export.reports.comparison import write_comparison
-from vtp_export.reports.page import PAGE, write_page
+from vtp_export.reports.losses import Loss
+from vtp_export.reports.page import PAGE, embedded, write_page
 from vtp_export.reports.standings import Column, standings
+from vtp_export.reports.table import Table
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.spec import ModelRecord
 
 STRANGE = "<script>document.title = 'ran'</script> & \"quoted\" \ud800"
-SHORT = {"only_expected": (1, 2), "only_found": (7, 35), "common": (3, 4, 5)}
+SHORT = {
+    "only_expected": (1, 2),
+    "only_found": (7, 35),
+    "common": (3, 4, 5),
+    "reasons": ("7 (row 1, column 1): dropped by the reference (all 8 were taken before its turn)",),
+}
 
 
 def comparison(**changes):
@@ -88,6 +96,12 @@ ON_SEVERAL = CompareReport(
     standings=standings(SETS, COLUMNS),
     notes=("left out: FastV",),
 )
+LOSS = Loss(
+    image=STRANGE,
+    method="fastervlm 8",
+    answers=Table(STRANGE, ("question", "right", "unpruned", "fastervlm 8"), [("How many?", "two", "two", "one")]),
+    pictures=(embedded(Image.new("RGB", (64, 48)), "a scene with the 8 tokens lit that fastervlm keeps", "scene"),),
+)
 CORE = ModelRecord(
     id="tiny-llava", revision=None, family="llava", weights_sha256="ab" * 32, weights_bytes=1, saliency="cls"
 )
@@ -101,7 +115,7 @@ def pages(artefact, tmp_path_factory):
     opened = open_artefact(artefact)
     failed = dataclasses.replace(passed, artefact=STRANGE, comparisons=(comparison(),), notes=("a note",))
     assert not report_check(failed, opened, read_golden(opened), home / "failed").notes[1:]
-    write_comparison(ON_SEVERAL, home / "compared", CORE)
+    write_comparison(ON_SEVERAL, [[LOSS], []], home / "compared", CORE)
     return {name: home / name / PAGE for name in ("passed", "failed", "compared")}
 
 
@@ -146,8 +160,10 @@ def test_what_a_page_tells_of_a_check(pages):
     passed, failed = (Outline(pages[kind].read_text()) for kind in ("passed", "failed"))
     words = " ".join(passed.words)
     assert "✓ Passed" in words and "None: both sides keep the same tokens" in words
+    assert "By complexity" in words and re.search(r"Jaccard\s+onnx against .* 1.0000", words)
     assert "at least 0.99999" in words and "every difference explained by rounding" in words
     words = " ".join(failed.words)
+    assert "Token by token" in words and "7 (row 1, column 1): dropped by the reference" in words
     assert "✗ Failed" in words and STRANGE[:-1] in words
     assert "camera: keeps other tokens and no rounding within the noise explains it" in words
     assert "explained by a movement of saliency by 1.0e-07: 25% of what rounding may do" in words
@@ -164,6 +180,8 @@ def test_what_a_page_tells_of_a_comparison(pages):
     assert CORE.weights_sha256 in words
     for text in ("circles: methods and budgets", "94.44", "left out: FastV", "70 of them in the accuracy; 1 left out"):
         assert text in words
+    assert "circles: worst cases" in words and "None: no method loses an answer" in words
+    assert "How many?" in words and words.count("Answers about") == 1
 
 
 def test_the_worst_come_first():

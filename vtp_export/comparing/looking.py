@@ -57,6 +57,25 @@ class Asker:
             yield from (self._told(one) if isinstance(one, _Look) else one for one in looks)
             done += len(few)
 
+    def pruned(self, example: Example, photo: PIL.Image.Image, contenders: Sequence[Contender]) -> list[Picture]:
+        """What the language model reads of one picture, by several methods.
+
+        Args:
+            example: its questions.
+            photo: the picture.
+            contenders: some of these.
+
+        Raises:
+            ImageError: it cannot be used.
+        """
+        look = _Look(example, photo, self.longest)
+        return [look.pruned(contender, self.model, self._needs) for contender in contenders]
+
+    @property
+    def _needs(self) -> frozenset[str]:
+        """The signals that the methods read, and those that tell how complex a picture is."""
+        return SIGNALS.union({"saliency"}, *(one.session.graph.pruner.method.needs for one in self.contenders))
+
     def _opened(self, example: Example, show: Callable[[], PIL.Image.Image]) -> "_Look | ImageError":
         try:
             return _Look(example, as_image(show(), example.name), self.longest)
@@ -65,7 +84,7 @@ class Asker:
 
     def _look(self, looks: Sequence["_Look"]) -> None:
         """Ask what no store knows."""
-        needs = SIGNALS.union({"saliency"}, *(one.session.graph.pruner.method.needs for one in self.contenders))
+        needs = self._needs
         for contender, store in zip(self.contenders, self.stores, strict=True):
             unknown = [one for one in looks if not store.knows(one.picture, one.keys)]
             if not unknown:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtp_export.parity.golden import reference_of
+from vtp_export.parity.recorded import reference_of
 from vtp_export.reference._similarity import cosine_distances
 from vtp_export.reference.base import Choice, Outcome, Signals, descending
 from vtp_export.runtime.output import Kept
@@ -16,6 +16,9 @@ FEATURES = ("projected", "hidden", "following_keys", "keys")
 
 ATTENTION = ("saliency", "following_saliency", "received")
 """By which of these a token has a rank, whether or not it was taken by that."""
+
+TOLD = 12
+"""Tokens of a difference that are told one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,34 @@ def explanation(pruner: PrunerRecord, signals: Signals, kept: Kept) -> Explanati
     taken = [describe.taken(turn, choice) for turn, choice in enumerate(outcome.choices, start=1)]
     left = [describe.left(token) for token in range(signals.n) if token not in theirs]
     return Explanation((*taken, *left), (tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))))
+
+
+def partings(signals: Signals, outcome: Outcome, tokens: Sequence[int]) -> tuple[str, ...]:
+    """What the reference makes of tokens on which two selections part: the first `TOLD`, a sentence each.
+
+    Args:
+        signals: of the session that is trusted.
+        outcome: of the reference on them.
+        tokens: candidate positions.
+    """
+    if not (placed := [token for token in tokens if token >= 0][:TOLD]):
+        return ()
+    describe = _Describing(signals, outcome)
+    turns = {choice.token: (turn, choice) for turn, choice in enumerate(outcome.choices, start=1)}
+    kept = [describe.taken(*turns[token]) if token in turns else describe.left(token) for token in placed]
+    return tuple(map(_sentence, kept))
+
+
+def _sentence(reason: Reason) -> str:
+    cell = "" if reason.row is None else f" (row {reason.row}, column {reason.column})"
+    parts = [f"{reason.token}{cell}: {'kept' if reason.kept else 'dropped'} by the reference ({reason.why})"]
+    if reason.score is not None:
+        parts.append(f"by {reason.score:.6g}" + ("" if reason.rank is None else f", place {reason.rank}"))
+    if reason.attention is not None:
+        parts.append(f"attention {reason.attention:.6g}, place {reason.attention_rank}")
+    if reason.distance is not None:
+        parts.append(f"{reason.distance:.4g} from the kept token {reason.neighbour}")
+    return "; ".join(parts)
 
 
 class _Describing:

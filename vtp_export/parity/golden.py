@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vtp_export import rooms
 from vtp_export.errors import ArtefactError, SpecError, first_line, shown
 from vtp_export.functional.tokens import KINDS
 from vtp_export.json_records import from_json, read_text
@@ -27,12 +26,12 @@ from vtp_export.parity.contract import breaches
 from vtp_export.parity.gates import GATES, Gates
 from vtp_export.parity.gram import unpacked
 from vtp_export.parity.judge import Start
-from vtp_export.parity.witness import Noise, Select
-from vtp_export.reference.base import Outcome, Settings, Signals
+from vtp_export.parity.witness import Noise
+from vtp_export.reference.base import Signals
 from vtp_export.runtime.artefact import Artefact, verify_file
 from vtp_export.runtime.output import Output
 from vtp_export.runtime.tiles import view_names
-from vtp_export.spec import Candidates, Layout, Manifest, PrunerRecord
+from vtp_export.spec import Candidates, Layout, Manifest
 
 GOLDEN_SCHEMA = 1
 FOLDER = "golden"
@@ -155,21 +154,6 @@ def read_record(artefact: Artefact) -> GoldenRecord:
 def _refuse(folder: Path, contradictions: Iterator[str]) -> None:
     for contradiction in contradictions:  # the first: those after it may be of what the first one denies
         raise ArtefactError(f"the golden record of '{folder}' contradicts its manifest: {contradiction}; export again")
-
-
-def reference_of(pruner: PrunerRecord) -> Select:
-    """The reference, for signals that somebody recorded: where they are not what it reads, that is one sentence."""
-    select: Select = rooms.load("reference", pruner.name).select
-
-    def asked(signals: Signals, settings: Settings) -> Outcome:
-        try:
-            return select(signals, settings)
-        except (AssertionError, TypeError, ValueError, ArithmeticError, IndexError) as error:
-            raise ArtefactError(
-                f"the signals of this artefact are not what the reference of {pruner.name} reads; export again"
-            ) from error
-
-    return asked
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtp_export import rooms
+from vtp_export.parity.explanation import partings
 from vtp_export.parity.gates import Gates
 from vtp_export.parity.tally import Pair, Tally, alike, matched, unexplained
 from vtp_export.parity.witness import DRAWS, FEW_DRAWS, Noise, Select, Witness, beside, witness
 from vtp_export.reference.base import Objective, Outcome, Settings, Signals, walks
+from vtp_export.reference.erank import effective_rank_by_gram
 from vtp_export.runtime.output import Kept
 from vtp_export.spec import PrunerRecord
 
@@ -49,6 +51,11 @@ class Case:
     outcome: Callable[[], Outcome]
     rows: Rows | None
     standard: np.ndarray | None = None
+
+    @functools.cached_property
+    def erank_kept(self) -> float:
+        """How complex the image is: the effective rank of the tokens that the trusted session keeps."""
+        return effective_rank_by_gram(self.result.tokens)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,7 @@ class Judge:
         expected = dataclasses.replace(measured(case), kept=outcome.kept, tokens=pair.expected, deepstack=None)
         explain = self._explanation(tally, case, result, outcome.complexity)
         tally.add(case.image, expected, result, explain, pair)
+        _complete(tally, case, known=True)
 
     def measure_decides(self, case: Case) -> bool:
         """Whether half or twice the complexity that the method measures would lead to other tokens."""
@@ -152,6 +160,7 @@ class Judge:
         else:
             explain = self._explanation(tally, case, found, found.complexity, near)
         tally.add(case.image, case.result, found, explain, matched(case.result, found, mixed=self.merges))
+        _complete(tally, case, known=search)
         if search:
             tally.add_worth(case.image, self.worth(case, found.kept))
 
@@ -207,6 +216,15 @@ class Judge:
     def _draws(self, tally: Tally) -> int:
         """Few where a set as good is enough: explanations are only told, and a search through much noise is long."""
         return DRAWS if tally.gates.explained or not self.objectives else FEW_DRAWS
+
+
+def _complete(tally: Tally, case: Case, *, known: bool) -> None:
+    """Say of an image that was just added how complex it is, and, where signals are `known`, why tokens were kept."""
+    tally.eranks_kept.append(case.erank_kept)
+    if known and not tally.sames[-1]:
+        last = tally.differences[-1]
+        reasons = partings(case.signals, case.outcome(), (*last.only_expected, *last.only_found))
+        tally.differences[-1] = dataclasses.replace(last, reasons=reasons)
 
 
 def measured(case: Case) -> Kept:

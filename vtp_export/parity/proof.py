@@ -12,8 +12,9 @@ from vtp_export.errors import OutputError
 from vtp_export.parity.batches import AGAINST_ITSELF, FEW, other_sizes, repeated, usual_size
 from vtp_export.parity.contract import breaches
 from vtp_export.parity.gates import Gates
-from vtp_export.parity.golden import Golden, reference_of
+from vtp_export.parity.golden import Golden
 from vtp_export.parity.judge import judge_of
+from vtp_export.parity.recorded import reference_of
 from vtp_export.parity.tally import Tally
 from vtp_export.parity.verdict import Comparison
 from vtp_export.parity.witness import Noise

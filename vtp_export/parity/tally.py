@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vtp_export.parity.gates import GATES, Gates, jaccard
-from vtp_export.parity.verdict import Comparison, Difference, Worth, values_of, worst_of
+from vtp_export.parity.verdict import Comparison, Difference, Quarter, Worth, values_of, worst_of
 from vtp_export.parity.witness import Noise, Witness
 from vtp_export.runtime.output import Kept
 
@@ -16,6 +16,8 @@ LEAST_ERANK = 20.0
 
 SMALL_ERANK = 0.1
 """What may be wrong with such a rank nevertheless, as a share of it; four times the gate, where that is more."""
+
+QUARTERS = 4
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class Tally:
     noise: Noise
     gates: Gates = GATES["fp32"]
     images: int = 0
-    identical: int = 0
     overlaps: list[float] = field(default_factory=list)
+    sames: list[bool] = field(default_factory=list)
+    eranks_kept: list[float] = field(default_factory=list)
     worths: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
@@ -105,9 +108,8 @@ class Tally:
             same = alike(pair.expected, pair.found, self.gates.relative_error)
         self.images += 1
         self.overlaps.append(jaccard(expected.kept, found.kept))
-        if np.array_equal(expected.kept, found.kept) and same.all():
-            self.identical += 1
-        else:
+        self.sames.append(bool(np.array_equal(expected.kept, found.kept) and same.all()))
+        if not self.sames[-1]:
             ours, theirs = set(expected.kept.tolist()), set(found.kept.tolist())
             self.differences.append(
                 Difference(
@@ -145,7 +147,7 @@ class Tally:
         return Comparison(
             name=self.name,
             images=self.images,
-            identical=self.identical,
+            identical=sum(self.sames),
             worth=tuple(worth_of(name, ratios) for name, ratios in self.worths.items()),
             jaccard_mean=float(np.mean(self.overlaps)) if self.overlaps else 1.0,
             noise=self.noise,
@@ -155,6 +157,24 @@ class Tally:
             erank_error=_largest(self.erank),
             attention_entropy_error=_largest(self.entropy),
             gates=self.gates,
+            by_complexity=self._by_complexity(),
+        )
+
+    def _by_complexity(self) -> tuple[Quarter, ...]:
+        """None where nobody said how complex the images are."""
+        if len(self.eranks_kept) != self.images or not self.images or not np.isfinite(self.eranks_kept).all():
+            return ()
+        order = np.argsort(self.eranks_kept, kind="stable")
+        return tuple(
+            Quarter(
+                low=self.eranks_kept[few[0]],
+                high=self.eranks_kept[few[-1]],
+                images=len(few),
+                identical=sum(self.sames[i] for i in few),
+                jaccard_mean=float(np.mean([self.overlaps[i] for i in few])),
+            )
+            for few in np.array_split(order, QUARTERS)
+            if len(few)
         )
 
 

@@ -22,7 +22,8 @@ LENGTHS = "ratio of the lengths of tokens"
 class Difference:
     """One image on which two selections differ, by candidate position; `witness` explains it or is None.
 
-    common: what both kept.
+    common: what both kept. reasons: a sentence for each token that one side keeps alone, of the first `TOLD` of them:
+    what the reference makes of it; none where that is not known.
     """
 
     image: str
@@ -30,6 +31,7 @@ class Difference:
     only_expected: tuple[int, ...]
     only_found: tuple[int, ...]
     witness: Witness | None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,20 @@ class Worth:
     mean: float
     worst: float
     image: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarter:
+    """Images of like complexity, and on how many of them both sides keep the same.
+
+    low, high: effective rank of the tokens that the trusted side keeps.
+    """
+
+    low: float
+    high: float
+    images: int
+    identical: int
+    jaccard_mean: float
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ class Comparison(Row):
 
     worth: by each thing that the method maximises; see `reference/base.py`.
     breaches: sentences for results that are wrong whatever they are held against, see `contract.py`.
+    by_complexity: quarters of the images, the simplest first; none where their complexity is not known.
     erank_error: largest relative error where erank >= 20; attention_entropy_error: largest absolute error, in nats.
     None where there was nothing to compare.
     """
@@ -81,6 +98,7 @@ class Comparison(Row):
     worth: tuple[Worth, ...] = ()
     gates: Gates = GATES["fp32"]
     breaches: tuple[str, ...] = ()
+    by_complexity: tuple[Quarter, ...] = ()
 
     @property
     def held_to(self) -> tuple[Gate, ...]:

@@ -12,6 +12,7 @@ from vtp_export.arguments import by_name, one_or_several, path_of, whole
 from vtp_export.comparing.contenders import Contender, contenders_of, settle, signals_of, wanted_of
 from vtp_export.comparing.costing import costs_of
 from vtp_export.comparing.looking import Asker
+from vtp_export.comparing.losses import losses_of
 from vtp_export.comparing.published import Plan, PublishedTable, plan_of, published_table
 from vtp_export.comparing.subjects import Asked, Subject, asked_about, subjects_of
 from vtp_export.errors import ArtefactError, SpecError, UnavailableError
@@ -29,6 +30,7 @@ from vtp_export.reports.answer_lines import answer_lines, write_answers
 from vtp_export.reports.compared import CompareReport
 from vtp_export.reports.comparison import write_comparison
 from vtp_export.reports.costs import Cost
+from vtp_export.reports.losses import Loss
 from vtp_export.reports.page import report_folder
 from vtp_export.reports.standings import Column, standings
 from vtp_export.reports.tally import Entry, answered
@@ -127,7 +129,8 @@ def compare(
     costs = _costs(contenders, found[0], loaded, answerer, progress)
     result = dataclasses.replace(result, at_least=at_least, costs=costs)
     if report is not None:
-        _write(result, found, loaded.core, Path(report))
+        losses = [losses_of(one, asker, progress) for one in found]
+        _write(result, found, losses, loaded.core, Path(report))
     return result
 
 
@@ -216,7 +219,13 @@ def _costs(
         return ()
 
 
-def _write(result: CompareReport, found: Sequence[Asked], model: ModelRecord, folder: Path) -> None:
+def _write(
+    result: CompareReport,
+    found: Sequence[Asked],
+    losses: Sequence[Sequence[Loss]],
+    model: ModelRecord,
+    folder: Path,
+) -> None:
     """The page and the answers; where they cannot be written the result, which took so long, is shown anyway."""
     labels = [f"{row.method}@{row.keep}" if number else row.method for number, row in enumerate(result.standings)]
     try:
@@ -235,6 +244,6 @@ def _write(result: CompareReport, found: Sequence[Asked], model: ModelRecord, fo
                 )
             ),
         )
-        write_comparison(result, folder, model)
+        write_comparison(result, losses, folder, model)
     except (ArtefactError, UnavailableError) as error:
         note(f"the report was not written: {error}; the same command writes it without asking again")

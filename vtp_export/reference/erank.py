@@ -36,6 +36,28 @@ def effective_rank(features: ArrayLike, center: bool) -> float:
     return float(np.exp(_entropy(singular / total)))
 
 
+def effective_rank_by_gram(features: ArrayLike) -> float:
+    """The same of features as they are, by their products: some 1e-7 off, and quick for thousands of tokens.
+
+    Args:
+        features: (n, d), any real dtype.
+
+    Returns:
+        As `effective_rank`; NaN where a feature is not finite, 1.0 where there is none.
+
+    Example:
+        >>> round(effective_rank_by_gram(np.eye(4)), 6)
+        4.0
+    """
+    x = np.asarray(features, dtype=np.float64)
+    if not np.isfinite(x).all():
+        return float("nan")
+    gram = x @ x.T if len(x) <= x.shape[1] else x.T @ x
+    singular = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0.0, None))
+    total = singular.sum()
+    return 1.0 if total == 0.0 else float(np.exp(_entropy(singular / total)))
+
+
 def attention_entropy(saliency: ArrayLike) -> float:
     """Shannon entropy, in nats, of attention renormalised over the patches (AgilePruner eq. 1-2).
 

@@ -35,8 +35,8 @@ Source = Callable[[str], tuple[ImageLike, int] | None]
 class Case:
     """One image on which two selections differ.
 
-    margin: how much of what rounding may do explains it, or that nothing does. pictures: of both sides; none where
-    there is no photo to draw on.
+    margin: how much of what rounding may do explains it, or that nothing does. reasons: of the tokens that one side
+    keeps alone, what the reference makes of each. pictures: of both sides; none where there is no photo to draw on.
     """
 
     comparison: str
@@ -44,6 +44,7 @@ class Case:
     explained: bool
     margin: str
     parting: tuple[str, str]
+    reasons: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
 
 
@@ -84,6 +85,7 @@ def cases(
             explained=difference.witness is not None,
             margin=margin(difference),
             parting=(places(alone[0], layout.candidates), places(alone[1], layout.candidates)),
+            reasons=difference.reasons,
             pictures=pictures,
         )
 
@@ -138,7 +140,7 @@ def _pictures(
         kept = np.array(sorted((*difference.common, *only)), dtype=np.int64)
         try:
             image = overlay(photo, kept, layout, prep, view)
-            _mark(image, photo, only, layout, prep, view, colour)
+            frame(image, photo, only, layout, prep, view, colour)
         except ImageError:  # it went when it was to be drawn
             return ()
         caption = f"{side}: {len(kept)} tokens, {len(only)} that the other does not keep"
@@ -147,7 +149,7 @@ def _pictures(
     return tuple(drawn)
 
 
-def _mark(  # noqa: PLR0913 (one place)
+def frame(  # noqa: PLR0913 (one place)
     image: Image.Image,
     photo: ImageLike,
     tokens: Sequence[int],
@@ -156,7 +158,17 @@ def _mark(  # noqa: PLR0913 (one place)
     view: int,
     colour: tuple[int, int, int],
 ) -> None:
-    """Frame tokens, in place."""
+    """Frame tokens of one view on its overlay, in place.
+
+    Args:
+        image: of `overlay`.
+        photo: as for `overlay`, as `layout`, `prep` and `view`.
+        tokens: candidate positions.
+        layout: how they map to patches.
+        prep: how the photo was preprocessed.
+        view: which.
+        colour: of the frames.
+    """
     boxes, first = cells(photo, layout, stretching(prep), image.size, view), int(layout.candidates.cls)
     draw, thick = ImageDraw.Draw(image), max(3, round(max(image.size) / 150))
     for token in tokens:

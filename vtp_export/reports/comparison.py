@@ -1,6 +1,7 @@
 """A comparison as tables, and as a page with its figures."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from vtp_export.errors import ArtefactError
@@ -8,6 +9,7 @@ from vtp_export.reports.compared import BenchmarkReport, CompareReport, Row
 from vtp_export.reports.costs import COSTS, cost_table
 from vtp_export.reports.environment import EAGER, environment, model_digests
 from vtp_export.reports.figures import metric_against_budget, metric_by_complexity, save_figure
+from vtp_export.reports.losses import Loss
 from vtp_export.reports.page import Figure, data_uri, withdraw_page, write_page
 from vtp_export.reports.standings import standings_table
 from vtp_export.reports.suites import Suite, gate_table
@@ -117,11 +119,12 @@ def _names(report: CompareReport) -> str:
     return ", ".join(one.benchmark for one in report.benchmarks)
 
 
-def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) -> Path:
+def write_comparison(report: CompareReport, losses: Sequence[Sequence[Loss]], folder: Path, model: ModelRecord) -> Path:
     """Write `folder/index.html`, and its figures beside it once more, for other documents.
 
     Args:
         report: what is told.
+        losses: of each benchmark, the worst first.
         folder: see `write_page`.
         model: which weights it was found on.
 
@@ -148,7 +151,8 @@ def write_comparison(report: CompareReport, folder: Path, model: ModelRecord) ->
         "standings": standings_table(report) if several else None,
         "costs": cost_table(report.costs) if report.costs else None,
         "parts": [
-            _part(report.model, one, folder, f"{one.benchmark}-" if several else "") for one in report.benchmarks
+            {**_part(report.model, one, folder, f"{one.benchmark}-" if several else ""), "losses": lost}
+            for one, lost in zip(report.benchmarks, losses, strict=True)
         ],
         "explained": explained,
         "environment": environment(EAGER),

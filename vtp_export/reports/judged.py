@@ -64,10 +64,21 @@ def judged_values(
         "cases": cases,
         "differences": Table("differences", columns, rows),
         "numbers": numbers,
+        "by_complexity": complexity_table(comparisons),
         "answers": Table("answers", (), ()),
         "disagreements": Table("answers that differ", (), ()),
         "plan": [],
     }
+
+
+def complexity_table(comparisons: Sequence[Comparison]) -> Table:
+    """Which tokens are kept, in quarters of the images by complexity: a row for each quarter of each comparison."""
+    rows = [
+        (one.name, f"{few.low:.1f} to {few.high:.1f}", few.images, few.identical, f"{few.jaccard_mean:.4f}")
+        for one in comparisons
+        for few in one.by_complexity
+    ]
+    return Table("by complexity", ("comparison", "erank of the kept tokens", "images", "same tokens", "Jaccard"), rows)
 
 
 def _headline(report: JudgedRows, comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
