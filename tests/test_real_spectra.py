@@ -53,7 +53,9 @@ def errors(family, d, centred, dtype):
     return rows
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=pytest.mark.whole if i % 3 else ()) for i, name in enumerate(FAMILIES)]
+)
 @pytest.mark.parametrize(
     ("d", "centred", "dtype"),
     [

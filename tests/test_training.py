@@ -21,6 +21,7 @@ def test_stages_see_no_scene_twice():
         assert before.stop <= after.start
 
 
+@pytest.mark.whole
 def test_the_test_split_is_never_trained_on(monkeypatch, tmp_path):
     read = []
 

@@ -27,7 +27,7 @@ def nodes(graph):
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({}, {"pruner/step/ArgMax"}),
+        pytest.param({}, {"pruner/step/ArgMax"}, marks=pytest.mark.whole),
         pytest.param(
             {"loop_free": True, "signals": True},
             {f"pruner/step/{i}/ArgMax" for i in range(8)},

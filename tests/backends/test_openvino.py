@@ -153,7 +153,10 @@ def test_a_narrow_export_has_narrow_weights(small_llava, tmp_path, precision):
         assert front_end.run(PIXELS).kept.shape == (2, 8)
 
 
-@pytest.mark.parametrize(("activations", "dtype", "computed"), [("static", "int8", "i8"), ("blocks", "uint8", "u8")])
+@pytest.mark.parametrize(
+    ("activations", "dtype", "computed"),
+    [pytest.param("static", "int8", "i8", marks=pytest.mark.whole), ("blocks", "uint8", "u8")],
+)
 def test_int8_is_computed_in_int8(small_llava, tmp_path, activations, dtype, computed):
     narrow(small_llava, tmp_path / "a", Precision(name="int8", activations=activations, images="shapes", limit=2))
     with load(tmp_path / "a", "openvino") as front_end:

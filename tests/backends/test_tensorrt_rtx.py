@@ -116,7 +116,16 @@ PART = dataclasses.replace(NARROW["int8"], plan=PrecisionPlan(float32=("frontend
 
 
 @real
-@pytest.mark.parametrize("precision", [*NARROW.values(), PART], ids=[*NARROW, "part"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        *(
+            pytest.param(one, id=name, marks=() if name == "fp16" else pytest.mark.whole)
+            for name, one in NARROW.items()
+        ),
+        pytest.param(PART, id="part", marks=pytest.mark.whole),
+    ],
+)
 def test_a_plan_is_built_in_every_precision(small_llava, tmp_path, precision):
     report = export(
         str(small_llava), tmp_path / "a", pruner="fastervlm", keep=8, formats=(FORMAT,), precision=precision, golden=0

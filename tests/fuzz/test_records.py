@@ -61,7 +61,7 @@ def forged_records(record):
 
 @pytest.mark.parametrize("make", [strange_records, forged_records])
 def test_a_sample_of_records(trained, record, tmp_path, make):
-    use_records(trained, tmp_path / "record.json", random.Random(SEED).sample(make(record), 12))
+    use_records(trained, tmp_path / "record.json", random.Random(SEED).sample(make(record), 6))
 
 
 @pytest.mark.whole

@@ -14,6 +14,8 @@ from vtp_export.errors import ArtefactError, SpecError, UnavailableError, VtpWar
 from vtp_export.integrations.lmms_eval import Model
 from vtp_export.integrations.pruned_model import Asked, PrunedModel
 
+pytestmark = pytest.mark.whole  # loads a model and its language model
+
 ROOT = Path(__file__).parents[2]
 WHEELHOUSE = Path(sys.prefix) / "wheelhouse"
 PINNED = Path(__file__).with_name("lmms-eval.txt")
@@ -152,7 +154,6 @@ def installed(tmp_path_factory):
     return site
 
 
-@pytest.mark.whole
 def test_one_of_their_tasks_through_their_command_line(installed, artefact, tmp_path):
     rows = folder_of_images(tmp_path / "scenes" / "test")
     task = [

@@ -37,7 +37,8 @@ SIZES = TowerConfig(
 IDENTITY = "0123456789abcdef" * 4
 LARGEST = 16
 FAKE = " on the fake "
-ON_A_FAKE = [*(f"tensorrt{FAKE}{version}" for version in VERSIONS), f"tensorrt_rtx{FAKE}{RTX}"]
+OLDER = [pytest.param(f"tensorrt{FAKE}{version}", marks=pytest.mark.whole) for version in VERSIONS[:-1]]
+ON_A_FAKE = [*OLDER, f"tensorrt{FAKE}{VERSIONS[-1]}", f"tensorrt_rtx{FAKE}{RTX}"]
 
 
 def backend(name):
@@ -178,6 +179,7 @@ def test_eight_threads_at_once(session):
         assert_same(result, expected[turn % 8])
 
 
+@pytest.mark.whole
 def test_two_processes_at_once(built, before, brief, session):
     fmt, folder, build = built
     code = before + (

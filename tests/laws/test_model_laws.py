@@ -147,6 +147,7 @@ def test_a_graph_asks_for_no_more_than_the_front_end_gives(name, asked):
             PrunedFrontend(least, pruner)
 
 
+@pytest.mark.whole
 def test_the_digest_is_of_what_the_needs_take(name, loaded, asked):
     """More may be read than a pruner needs; the record is of what it needs, and the core is always the same."""
     least = load_family(name)

@@ -188,6 +188,7 @@ def test_a_folder_that_is_no_artefact(tmp_path, monkeypatch, capsys):
     assert "is not an artefact" in err
 
 
+@pytest.mark.whole
 def test_what_a_precision_runs_on_is_known_before_a_file_is_opened(small_llava, tmp_path, monkeypatch):
     """As ONNX Runtime itself says when the file is given to it."""
     folder = tmp_path / "narrow"

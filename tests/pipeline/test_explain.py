@@ -163,6 +163,7 @@ def test_signals_cost_nothing_where_nobody_asks(telling, artefact, photo):
     assert validate(telling, benchmark="shapes", limit=2).passed
 
 
+@pytest.mark.whole
 def test_openvino_returns_them_to_whoever_asks_and_to_nobody_else(small_llava, telling, photo, tmp_path):
     pytest.importorskip("openvino")
     export(small_llava, tmp_path / "a", keep=8, golden=0, signals=True, formats=("openvino",))

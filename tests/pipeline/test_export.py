@@ -112,7 +112,8 @@ def test_a_batch_of_one_size(small_llava, tmp_path):
         assert session.run(np.zeros((2, 3, 42, 42), np.float32)).kept.shape == (2, 4)
 
 
-@pytest.mark.parametrize("loop_free", [True, pytest.param(False, marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("loop_free", [True, False])
 def test_a_graph_without_the_loop_operator(small_llava, tmp_path, loop_free):
     export(str(small_llava), tmp_path / "out", keep=8, loop_free=loop_free)
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]

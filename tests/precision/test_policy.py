@@ -97,7 +97,7 @@ def test_norms_and_softmax_of_the_onnx_file_are_float32_and_products_are_half(sm
     assert {output.tokens.dtype.name, output[0].tokens.dtype.name} == {"float16"}  # as `Output` says of it
 
 
-@pytest.mark.parametrize("name", ["fp16", "bf16"])
+@pytest.mark.parametrize("name", [pytest.param("fp16", marks=pytest.mark.whole), "bf16"])
 def test_every_format_keeps_what_the_twin_keeps(small_llava, tmp_path, name):
     # ONNX Runtime has no bf16 on a CPU.
     formats = tuple(fmt for fmt in FROM_GRAPHS if (name, fmt) != ("bf16", "onnx"))
@@ -252,7 +252,8 @@ def test_a_layer_that_is_not_finite_is_named_whatever_comes_after(graph, pixels,
 # --- int8 -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activations", [pytest.param("blocks", marks=pytest.mark.whole), "static"])
+@pytest.mark.whole
+@pytest.mark.parametrize("activations", ["blocks", "static"])
 def test_int8_keeps_what_its_twin_keeps(small_llava, tmp_path, activations):
     report = exported(small_llava, tmp_path / "out", name="int8", activations=activations, plan=FIRST, **SHAPES)
     assert len(report.manifest.precision.float32_layers) == 6

@@ -200,10 +200,8 @@ def captured_operators(setting: str, keep: int, loops: bool = True) -> list[str]
     )
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [pytest.param(name, marks=() if name == "otprune" else pytest.mark.whole) for name in LOOPS],
-)
+@pytest.mark.whole
+@pytest.mark.parametrize("setting", LOOPS)
 def test_one_loop_whatever_k_is_and_none_where_it_is_unrolled(setting, tmp_path):
     small = captured_operators(setting, 5)
     assert small == captured_operators(setting, 30)

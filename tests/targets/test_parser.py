@@ -91,6 +91,7 @@ def explained(name):
     return any(name.startswith(beginning) for beginning in EXPLAINED)
 
 
+@pytest.mark.whole
 def test_the_table_says_of_every_operator_what_the_library_says(tmp_path):
     names = sample()
     assert len({cases()[name].graph.node[0].op_type for name in names}) > 150

@@ -59,7 +59,7 @@ def losses_of(asked: Asked, asker: Asker, progress: Progress) -> list[Loss]:
 def _worst(asked: Asked, contenders: Sequence[Contender]) -> list[_Worst]:
     """By what is lost, then by how many methods lose something."""
     lost = _lost(asked)  # (images, methods)
-    worst = []
+    worst: list[_Worst] = []
     for image in sorted(range(len(lost)), key=lambda i: (-lost[i].max(initial=0), -(lost[i] > 0).sum(), i)):
         if lost[image].max(initial=0) <= 0 or len(worst) == MOST:
             break
