@@ -1,0 +1,85 @@
+"""Hand an image's pruned tokens to SGLang's engine in place of the image.
+
+Read in the source of SGLang 0.5.23: a prompt is token ids with one placeholder for each visual token, and beside it one
+dictionary of the format "precomputed_embedding", which lands where the pixels would. A model class has to know it there
+by its shape. Those of Qwen2-VL, Qwen2.5-VL and InternVL do; that of LLaVA runs its tower on whatever it is given, and
+that of Qwen3-VL too. Where rows and columns are counted, positions of the whole prompt may come along, so that pruned
+tokens stand where they stood in the picture: what vLLM's input cannot carry.
+
+A dictionary holds tensors, so it is for `sglang.Engine` in the same process, not for HTTP. No engine was run.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
+from vtp_export.integrations.vllm import MERGE, half
+from vtp_export.manifests import AXES
+from vtp_export.runtime.packing import Picture
+from vtp_export.runtime.positions import places_of
+
+FAMILIES = ("internvl", "qwen2_5_vl", "qwen2_vl")
+"""Model types whose class in SGLang takes embeddings as they are."""
+
+
+def request(
+    picture: Picture, before: Sequence[int], after: Sequence[int], *, family: str, image: int, merge: int = MERGE
+) -> dict[str, Any]:
+    """For `sglang.Engine(...).generate(sampling_params=..., **request)`. Needs torch.
+
+    Args:
+        picture: what the language model reads of one image, of `front_end.pictures`.
+        before: token ids of the prompt before the visual tokens; the mark that begins an image is the last.
+        after: those behind them.
+        family: `model_type` of the checkpoint, one of `FAMILIES`.
+        image: id of the placeholder.
+        merge: patches along an edge of a token, where rows and columns are counted.
+
+    Returns:
+        `input_ids`, the prompt with its placeholders; `image_data`, the one dictionary: the tokens (m, d) float16,
+        first and last place of them, and where rows and columns are counted the positions (3, n) of the whole prompt,
+        how much further than its length the answer stands, and the image's frames, rows and columns of patches.
+
+    Raises:
+        UnknownNameError: SGLang's class of that family takes no embeddings.
+        UnavailableError: text stands among the tokens, or they come with planes.
+        SpecError: a placeholder stands in the text.
+        ImageError: numbers that half precision cannot hold.
+    """
+    if family not in FAMILIES:
+        raise UnknownNameError("family whose class in SGLang takes embeddings", family, list(FAMILIES))
+    if len(picture.runs) > 1 or picture.deepstack is not None:
+        raise UnavailableError(
+            "SGLang takes the embeddings of an image as one run and without planes; splice these with "
+            "vtp_export.integrations.transformers"
+        )
+    if image in (*before, *after):
+        raise SpecError(f"the placeholder {image} stands in the text, and is for visual tokens; leave it out")
+    import torch
+
+    rows = half(picture.tokens)
+    ids = [*map(int, before), *[int(image)] * len(rows), *map(int, after)]
+    item: dict[str, Any] = {
+        "format": "precomputed_embedding",
+        "feature": torch.from_numpy(rows),
+        "offsets": [(len(before), len(before) + len(rows) - 1)],
+    }
+    if (places := _places(picture, len(before), len(after))) is not None:
+        positions, delta = places
+        item["mrope_positions"] = torch.from_numpy(positions)
+        item["mrope_position_delta"] = torch.tensor([[delta]])
+        assert picture.position_ids is not None
+        edges = [(int(axis.max(initial=0)) + 1) * merge for axis in picture.position_ids[1:]]
+        item["image_grid_thw"] = torch.tensor([[1, *edges]])
+    return {"input_ids": ids, "image_data": [item]}
+
+
+def _places(picture: Picture, before: int, after: int) -> tuple[np.ndarray, int] | None:
+    """(3, n) of the whole prompt, and how much further than n the next token stands; None where tokens are counted."""
+    if (begun := places_of([before], [picture])) is None:
+        return None
+    positions, start = begun
+    whole = np.concatenate([positions, np.tile(np.arange(start, start + after), (AXES, 1))], axis=1)
+    return whole, start + after - whole.shape[1]
