@@ -1,4 +1,4 @@
-"""A GGUF, in float32 and without a vocabulary, of the language model of a LLaVA whose decoder is a Llama."""
+"""A GGUF without a vocabulary, of the language model of a LLaVA whose decoder is a Llama."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,17 @@ import numpy as np
 from safetensors.numpy import load_file
 
 
-def write_gguf(checkpoint, path):
+def write_gguf(checkpoint, path, kind="F32"):
+    """Matrices are of a kind of `gguf.GGMLQuantizationType`."""
     import gguf
+
+    kind = gguf.GGMLQuantizationType[kind]
+
+    def add(name, array):
+        if array.ndim == 1 or array.shape[1] % 32:  # a block
+            writer.add_tensor(name, array)
+        else:
+            writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
 
     own = json.loads(Path(checkpoint, "config.json").read_text())["text_config"]
     tensors = {
@@ -32,8 +41,8 @@ def write_gguf(checkpoint, path):
     writer.add_rope_freq_base(own["rope_parameters"]["rope_theta"])
     writer.add_vocab_size(own["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
-    writer.add_tensor("token_embd.weight", named["embed_tokens.weight"])
-    writer.add_tensor("output_norm.weight", named["norm.weight"])
+    add("token_embd.weight", named["embed_tokens.weight"])
+    add("output_norm.weight", named["norm.weight"])
     parts = {
         "input_layernorm": "attn_norm",
         "self_attn.q_proj": "attn_q",
@@ -51,7 +60,7 @@ def write_gguf(checkpoint, path):
             if name in ("attn_q", "attn_k"):
                 count = heads if name == "attn_q" else kv
                 array = array.reshape(count, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
-            writer.add_tensor(f"blk.{layer}.{name}.weight", np.ascontiguousarray(array))
+            add(f"blk.{layer}.{name}.weight", np.ascontiguousarray(array))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

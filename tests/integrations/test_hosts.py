@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import numpy as np
+import onnx
 import pytest
 
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
@@ -30,6 +32,14 @@ def test_what_cannot_be_asked_is_refused_first(through, folder, answers, error, 
         refuse_unasked([], through, folder, answers)
 
 
+def test_a_quantised_language_model_is_one_that_reads_our_tokens():
+    for through, told in (("transformers", "it reads the checkpoint"), ("openvino-genai", "it sees pictures")):
+        with pytest.raises(
+            SpecError, match=f"--quantised is about a language model that is given tokens, not of {through}: {told}"
+        ):
+            refuse_unasked([], through, "x", True, quantised=True)
+
+
 @pytest.mark.whole
 def test_nothing_is_loaded_before_that(artefact, monkeypatch):
     monkeypatch.setattr(module, "load_model", None)
@@ -51,3 +61,35 @@ def test_another_runtime_answers_the_same(embedded_artefact, tmp_path):
     assert recorded["passed"] and not any(key.startswith("answers") for key in recorded)
     with pytest.raises(ModelError, match=r"has no words\.json; name a folder that vtp-export decoder wrote"):
         validate(tmp_path / "artefact", **asked, decoder=tmp_path)
+
+
+@pytest.mark.whole
+def test_what_a_quantised_language_model_changes_is_told_apart(embedded_artefact, tmp_path):
+    """Weights in five levels, a coarse language model: it answers otherwise, and from either's tokens the same."""
+    shutil.copytree(embedded_artefact, tmp_path / "artefact")
+    decoder("tiny-llava", tmp_path / "decoder")
+    coarsen(tmp_path / "decoder" / "decoder.onnx", levels=5)
+    asked = {"benchmark": "shapes", "limit": 3, "answers": True, "through": "onnxruntime"}
+    apart = validate(tmp_path / "artefact", **asked, decoder=tmp_path / "decoder", quantised=True)
+    names = [one.name for one in apart.answers]
+    assert names == [
+        "the unpruned graph through onnxruntime",
+        "the graph through onnxruntime",
+        "answers of onnx through onnxruntime",
+    ]
+    unpruned, graph, own = apart.answers
+    assert unpruned.identical < unpruned.questions and graph.identical < graph.questions
+    assert own.identical == own.questions > 25 and apart.passed and not unpruned.held_to
+    together = validate(tmp_path / "artefact", **asked, decoder=tmp_path / "decoder")
+    assert not together.passed and "answers are the same, below" in together.failures[0]
+
+
+def coarsen(path, levels):
+    """Round every matrix of an ONNX file to a few levels, in place."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.ndim == 2 and array.dtype == np.float32 and min(array.shape) > 8:
+            step = abs(array).max() / levels
+            tensor.CopyFrom(onnx.numpy_helper.from_array((array / step).round() * step, tensor.name))
+    onnx.save(model, path)

@@ -103,6 +103,21 @@ def test_validate_asks_it(embedded_artefact, model, tmp_path):
 
 
 @pytest.mark.whole
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+def test_a_quantised_model_is_told_apart_from_the_artefact(embedded_artefact, model, tmp_path, kind):
+    """What it says of whole pictures is told; from the tokens of the artefact it answers as from the graph's."""
+    for name in ("words.json", "tokenizer.json"):
+        shutil.copy(model.parent / name, tmp_path)
+    write_gguf(SOURCE, tmp_path / "tiny.gguf", kind)
+    shutil.copytree(embedded_artefact, tmp_path / "artefact")
+    asked = {"benchmark": "shapes", "limit": 4, "answers": True, "through": "llama-cpp"}
+    report = validate(tmp_path / "artefact", **asked, decoder=tmp_path / "tiny.gguf", quantised=True)
+    unpruned, graph, own = report.answers
+    assert report.passed and own.identical == own.questions > 30
+    assert "unpruned graph through" in unpruned.name and not unpruned.held_to and not graph.held_to
+
+
+@pytest.mark.whole
 @pytest.mark.skipif(shutil.which("g++") is None or not HEADERS.is_dir(), reason="needs g++ and llama.cpp's headers")
 def test_the_example_in_c_compiles_and_says_the_same_word(model, embedded_artefact, tmp_path):
     source = Path(__file__).parents[2] / "docs" / "embed.cpp"

@@ -59,6 +59,13 @@ def validate(
     decoder: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Its language model: what decoder, or genai, wrote; or a GGUF.")
     ] = None,
+    quantised: Annotated[
+        bool,
+        typer.Option(
+            "--quantised",
+            help="That language model is quantised: tell what it changes by itself, and judge the artefact alone.",
+        ),
+    ] = False,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Say in which part of the graph a runtime leaves it; builds it anew.")
     ] = False,
@@ -106,6 +113,7 @@ def validate(
             answers=answers,
             through=through,
             decoder=decoder,
+            quantised=quantised,
             bisect=bisect,
             report=own,
             device=device,

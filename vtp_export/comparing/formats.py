@@ -8,7 +8,12 @@ from typing import Any
 from vtp_export import rooms
 from vtp_export.arguments import path_of, whole
 from vtp_export.benchmarks.base import Benchmark
+from vtp_export.graphs.assembly import assemble
+from vtp_export.graphs.eager import EagerSession
+from vtp_export.graphs.packing import packer_for
+from vtp_export.integrations.hosts import Whole
 from vtp_export.integrations.transformers import Answerer
+from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answer_store import AnswerStore, code_digest
 from vtp_export.parity.answers import Manner
 from vtp_export.parity.asking import Reply
@@ -17,8 +22,24 @@ from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.versions import versions
 from vtp_export.runtime.writing import refuse_unwritable
+from vtp_export.spec import Packing
 
 GRAPH = "graph"
+
+
+def whole_of(model: LoadedModel, packing: Packing | None, device: str) -> Whole:
+    """The unpruned front end of a model that is loaded.
+
+    Args:
+        model: of an artefact, packed.
+        packing: see `graphs.packing.packed`.
+        device: where it runs.
+
+    Raises:
+        VtpError: the model cannot be assembled.
+    """
+    assembly = assemble(model, "none", {})
+    return Whole(EagerSession(assembly.graph, device), packer_for(model, assembly.layout, packing))
 
 
 def kept_in(cache: str | Path | None, batch: int) -> Path | None:

@@ -39,16 +39,19 @@ class Speakers:
     """Who answers from the graph's tokens, and who from an artefact's: `host`, or Transformers too.
 
     manners: how each is asked; stores are for the answers of Transformers alone. told: what was answered so far.
+    whole: where the host's language model is a quantised one, what gives it all tokens of a picture: then what that
+    changes is told apart, and formats are held against the host's own answers from the graph's tokens.
     """
 
     plain: Answerer
     host: Host | None
     manners: Mapping[str, Manner] = field(default_factory=dict)
     told: dict[str, list[Reply]] = field(default_factory=dict)
+    whole: "Whole | None" = None
 
-    def in_manner(self, manners: Mapping[str, Manner]) -> "Speakers":
+    def in_manner(self, manners: Mapping[str, Manner], whole: "Whole | None" = None) -> "Speakers":
         """The same, who have not said anything, asked in another manner."""
-        return replace(self, manners=manners, told={})
+        return replace(self, manners=manners, told={}, whole=whole)
 
     def compare(
         self,
@@ -76,7 +79,20 @@ class Speakers:
         if isinstance(host, Pipeline):
             own = self.told[GENAI] = answers_from_sight(host, examples, packer.preprocessing, progress, longest)
             return (_timed(compare_answers(f"answers of {GENAI}", benchmark, graph, own, asked), host),)
-        found = []
+        found: list[AnswerComparison] = []
+        if host is not None and self.whole is not None:
+            for title, run, pack, plain in (
+                ("the unpruned graph", self.whole.run, self.whole.packer, None),
+                ("the graph", runs["graph"], packer, graph),
+            ):
+                if plain is None:
+                    plain = self.told[title] = answers_of(self.plain, examples, run, pack, progress, usual)
+                own = self.told[f"{title} through {host.runtime}"] = answers_of(
+                    host, examples, run, pack, progress, usual
+                )
+                one = compare_answers(f"{title} through {host.runtime}", benchmark, plain, own, asked=0.0)
+                found.append(_timed(replace(one, decides=False), host))
+            graph = own
         for name, run in runs.items():
             if name != "graph":
                 manner = self.manners.get(name, usual) if host is None else usual
@@ -87,17 +103,31 @@ class Speakers:
         return tuple(found)
 
 
-def refuse_unasked(examples: Sequence[Example], through: str, decoder: str | Path | None, answers: bool) -> None:
+@dataclass(frozen=True)
+class Whole:
+    """The unpruned front end, and what packs its views."""
+
+    run: Run
+    packer: Packer
+
+
+def refuse_unasked(
+    examples: Sequence[Example], through: str, decoder: str | Path | None, answers: bool, quantised: bool = False
+) -> None:
     """See that a runtime is one, has a language model, and is asked something; before anything is loaded.
 
     Raises:
         UnknownNameError: no such runtime.
-        SpecError: its language model is not named, or one is where none is needed; or there are no questions.
+        SpecError: its language model is not named, or one is where none is needed; or there are no questions; or a
+            quantised one is told of where it has no embeddings from us.
     """
     if through not in RUNTIMES:
         raise UnknownNameError("runtime of a language model", through, list(RUNTIMES))
     if not answers and (through != TRANSFORMERS or decoder is not None):
         raise SpecError(f"{through} would answer questions, and none are asked; add --answers")
+    if quantised and through in (TRANSFORMERS, GENAI):
+        own = {TRANSFORMERS: "it reads the checkpoint", GENAI: "it sees pictures; see vtp-export genai --unpruned"}
+        raise SpecError(f"--quantised is about a language model that is given tokens, not of {through}: {own[through]}")
     if through in FILES and decoder is None:
         raise SpecError(f"{through} needs a language model; name {FILES[through]} with --decoder")
     if through not in FILES and decoder is not None:

@@ -42,6 +42,7 @@ class AnswerComparison(Row):
     p_value: of McNemar's exact test; 1 where right and wrong are the same.
     asked: share of answers that must be the same token for token.
     first_token_ms: median wait for the first token, where the runtime that answers is not the graph's and tells it.
+    decides: whether anything is asked of it; what a quantised language model changes by itself is only told.
     """
 
     name: str
@@ -55,10 +56,13 @@ class AnswerComparison(Row):
     disagreements: tuple[Disagreement, ...]
     asked: float
     first_token_ms: float | None = None
+    decides: bool = True
 
     @property
     def held_to(self) -> tuple[Gate, ...]:
         """How many are the same, and whether the metric differs by more than chance."""
+        if not self.decides:
+            return ()
         same, values = f"{self.identical} of {self.questions}", f"{self.found:.4f} instead of {self.expected:.4f}"
         few = self.identical < self.asked * self.questions
         moved, p = self.p_value < SIGNIFICANT, f"(p = {self.p_value:.2g})"

@@ -23,7 +23,7 @@ from PIL.Image import Image
 from vtp_export.arguments import one_or_several
 from vtp_export.benchmarks._lookup import benchmark_of, examples_of
 from vtp_export.benchmarks.base import Example
-from vtp_export.comparing.formats import kept_in, manners_of, write_told
+from vtp_export.comparing.formats import kept_in, manners_of, whole_of, write_told
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
@@ -75,6 +75,7 @@ def validate(
     answers: bool = False,
     through: str = TRANSFORMERS,
     decoder: str | Path | None = None,
+    quantised: bool = False,
     bisect: bool = False,
     report: str | Path | None = None,
     device: str | None = None,
@@ -97,6 +98,7 @@ def validate(
         answers: also let the language model answer the benchmark's questions.
         through: the runtime that answers from the artefact's tokens, of `hosts.RUNTIMES`.
         decoder: what that reads the language model from, see `hosts.FILES`.
+        quantised: that language model is; what it changes is told apart from what the artefact does, see `Speakers`.
         bisect: also build the graph anew for every format, and say in which part its runtime leaves the graph.
         report: folder of a page with the gates, the worst cases and pictures of what was kept, or None.
         device: where the artefact runs, see `load`.
@@ -119,7 +121,7 @@ def validate(
     chosen = options_of(one_or_several(formats) or artefact.manifest.formats(), options)
     examples = examples_of(benchmark, limit)
     _refuse_unrunnable(artefact, chosen, device)
-    refuse_unasked(examples, through, decoder, answers)
+    refuse_unasked(examples, through, decoder, answers, quantised)
     progress("loading the model")
     loaded, assembly, packing = _exported(artefact.manifest, model)
     source = source_of(loaded.core.id), loaded.core.revision
@@ -137,9 +139,12 @@ def validate(
         replies: tuple[AnswerComparison, ...] = ()
         if speakers is not None and trial.sound:
             runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
             manner = Manner(longest=benchmark_of(benchmark).longest, batch=batch)
-            speaking = speakers.in_manner(manners_of(manner, kept, artefact, sessions, speakers.plain))
+            speaking = speakers.in_manner(
+                manners_of(manner, kept, artefact, sessions, speakers.plain),
+                whole_of(loaded, packing, eager_device) if quantised else None,
+            )
+            packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
             replies = speaking.compare(benchmark_of(benchmark), examples, runs, packer, asked, progress)
             write_told(page, as_unicode(str(benchmark)), benchmark_of(benchmark), speaking.told)
         elif speakers is not None:

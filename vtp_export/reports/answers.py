@@ -31,7 +31,7 @@ def answer_table(answers: Sequence[AnswerComparison]) -> Table:
             f"{a.found:.4f}",
             f"{a.p_value:.2g}",
             None if a.first_token_ms is None else f"{a.first_token_ms:.1f}",
-            verdict(a.passed),
+            verdict(a.passed) if a.decides else "told",
         )
         for a in answers
     ]
