@@ -16,6 +16,7 @@ from vtp_export.errors import ArtefactError, ModelError
 from vtp_export.graphs.assembly import source_of
 from vtp_export.integrations.onnxruntime import EMBEDDINGS, MODEL, Answerer
 from vtp_export.integrations.transformers import Answerer as InTransformers
+from vtp_export.pipeline.bench import bench
 from vtp_export.pipeline.decoder import decoder
 from vtp_export.runtime.front_end import load
 
@@ -44,6 +45,11 @@ with load(sys.argv[1], "onnx") as front_end:
 assert not {"torch", "transformers", "safetensors", "onnx"} & set(sys.modules), sys.modules
 print(answer.text)
 """
+
+
+def test_bench_asks_it_about_the_golden_pictures(folder, embedded_artefact):
+    report = bench([embedded_artefact], formats=["onnx"], rounds=1, check=True, decoder=folder)
+    assert report.passed and (report.formats[0].answers.same, report.formats[0].answers.asked) == (32, 32)
 
 
 def test_it_answers_without_torch_and_without_transformers(folder, embedded_artefact, tmp_path):

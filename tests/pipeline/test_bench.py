@@ -1,5 +1,6 @@
 """`bench --check`: one table of proof, speed and size of every format on this machine."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -10,13 +11,16 @@ import pytest
 from tests.torchless import without_torch
 from vtp_export import rooms
 from vtp_export.backends import torchscript
+from vtp_export.benchmarks.base import Decoded
 from vtp_export.cli import main
-from vtp_export.errors import ArtefactError, UnavailableError, VtpWarning
+from vtp_export.comparing.spoken import same_answers
+from vtp_export.errors import ArtefactError, ModelError, SpecError, UnavailableError, VtpWarning
 from vtp_export.pipeline.bench import bench
 from vtp_export.pipeline.build import build
 from vtp_export.pipeline.export import export
-from vtp_export.reports.bench import COLUMNS, bench_summary
+from vtp_export.reports.bench import COLUMNS, SameAnswers, bench_summary
 from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.front_end import load as open_artefact_in
 from vtp_export.runtime.output import Output
 
 
@@ -152,3 +156,48 @@ def test_a_format_of_a_later_version_is_a_row(artefact, monkeypatch):
 def test_every_format_says_which_packages_run_it(fmt):
     """Their versions decide what a check is worth, and their size what the table shows."""
     assert rooms.load("backends", fmt).Backend.packages
+
+
+class Speaks:
+    """A language model that says the sum of the tokens."""
+
+    def answer(self, picture, prompts, longest):
+        told = round(float(picture.tokens.sum()), 2)
+        return [Decoded((hash((told, prompt)),), str(told), ()) for prompt in prompts]
+
+
+def test_answers_from_the_tokens_that_are_made_here_are_held_against_those_recorded(artefact, monkeypatch):
+    monkeypatch.setattr("vtp_export.pipeline.bench.opened_answerer", lambda folder, threads: Speaks())
+    report = bench([artefact], formats=["onnx"], rounds=1, check=True, decoder="a decoder")
+    assert report.passed and rows_of(report)[f"{artefact} onnx"]["same answers"] == "32 of 32"
+    plain = PrunedArtefact.run
+
+    def louder(self, pixels):
+        output = plain(self, pixels)
+        arrays = {name: array.copy() for name, array in output.arrays().items()}
+        arrays["tokens"][:, 0] += 1
+        return Output.of(arrays)
+
+    with open_artefact_in(artefact, "onnx") as session:
+        monkeypatch.setattr(PrunedArtefact, "run", louder)
+        said = same_answers(session, Speaks())
+    assert (said.same, said.asked) == (0, 32)
+    assert said.failures == (
+        "0 of 32 answers are those from the tokens that were recorded at the export, below 99.5%",
+    )
+
+
+def test_a_wrong_answer_fails_the_format(artefact):
+    report = bench([artefact], formats=["onnx"], rounds=1, check=True)
+    (one,) = report.formats
+    wrong = dataclasses.replace(report, formats=(dataclasses.replace(one, answers=SameAnswers(31, 32, 1.0)),))
+    assert not wrong.passed and "31 of 32 answers" in wrong.failures[0]
+    assert rows_of(wrong)[f"{artefact} onnx"]["verdict"] == "FAILED"
+    assert json.loads(json.dumps(wrong.as_dict()))["formats"][0]["answers"] == {"same": 31, "asked": 32, "limit": 1.0}
+
+
+def test_a_decoder_is_asked_where_formats_are_checked(artefact, tmp_path):
+    with pytest.raises(SpecError, match="add --check, or leave out --decoder"):
+        bench([artefact], rounds=1, decoder=tmp_path)
+    with pytest.raises(ModelError, match=r"has no words\.json"):
+        bench([artefact], rounds=1, check=True, decoder=tmp_path)

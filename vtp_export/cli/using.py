@@ -116,6 +116,10 @@ def bench(
     check: Annotated[
         bool, typer.Option("--check", help="Check every format first, and tell of those too that cannot run here.")
     ] = False,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --check: also compare this language model's answers; see decoder."),
+    ] = None,
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="Time this model's eager front end too.")] = None,
     first_token: Annotated[
         str | None,
@@ -142,6 +146,8 @@ def bench(
     Examples:
         vtp-export bench llava64 --check
 
+        vtp-export bench tiny64 --check --decoder tiny-decoder
+
         vtp-export bench llava64 --first-token 1b --against llava-hf/llava-1.5-7b-hf
     """
     how: dict[str, Any] = {
@@ -155,8 +161,10 @@ def bench(
         "progress": progress,
     }
     if first_token is not None:
-        if check or batch:
-            raise SpecError("--first-token times one picture at a time; leave --check and --batch to a run of its own")
+        if check or batch or decoder:
+            raise SpecError(
+                "--first-token times one picture at a time; leave --check, --decoder and --batch to a run of its own"
+            )
         from vtp_export.comparing.first_token import first_token as run_first_token
         from vtp_export.reports.first_token import first_token_summary
 
@@ -165,5 +173,5 @@ def bench(
     from vtp_export.pipeline.bench import bench as run_bench
     from vtp_export.reports.bench import bench_summary
 
-    report = run_bench(folders, batches=batch or (1,), check=check, **how)
+    report = run_bench(folders, batches=batch or (1,), check=check, decoder=decoder, **how)
     return Result(report.as_dict(), bench_summary(report), report.passed)

@@ -4,21 +4,23 @@ With `check=True` every format is proved first, by the golden record, and what c
 """
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtp_export import rooms
 from vtp_export.arguments import one_or_several, whole
 from vtp_export.comparing.places import MOST_ROUNDS, WARM_UP, Place, chosen_formats, name_of, note_absent, opened
+from vtp_export.comparing.spoken import opened_answerer, same_answers
 from vtp_export.errors import SpecError, UnavailableError
 from vtp_export.pipeline.check import check as run_check
 from vtp_export.progress import Progress, silent
-from vtp_export.reports.bench import BenchReport, FormatCheck, Timing
+from vtp_export.reports.bench import BenchReport, FormatCheck, SameAnswers, Timing
 from vtp_export.reports.check import CheckReport
 from vtp_export.runtime.artefact import open_artefact
 from vtp_export.runtime.checks import Checked, checked
@@ -27,6 +29,9 @@ from vtp_export.runtime.hub import located
 from vtp_export.runtime.images import note
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.versions import install_bytes, versions
+
+if TYPE_CHECKING:
+    from vtp_export.graphs.eager import EagerSession
 
 BASELINE = "onnx"
 """The format that times are compared with where all are checked: most people run ONNX Runtime."""
@@ -53,6 +58,7 @@ def bench(
     batches: Sequence[int] = (1,),
     rounds: int = 10,
     check: bool = False,
+    decoder: str | Path | None = None,
     against: str | Path | None = None,
     device: str | None = None,
     dtype: str = "float32",
@@ -68,6 +74,8 @@ def bench(
         batches: batch sizes.
         rounds: timed runs of each.
         check: whether each is checked before, as `check` does it, and what cannot run here is told as well.
+        decoder: a folder that `vtp-export decoder` wrote: with `check`, its answers from the tokens of each format are
+            held against those from the tokens that were recorded at the export.
         against: a model whose eager, unpruned front end is timed beside them, on the same device.
         device: see `load`.
         dtype: of the eager front end.
@@ -81,6 +89,10 @@ def bench(
     folders, batches = [located(folder) for folder in one_or_several(folders)], one_or_several(batches)
     rounds = whole("rounds", rounds, 1, MOST_ROUNDS)
     sizes = _refuse_batches(folders, batches)
+    if decoder is not None and not check:
+        raise SpecError("a language model is asked where formats are checked; add --check, or leave out --decoder")
+    answerer = opened_answerer(decoder, threads)
+    answers: dict[Place, SameAnswers] = {}
     chosen, absent = chosen_formats(folders, one_or_several(formats), device)
     own = options_of([fmt for _, fmt in chosen], options)
     on = "" if device in (None, "cpu") else f" on {device}"
@@ -97,12 +109,12 @@ def bench(
             for sentence in () if check else session.notes:  # a check tells them itself
                 note(sentence)
             contenders[name_of(place, on)] = Contender(session.run, checked(session.way))
+            if answerer is not None:
+                progress(f"answering from {place[1]}")
+                answers[place] = same_answers(session, answerer)
         if against is not None:
             progress(f"loading {against}")
-            like = open_artefact(folders[0]).manifest if folders else None
-            from vtp_export.comparing.contenders import unpruned  # which loads torch
-
-            eager = unpruned(str(against), like, device=device or "cpu", dtype=dtype, threads=threads).session
+            eager = _eager(str(against), folders, device or "cpu", dtype, threads)
             told = "" if dtype == "float32" else f", {dtype}"
             contenders[f"{against} eager, unpruned{told}{on}"] = Contender(eager, None)
             sizes.add(eager.graph.frontend.image_size)
@@ -118,8 +130,20 @@ def bench(
     return BenchReport(
         timings=tuple(rows),
         baseline=baseline,
-        formats=tuple(_format_check(one, on, proofs.get(one), absent.get(one)) for one in (*proofs, *absent) if check),
+        formats=tuple(
+            dataclasses.replace(_format_check(one, on, proofs.get(one), absent.get(one)), answers=answers.get(one))
+            for one in (*proofs, *absent)
+            if check
+        ),
     )
+
+
+def _eager(against: str, folders: Sequence[str | Path], device: str, dtype: str, threads: int | None) -> "EagerSession":
+    """A model's unpruned front end; of one of any resolution at that of the artefacts."""
+    from vtp_export.comparing.contenders import unpruned  # which loads torch
+
+    like = open_artefact(folders[0]).manifest if folders else None
+    return unpruned(against, like, device=device, dtype=dtype, threads=threads).session
 
 
 def _proofs(

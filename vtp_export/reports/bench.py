@@ -15,6 +15,7 @@ COLUMNS = (
     "explained",
     "unexplained",
     "largest error",
+    "same answers",
     "ms",
     "ratio to onnx",
     "files MB",
@@ -40,6 +41,26 @@ class Timing:
     checked: Checked | None
 
 
+@dataclass(frozen=True)
+class SameAnswers:
+    """Of a language model about the golden pictures: how many are the same from the tokens that were recorded.
+
+    limit: the share of them that has to be.
+    """
+
+    same: int
+    asked: int
+    limit: float
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence where too few are the same."""
+        if self.same >= self.limit * self.asked:
+            return ()
+        told = f"{self.same} of {self.asked} answers are those from the tokens that were recorded at the export"
+        return (f"{told}, below {self.limit:.1%}",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FormatCheck:
     """A format of an artefact on this machine.
@@ -47,6 +68,7 @@ class FormatCheck:
     name: as in its `Timing`.
     obstacle: why it cannot run here; None where it was checked.
     check: what `check` found; None where it cannot run here.
+    answers: of a language model, where one was named.
     file_bytes: of all its files.
     packages: what runs it, as far as it is installed, with versions.
     install_bytes: of these and of all that they need beyond the core install; None where that is not known.
@@ -55,13 +77,15 @@ class FormatCheck:
     name: str
     obstacle: str | None = None
     check: CheckReport | None = None
+    answers: SameAnswers | None = None
     file_bytes: int
     packages: dict[str, str]
     install_bytes: int | None
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {**vars(self), "check": None if self.check is None else self.check.as_dict()}
+        answers = None if self.answers is None else asdict(self.answers)
+        return {**vars(self), "check": None if self.check is None else self.check.as_dict(), "answers": answers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +104,8 @@ class BenchReport(Judged):
     @property
     def failures(self) -> tuple[str, ...]:
         """Of all checks, each with the name of what failed."""
-        checks = [(one.name, one.check) for one in self.formats if one.check is not None]
+        judged = [(one.name, each) for one in self.formats for each in (one.check, one.answers)]
+        checks = [(name, each) for name, each in judged if each is not None]
         return tuple(f"{name}: {failure}" for name, check in checks for failure in check.failures)
 
     def as_dict(self) -> dict[str, object]:
@@ -108,7 +133,7 @@ def _proof(report: BenchReport) -> Table:
     rows = [_row(timing, formats.get(timing.name)) for timing in report.timings]
     for one in report.formats:
         if one.obstacle is not None:
-            rows.append((one.name, *(None,) * 7, *_sizes(one), f"not here: {one.obstacle}"))
+            rows.append((one.name, *(None,) * 8, *_sizes(one), f"not here: {one.obstacle}"))
     return Table("every format on this machine", COLUMNS, rows)
 
 
@@ -116,13 +141,15 @@ def _row(timing: Timing, one: FormatCheck | None) -> Sequence[object]:
     """`one` is None for an eager model, which is no format."""
     time = f"{timing.median_ms:.1f}", None if timing.ratio is None else f"{timing.ratio:.2f}"
     if one is None or one.check is None:
-        return timing.name, timing.batch, *(None,) * 4, *time, None, None, None
+        return timing.name, timing.batch, *(None,) * 5, *time, None, None, None
     (comparison,) = one.check.comparisons
     explained = sum(difference.witness is not None for difference in comparison.differences)
     kept = f"{comparison.identical} of {one.check.pictures}", explained, len(comparison.differences) - explained
     error = None if comparison.values is None else f"{comparison.values.relative_error:.1e}"
-    verdict = "passed" if one.check.passed else "FAILED"
-    return timing.name, timing.batch, *kept, error, *time, *_sizes(one), verdict
+    said = None if one.answers is None else f"{one.answers.same} of {one.answers.asked}"
+    passed = one.check.passed and not (one.answers and one.answers.failures)
+    verdict = "passed" if passed else "FAILED"
+    return timing.name, timing.batch, *kept, error, said, *time, *_sizes(one), verdict
 
 
 def _sizes(one: FormatCheck) -> tuple[str, str | None]:
