@@ -121,14 +121,22 @@ def test_a_port_that_is_taken_is_told(monkeypatch, stage):
             serve("tiny-llava", port=other.getsockname()[1])
 
 
+AS_IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""What is started in the background of a script is not interrupted, and these tests may have been."""
+
+
 def test_the_command_serves_until_it_is_interrupted():
-    command = [sys.executable, "-m", "vtp_export", "demo", "--web", "--json"]
+    code = f"{AS_IN_A_TERMINAL}; from vtp_export.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "demo", "--web", "--json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
-        address = next(line.split()[2] for line in running.stderr if "open http" in line)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}about") as reply:
-            assert json.load(reply)["tokens"] == 576
-        running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 0 and json.loads(running.stdout.read())["address"] == address
+        try:
+            address = next(line.split()[2] for line in running.stderr if "open http" in line)
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}about") as reply:
+                assert json.load(reply)["tokens"] == 576
+            running.send_signal(signal.SIGINT)
+            assert running.wait(30) == 0 and json.loads(running.stdout.read())["address"] == address
+        finally:
+            running.kill()
 
 
 WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"

@@ -182,9 +182,7 @@ def test_answers_from_the_tokens_that_are_made_here_are_held_against_those_recor
         monkeypatch.setattr(PrunedArtefact, "run", louder)
         said = same_answers(session, Speaks())
     assert (said.same, said.asked) == (0, 32)
-    assert said.failures == (
-        "0 of 32 answers are those from the tokens that were recorded at the export, below 99.5%",
-    )
+    assert said.failures == ("0 of 32 answers are those from the tokens that were recorded at the export, below 99.5%",)
 
 
 def test_a_wrong_answer_fails_the_format(artefact):
