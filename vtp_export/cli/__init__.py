@@ -5,7 +5,7 @@ Nothing heavy is imported before a command runs.
 
 import sys
 
-from vtp_export.cli import calibrating, judging, looking, making, serving, using
+from vtp_export.cli import calibrating, comparing, judging, looking, making, serving, using
 from vtp_export.cli._app import app
 from vtp_export.cli._command import command, printing
 from vtp_export.cli._failures import refuse_empty, report
@@ -17,7 +17,7 @@ COMMANDS = {
     "Start here": (using.demo,),
     "Make and prove": (making.export, judging.validate, judging.check),
     "Use": (using.run, looking.explain, using.bench),
-    "Choose a method": (judging.compare, calibrating.calibrate),
+    "Choose a method": (comparing.compare, calibrating.calibrate),
     "Boards and servers": (making.build, looking.inspect, looking.lint, looking.doctor, serving.triton, serving.push),
     "Language models": (serving.genai, serving.decoder),
     "What is on offer": (looking.list_,),

@@ -2,44 +2,36 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtp_export import rooms
 from vtp_export.arguments import path_of, whole
-from vtp_export.benchmarks.base import Benchmark
+from vtp_export.benchmarks._lookup import benchmark_of
+from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.graphs.assembly import assemble
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packer_for
-from vtp_export.integrations.hosts import Whole
+from vtp_export.integrations.hosts import Speakers, Whole
 from vtp_export.integrations.transformers import Answerer
+from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
 from vtp_export.parity.answer_store import AnswerStore, code_digest
-from vtp_export.parity.answers import Manner
+from vtp_export.parity.answers import AnswerComparison, Manner
 from vtp_export.parity.asking import Reply
+from vtp_export.parity.gates import GATES
+from vtp_export.progress import Progress
 from vtp_export.reports.answer_lines import answer_lines, write_answers
 from vtp_export.runtime.artefact import Artefact
 from vtp_export.runtime.front_end import PrunedArtefact
+from vtp_export.runtime.output import Run
+from vtp_export.runtime.packing import Packer
 from vtp_export.runtime.versions import versions
 from vtp_export.runtime.writing import refuse_unwritable
-from vtp_export.spec import Packing
+from vtp_export.spec import Manifest
 
 GRAPH = "graph"
-
-
-def whole_of(model: LoadedModel, packing: Packing | None, device: str) -> Whole:
-    """The unpruned front end of a model that is loaded.
-
-    Args:
-        model: of an artefact, packed.
-        packing: see `graphs.packing.packed`.
-        device: where it runs.
-
-    Raises:
-        VtpError: the model cannot be assembled.
-    """
-    assembly = assemble(model, "none", {})
-    return Whole(EagerSession(assembly.graph, device), packer_for(model, assembly.layout, packing))
 
 
 def kept_in(cache: str | Path | None, batch: int) -> Path | None:
@@ -54,6 +46,69 @@ def kept_in(cache: str | Path | None, batch: int) -> Path | None:
         return None
     refuse_unwritable(folder := path_of("the cache", cache))
     return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What the language model is asked, and of which model it is.
+
+    benchmark: as it was named. asked: its pictures, with questions. batch: so many are answered together at most.
+    graph: the eager graph. model: that it was made of, packed. own: what the model itself says of the artefact.
+    apart: whether what the runtime's language model changes by itself is told apart, see `Speakers`.
+    """
+
+    benchmark: str | Path
+    asked: Sequence[Example]
+    batch: int
+    graph: EagerSession
+    model: LoadedModel
+    own: Manifest
+    apart: bool
+
+    @property
+    def packer(self) -> Packer:
+        """Of the model."""
+        return packer_for(self.model, self.own.layout, self.own.packing)
+
+    def whole(self) -> Whole | None:
+        """The unpruned front end, where it is asked for."""
+        if not self.apart:
+            return None
+        assembly = assemble(self.model, "none", {})
+        packer = packer_for(self.model, assembly.layout, self.own.packing)
+        return Whole(EagerSession(assembly.graph, self.graph.device), packer)
+
+
+def replies_of(
+    speakers: Speakers | None,
+    asking: Asking,
+    sessions: Mapping[str, PrunedArtefact],
+    cache: Path | None,
+    page: Path | None,
+    progress: Progress,
+) -> tuple[AnswerComparison, ...]:
+    """Answers from the graph's tokens, and from those of every format, held against each other.
+
+    Args:
+        speakers: who answers; None for nobody.
+        asking: what.
+        sessions: the formats of one artefact.
+        cache: see `manners_of`.
+        page: folder of the report, see `write_told`.
+        progress: hears of every picture.
+
+    Raises:
+        VtpError: the answers cannot be kept or written, or a model cannot read the tokens.
+    """
+    if speakers is None:
+        return ()
+    artefact, data = next(iter(sessions.values())).artefact, benchmark_of(asking.benchmark)
+    manner, share = Manner(longest=data.longest, batch=asking.batch), GATES[asking.own.precision.name].answers
+    speaking = speakers.in_manner(manners_of(manner, cache, artefact, sessions, speakers.plain), asking.whole())
+    runs: dict[str, Run] = {GRAPH: asking.graph, **{fmt: session.run_padded for fmt, session in sessions.items()}}
+    replies = speaking.compare(data, asking.asked, runs, asking.packer, share, progress)
+    write_told(page, as_unicode(str(asking.benchmark)), data, speaking.told)
+    return replies
 
 
 def manners_of(

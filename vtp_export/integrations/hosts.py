@@ -34,7 +34,7 @@ RUNTIMES = (TRANSFORMERS, *FILES)
 Host = GreedyAnswerer | Pipeline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Speakers:
     """Who answers from the graph's tokens, and who from an artefact's: `host`, or Transformers too.
 
@@ -171,7 +171,7 @@ def speakers_of(
                 f"the vision model in '{decoder}' is not this artefact's; write the folder with vtp-export genai"
             )
         host = Pipeline(folder, answerer.frames.around, threads)
-    return Speakers(answerer, host)
+    return Speakers(plain=answerer, host=host)
 
 
 def _timed(one: AnswerComparison, host: Host) -> AnswerComparison:

@@ -21,14 +21,14 @@ import numpy as np
 from PIL.Image import Image
 
 from vtp_export.arguments import one_or_several
-from vtp_export.benchmarks._lookup import benchmark_of, examples_of
+from vtp_export.benchmarks._lookup import examples_of
 from vtp_export.benchmarks.base import Example
-from vtp_export.comparing.formats import kept_in, manners_of, whole_of, write_told
+from vtp_export.comparing.formats import Asking, kept_in, replies_of
 from vtp_export.errors import ArtefactError, UnavailableError
 from vtp_export.functional.devices import prepare
 from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, needs_of, source_of
 from vtp_export.graphs.eager import EagerSession
-from vtp_export.graphs.packing import packed, packer_for, settings_of
+from vtp_export.graphs.packing import packed, settings_of
 from vtp_export.graphs.parts import Parts
 from vtp_export.integrations.hosts import TRANSFORMERS, refuse_unasked, speakers_of
 from vtp_export.integrations.processors import compared_pixels
@@ -37,11 +37,9 @@ from vtp_export.json_records import as_unicode
 from vtp_export.making.artefact import built
 from vtp_export.models._sizes import size_of
 from vtp_export.models.base import LoadedModel
-from vtp_export.parity.answers import AnswerComparison, Manner
 from vtp_export.parity.asking import BATCH
 from vtp_export.parity.batches import other_sizes, repeated, usual_size
 from vtp_export.parity.claims import false_claims, false_files, own_manifest
-from vtp_export.parity.gates import GATES
 from vtp_export.parity.golden import read_record
 from vtp_export.parity.parts import Bisection
 from vtp_export.parity.trial import Trial, outcome
@@ -59,7 +57,6 @@ from vtp_export.runtime.formats import obstacle, options_of, prepared
 from vtp_export.runtime.front_end import PrunedArtefact, load
 from vtp_export.runtime.hub import located, told_name
 from vtp_export.runtime.images import batched
-from vtp_export.runtime.output import Run
 from vtp_export.runtime.preprocess import named_views, values_of
 from vtp_export.spec import Manifest, Packing, PrunerRecord, Scalar
 
@@ -136,18 +133,11 @@ def validate(
     progress("opening the artefact")
     with _opened(artefact, chosen, device, threads) as sessions:
         _judge_examples(trial, own, examples, sessions, device, progress)
-        replies: tuple[AnswerComparison, ...] = ()
-        if speakers is not None and trial.sound:
-            runs: dict[str, Run] = {"graph": eager, **{fmt: session.run_padded for fmt, session in sessions.items()}}
-            manner = Manner(longest=benchmark_of(benchmark).longest, batch=batch)
-            speaking = speakers.in_manner(
-                manners_of(manner, kept, artefact, sessions, speakers.plain),
-                whole_of(loaded, packing, eager_device) if quantised else None,
-            )
-            packer, asked = packer_for(loaded, own.layout, packing), GATES[own.precision.name].answers
-            replies = speaking.compare(benchmark_of(benchmark), examples, runs, packer, asked, progress)
-            write_told(page, as_unicode(str(benchmark)), benchmark_of(benchmark), speaking.told)
-        elif speakers is not None:
+        asking = Asking(
+            benchmark=benchmark, asked=examples, graph=eager, model=loaded, own=own, batch=batch, apart=quantised
+        )
+        replies = replies_of(speakers if trial.sound else None, asking, sessions, kept, page, progress)
+        if speakers is not None and not trial.sound:
             notes.append("the language model was not asked: a result breaks the contract")
         lies = false_files(own, trial.graph, sessions, record, trial.noise)
         result = ValidationReport(
