@@ -35,6 +35,7 @@ PLACES = {
     "validate, report": lambda path: validate("artefact", report=path),
     "validate, benchmark": lambda path: validate("artefact", benchmark=path),
     "bench": lambda path: bench([path]),
+    "bench, decoder": lambda path: bench(["artefact"], check=True, decoder=path),
     "build": build,
     "inspect": inspect,
     "lint": lint,
@@ -51,7 +52,7 @@ PLACES = {
     "calibrate, out": lambda path: calibrate("toy", "images", path),
     "demo": demo,
 }
-NONE_IS_NONE = {"run, out", "run, overlays", "validate, report", "compare, report"}
+NONE_IS_NONE = {"bench, decoder", "run, out", "run, overlays", "validate, report", "compare, report"}
 
 
 @pytest.fixture

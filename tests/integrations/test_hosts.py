@@ -10,6 +10,7 @@ import pytest
 from vtp_export.errors import ModelError, SpecError, UnknownNameError
 from vtp_export.integrations.hosts import refuse_unasked
 from vtp_export.pipeline import validate as module
+from vtp_export.pipeline.bench import bench
 from vtp_export.pipeline.decoder import decoder
 from vtp_export.pipeline.validate import validate
 from vtp_export.reports.validation import validation_summary
@@ -82,6 +83,23 @@ def test_what_a_quantised_language_model_changes_is_told_apart(embedded_artefact
     assert own.identical == own.questions > 25 and apart.passed and not unpruned.held_to
     together = validate(tmp_path / "artefact", **asked, decoder=tmp_path / "decoder")
     assert not together.passed and "answers are the same, below" in together.failures[0]
+
+
+@pytest.mark.whole
+def test_a_language_model_that_gives_no_numbers_answers_nothing(embedded_artefact, tmp_path):
+    """The best of nothing but NaN is always the same word, which would agree with itself."""
+    decoder("tiny-llava", tmp_path / "decoder")
+    broken = np.load(tmp_path / "decoder" / "embeddings.npy")
+    np.save(tmp_path / "decoder" / "embeddings.npy", np.full_like(broken, np.nan))
+    asked = {"rounds": 1, "check": True, "decoder": tmp_path / "decoder"}
+    with pytest.raises(ModelError, match="gives logits that are not finite"):
+        bench([embedded_artefact], formats=["onnx"], **asked)
+    for wrong in (broken[:10], broken.astype(np.int32)):
+        np.save(tmp_path / "decoder" / "embeddings.npy", wrong)
+        with pytest.raises(ModelError, match=r"and floats for .* words are right"):
+            bench([embedded_artefact], formats=["onnx"], **asked)
+    with pytest.raises(SpecError, match=r"threads is 1\.5"):
+        bench([embedded_artefact], formats=["onnx"], **asked, threads=1.5)
 
 
 def coarsen(path, levels):

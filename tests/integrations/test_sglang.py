@@ -50,7 +50,15 @@ def test_what_sglang_cannot_read_is_refused():
     with pytest.raises(UnavailableError, match="as one run and without planes"):
         asked(picture(GRID, [1, 2], planes=3))
     with pytest.raises(UnavailableError, match="as one run and without planes"):
-        asked(picture(None, [1, 2], runs=(1, 1)))
+        asked(picture(None, [1, 2], runs=(1, 1)), family="internvl")
+    for wrong, family in ((picture(None, [1]), "qwen2_vl"), (picture(GRID, [1]), "internvl")):
+        with pytest.raises(SpecError, match=f"{family} counts .*, and this picture is of a model that does otherwise"):
+            asked(wrong, family=family)
+    with pytest.raises(SpecError, match="and this is ndarray"):
+        asked(picture(GRID, [1]).tokens)
+    for name, value in {"before": ["hello"], "after": [1.5], "image": None, "merge": 0}.items():
+        with pytest.raises(SpecError, match=r"whole number|must be|is 0"):
+            asked(picture(GRID, [1]), **{name: value})
     with pytest.raises(SpecError, match="the placeholder 8 stands in the text"):
         asked(picture(GRID, [1]), image=8)
     loud = picture(GRID, [1])

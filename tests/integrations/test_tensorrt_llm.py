@@ -28,5 +28,7 @@ def test_what_cannot_be_sent_is_refused():
     for prompt, times in (("What?", 0), (PROMPT + PROMPT, 2)):
         with pytest.raises(SpecError, match=f"the mark '<image>' {times} times"):
             inputs(tokens(2, 4), prompt)
+    with pytest.raises(SpecError, match="the prompt is a text"):
+        inputs(tokens(2, 4), None)
     with pytest.raises(ImageError, match="half precision ends at 65504"):
         inputs(tokens(2, 4) * 1e6, PROMPT)

@@ -92,6 +92,15 @@ def test_tokens_that_part_are_told_one_by_one(selector):
     assert ", place 5; " in dropped
 
 
+def test_of_many_tokens_a_few_of_each_side_are_told(model):
+    court = Court(model, "fastervlm", keep=18)
+    seen = ranked(court, 0.5 * NOISE.sizes["saliency"])
+    found = dataclasses.replace(seen.result, kept=np.arange(18, 36))
+    (difference,) = judged(court.hold_format, court.case("photo.png", seen), found).differences
+    told = [reason.split()[0] for reason in difference.reasons]
+    assert told == [*map(str, range(6)), *map(str, range(18, 24)), "and"] and difference.reasons[-1] == "and 24 more"
+
+
 def test_what_is_kept_is_told_by_complexity(selector):
     """Eight images of a rank each, the two most complex of which keep another token."""
     tally = Tally(name="a against b", noise=NOISE)

@@ -13,7 +13,7 @@ from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.graphs.assembly import assemble
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packer_for
-from vtp_export.integrations.hosts import Speakers, Whole
+from vtp_export.integrations.hosts import UNPRUNED, Speakers, Whole
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
@@ -114,7 +114,7 @@ def replies_of(
 def manners_of(
     manner: Manner, cache: Path | None, artefact: Artefact, sessions: Mapping[str, PrunedArtefact], model: Answerer
 ) -> dict[str, Manner]:
-    """For the graph and for each format, the same manner, with a store of its answers.
+    """For the graphs, whole and pruned, and for each format, the same manner, with a store of its answers.
 
     Args:
         manner: how questions are asked.
@@ -124,9 +124,9 @@ def manners_of(
         model: answers.
     """
     if cache is None:
-        return dict.fromkeys((GRAPH, *sessions), manner)
+        return dict.fromkeys((GRAPH, UNPRUNED, *sessions), manner)
     shared = {"code": code_digest(), "artefact": artefact.manifest.identity(), **model.identity()}
-    heads: dict[str, dict[str, Any]] = {GRAPH: {**shared, "run": GRAPH}}
+    heads: dict[str, dict[str, Any]] = {name: {**shared, "run": name} for name in (GRAPH, UNPRUNED)}
     for fmt, session in sessions.items():
         packages = versions(rooms.load("backends", fmt).Backend.packages)
         heads[fmt] = {**shared, "run": [fmt, session.device, session.provider, packages]}

@@ -17,6 +17,7 @@ from vtp_export.reports.losses import Loss
 from vtp_export.reports.overlay import overlay_of_views
 from vtp_export.reports.page import Picture, embedded
 from vtp_export.reports.table import Table
+from vtp_export.reports.tally import Seen
 from vtp_export.runtime.images import as_image
 
 MOST = 6
@@ -72,21 +73,22 @@ def _worst(asked: Asked, contenders: Sequence[Contender]) -> list[_Worst]:
 
 
 def _lost(asked: Asked) -> np.ndarray:
-    """(images, methods): credit of the unpruned model, which is the first, less that of each."""
+    """(images, methods): what each has less credit for than the unpruned model, which is the first.
+
+    Question by question: what is won with one does not make up for what is lost with another.
+    """
     benchmark = asked.subject.data
-    credits = [
-        [
-            sum(
-                benchmark.credit(Answered(example.name, question, text))
-                for question, text in zip(example.questions, outcome.answers, strict=True)
-                if benchmark.counts(question)
-            )
-            for outcome in seen.outcomes
-        ]
-        for example, seen in zip(asked.examples, asked.seen, strict=True)
-    ]
-    table = np.array(credits, np.float64)
-    lost: np.ndarray = table[:, :1] - table
+
+    def credits(example: Example, question: int, seen: Seen) -> np.ndarray:
+        told = [Answered(example.name, example.questions[question], one.answers[question]) for one in seen.outcomes]
+        return np.array([benchmark.credit(one) for one in told], np.float64)
+
+    lost = np.zeros((len(asked.seen), len(asked.seen[0].outcomes)))
+    for image, (example, seen) in enumerate(zip(asked.examples, asked.seen, strict=True)):
+        for number, question in enumerate(example.questions):
+            if benchmark.counts(question):
+                own = credits(example, number, seen)
+                lost[image] += np.maximum(own[0] - own, 0)
     return lost
 
 

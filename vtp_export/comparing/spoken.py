@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from vtp_export.arguments import path_of
 from vtp_export.benchmarks.base import Decoded
+from vtp_export.errors import ImageError, OutputError
 from vtp_export.parity.gates import GATES
 from vtp_export.parity.golden import read_golden
 from vtp_export.reports.bench import SameAnswers
 from vtp_export.runtime.front_end import PrunedArtefact
 from vtp_export.runtime.images import as_image
 from vtp_export.runtime.packing import Picture
+from vtp_export.settings import usable_threads
 
 QUESTIONS = ("Describe the image.", "What is in the image?", "How many things are there?", "Is there a person?")
 """Asked about every golden picture; what is right is not known and does not matter."""
@@ -43,13 +46,16 @@ def same_answers(session: PrunedArtefact, answerer: Answers) -> SameAnswers:
     pictures = golden.record.pictures
     same = asked = 0
     for file in dict.fromkeys(picture.file for picture in pictures):
+        asked += len(QUESTIONS)
         views = tuple(golden.output[i] for i, picture in enumerate(pictures) if picture.file == file)
-        photo = as_image(artefact.folder / file)
+        try:
+            photo = as_image(artefact.folder / file)
+            made = packer.picture(photo, session.run_padded, artefact.manifest.batch.max, file)
+        except (ImageError, OutputError):  # the check tells of it; nothing the same is said about that picture
+            continue
         recorded = packer.pack(views, photo.size, file)
-        made = packer.picture(photo, session.run_padded, artefact.manifest.batch.max, file)
         pairs = zip(*(answerer.answer(one, QUESTIONS, LONGEST) for one in (recorded, made)), strict=True)
         same += sum(expected.ids == found.ids for expected, found in pairs)
-        asked += len(QUESTIONS)
     return SameAnswers(same=same, asked=asked, limit=GATES[artefact.manifest.precision.name].answers)
 
 
@@ -57,10 +63,11 @@ def opened_answerer(folder: str | Path | None, threads: int | None) -> Answers |
     """What `vtp-export decoder` wrote, in ONNX Runtime; None where nothing is named.
 
     Raises:
+        SpecError: no path, or a number of threads that is none.
         UnavailableError, ModelError: it cannot be opened.
     """
     if folder is None:
         return None
     from vtp_export.integrations.onnxruntime import Answerer
 
-    return Answerer(folder, threads)
+    return Answerer(path_of("the decoder", folder), usable_threads(threads))

@@ -93,6 +93,10 @@ class GreedyAnswerer:
         self.waits.append(1000 * (time.perf_counter() - started))
         ids, gaps = list[int](), list[float]()
         for number in range(asked.longest):
+            if not np.isfinite(logits).all():
+                raise ModelError(
+                    f"the language model of '{self._words.wording.model}' gives logits that are not finite"
+                )
             second, best = np.partition(logits, -2)[-2:]
             gaps.append(float(best - second))
             if (chosen := int(logits.argmax())) in self._words.wording.ends:

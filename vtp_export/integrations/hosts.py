@@ -19,6 +19,7 @@ from vtp_export.parity.hosts import answers_from_sight
 from vtp_export.progress import Progress
 from vtp_export.runtime.output import Run
 from vtp_export.runtime.packing import Packer
+from vtp_export.settings import usable_threads
 from vtp_export.spec import Manifest
 
 TRANSFORMERS, GENAI, ONNXRUNTIME, LLAMA = "transformers", "openvino-genai", "onnxruntime", "llama-cpp"
@@ -30,6 +31,12 @@ FILES = {
 """What each reads the language model from; Transformers has the checkpoint."""
 
 RUNTIMES = (TRANSFORMERS, *FILES)
+
+ANSWERS = "answers of "
+"""How a comparison of answers is called: this, and the format; behind it a runtime that is not Transformers."""
+
+UNPRUNED = "unpruned"
+"""The manner in which Transformers is asked about all tokens of a picture."""
 
 Host = GreedyAnswerer | Pipeline
 
@@ -86,7 +93,8 @@ class Speakers:
                 ("the graph", runs["graph"], packer, graph),
             ):
                 if plain is None:
-                    plain = self.told[title] = answers_of(self.plain, examples, run, pack, progress, usual)
+                    manner = self.manners.get(UNPRUNED, usual)
+                    plain = self.told[title] = answers_of(self.plain, examples, run, pack, progress, manner)
                 own = self.told[f"{title} through {host.runtime}"] = answers_of(
                     host, examples, run, pack, progress, usual
                 )
@@ -97,7 +105,7 @@ class Speakers:
             if name != "graph":
                 manner = self.manners.get(name, usual) if host is None else usual
                 own = self.told[name] = answers_of(host or self.plain, examples, run, packer, progress, manner)
-                title = f"answers of {name}" if host is None else f"answers of {name} through {host.runtime}"
+                title = f"{ANSWERS}{name}" if host is None else f"{ANSWERS}{name} through {host.runtime}"
                 one = compare_answers(title, benchmark, graph, own, asked)
                 found.append(one if host is None else _timed(one, host))
         return tuple(found)
@@ -158,7 +166,7 @@ def speakers_of(
     Raises:
         VtpError: one cannot be opened, or holds the vision model of another artefact.
     """
-    answerer = plain()
+    answerer, threads = plain(), usable_threads(threads)
     host: Host | None = None
     if through == ONNXRUNTIME:
         host = onnxruntime.Answerer(path_of("the decoder", decoder or ""), threads)

@@ -64,6 +64,9 @@ class _Reader:
         self._axes, width = words.wording.axes, words.wording.width
         if self._embeddings.ndim != 2 or self._embeddings.shape[1] != width:
             raise ModelError(f"{EMBEDDINGS} of '{folder}' has shape {self._embeddings.shape}, and not (words, {width})")
+        if self._embeddings.dtype.kind != "f" or len(self._embeddings) < words.count:
+            rows = f"{len(self._embeddings)} rows of {self._embeddings.dtype}"
+            raise ModelError(f"{EMBEDDINGS} of '{folder}' has {rows}, and floats for {words.count} words are right")
         given = {node.name: node.shape for node in self._session.get_inputs()}
         self._empty = {
             name: np.zeros((1, int(shape[1]), 0, int(shape[3])), np.float32)

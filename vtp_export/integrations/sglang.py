@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vtp_export.arguments import whole
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
 from vtp_export.integrations.vllm import MERGE, half
 from vtp_export.manifests import AXES
@@ -22,6 +23,9 @@ from vtp_export.runtime.positions import places_of
 
 FAMILIES = ("internvl", "qwen2_5_vl", "qwen2_vl")
 """Model types whose class in SGLang takes embeddings as they are."""
+
+COUNTING = FAMILIES[1:]
+"""Those that count rows and columns."""
 
 
 def request(
@@ -45,11 +49,18 @@ def request(
     Raises:
         UnknownNameError: SGLang's class of that family takes no embeddings.
         UnavailableError: text stands among the tokens, or they come with planes.
-        SpecError: a placeholder stands in the text.
+        SpecError: no picture, or one of a model that counts otherwise; no token ids; a placeholder in the text.
         ImageError: numbers that half precision cannot hold.
     """
     if family not in FAMILIES:
         raise UnknownNameError("family whose class in SGLang takes embeddings", family, list(FAMILIES))
+    if not isinstance(picture, Picture):
+        raise SpecError(f"a picture of front_end.pictures(...) is right, and this is {type(picture).__name__}")
+    if (picture.position_ids is None) is (family in COUNTING):
+        counted = "rows and columns" if family in COUNTING else "tokens alone"
+        raise SpecError(f"{family} counts {counted}, and this picture is of a model that does otherwise")
+    before, after = ([whole("a token id", one, 0) for one in ids] for ids in (before, after))
+    whole("image", image, 0), whole("merge", merge, 1)
     if len(picture.runs) > 1 or picture.deepstack is not None:
         raise UnavailableError(
             "SGLang takes the embeddings of an image as one run and without planes; splice these with "
@@ -60,7 +71,7 @@ def request(
     import torch
 
     rows = half(picture.tokens)
-    ids = [*map(int, before), *[int(image)] * len(rows), *map(int, after)]
+    ids = [*before, *[image] * len(rows), *after]
     item: dict[str, Any] = {
         "format": "precomputed_embedding",
         "feature": torch.from_numpy(rows),
@@ -81,5 +92,5 @@ def _places(picture: Picture, before: int, after: int) -> tuple[np.ndarray, int]
     if (begun := places_of([before], [picture])) is None:
         return None
     positions, start = begun
-    whole = np.concatenate([positions, np.tile(np.arange(start, start + after), (AXES, 1))], axis=1)
-    return whole, start + after - whole.shape[1]
+    every = np.concatenate([positions, np.tile(np.arange(start, start + after), (AXES, 1))], axis=1)
+    return every, start + after - every.shape[1]

@@ -32,7 +32,7 @@ def inputs(
     Raises:
         UnknownNameError: the input processor of that family takes no embeddings.
         UnavailableError: the tokens have places of their own, or text among them, which cannot be sent.
-        SpecError: the prompt does not have the mark once.
+        SpecError: the prompt is no text, or does not have the mark once.
         ImageError: no floats of such a shape, or numbers that half precision cannot hold.
     """
     if family not in FAMILIES:
@@ -42,6 +42,8 @@ def inputs(
             "TensorRT-LLM takes the embeddings of an image as one run that is counted, without places; splice these "
             "with vtp_export.integrations.transformers"
         )
+    if not isinstance(prompt, str) or not mark:
+        raise SpecError(f"the prompt is a text, and its mark one that is not empty; these are {prompt!r} and {mark!r}")
     if (count := prompt.count(mark)) != 1:
         raise SpecError(
             f"the prompt has the mark '{mark}' {count} times; it must be there once, where the image stands"

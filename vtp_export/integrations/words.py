@@ -91,6 +91,11 @@ class Words:
         *before, after = (tuple(ids[a + 1 : b]) for a, b in itertools.pairwise(places))
         return Tokenised(before=tuple(before), pictures=prompt.pictures, after=after, longest=prompt.longest)
 
+    @property
+    def count(self) -> int:
+        """Words of the tokenizer, those that were added among them."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
     def text(self, ids: Sequence[int]) -> str:
         """Of an answer."""
         said: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -17,8 +17,8 @@ FEATURES = ("projected", "hidden", "following_keys", "keys")
 ATTENTION = ("saliency", "following_saliency", "received")
 """By which of these a token has a rank, whether or not it was taken by that."""
 
-TOLD = 12
-"""Tokens of a difference that are told one by one."""
+TOLD = 6
+"""Tokens of each side of a difference that are told one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,20 +80,22 @@ def explanation(pruner: PrunerRecord, signals: Signals, kept: Kept) -> Explanati
     return Explanation((*taken, *left), (tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))))
 
 
-def partings(signals: Signals, outcome: Outcome, tokens: Sequence[int]) -> tuple[str, ...]:
-    """What the reference makes of tokens on which two selections part: the first `TOLD`, a sentence each.
+def partings(signals: Signals, outcome: Outcome, sides: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """What the reference makes of tokens on which two selections part: of each side the first `TOLD`, a sentence each.
 
     Args:
         signals: of the session that is trusted.
         outcome: of the reference on them.
-        tokens: candidate positions.
+        sides: candidate positions that each keeps alone.
     """
-    if not (placed := [token for token in tokens if token >= 0][:TOLD]):
+    placed = [token for side in sides for token in [token for token in side if token >= 0][:TOLD]]
+    if not placed:
         return ()
     describe = _Describing(signals, outcome)
     turns = {choice.token: (turn, choice) for turn, choice in enumerate(outcome.choices, start=1)}
     kept = [describe.taken(*turns[token]) if token in turns else describe.left(token) for token in placed]
-    return tuple(map(_sentence, kept))
+    more = sum(max(len(side) - TOLD, 0) for side in sides)
+    return (*map(_sentence, kept), *([f"and {more} more"] if more else []))
 
 
 def _sentence(reason: Reason) -> str:

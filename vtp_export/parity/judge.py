@@ -223,7 +223,7 @@ def _complete(tally: Tally, case: Case, *, known: bool) -> None:
     tally.eranks_kept.append(case.erank_kept)
     if known and not tally.sames[-1]:
         last = tally.differences[-1]
-        reasons = partings(case.signals, case.outcome(), (*last.only_expected, *last.only_found))
+        reasons = partings(case.signals, case.outcome(), (last.only_expected, last.only_found))
         tally.differences[-1] = dataclasses.replace(last, reasons=reasons)
 
 

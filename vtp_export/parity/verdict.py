@@ -22,7 +22,7 @@ LENGTHS = "ratio of the lengths of tokens"
 class Difference:
     """One image on which two selections differ, by candidate position; `witness` explains it or is None.
 
-    common: what both kept. reasons: a sentence for each token that one side keeps alone, of the first `TOLD` of them:
+    common: what both kept. reasons: a sentence for each token that one side keeps alone, of the first few of each side:
     what the reference makes of it; none where that is not known.
     """
 

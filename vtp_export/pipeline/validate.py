@@ -30,7 +30,7 @@ from vtp_export.graphs.assembly import Assembly, assemble, load_model, name_of, 
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packed, settings_of
 from vtp_export.graphs.parts import Parts
-from vtp_export.integrations.hosts import TRANSFORMERS, refuse_unasked, speakers_of
+from vtp_export.integrations.hosts import ANSWERS, TRANSFORMERS, refuse_unasked, speakers_of
 from vtp_export.integrations.processors import compared_pixels
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
@@ -279,7 +279,7 @@ def _recorded(artefact: Artefact, report: ValidationReport, devices: Mapping[str
             "passed": shared and all(one.passed for one in own),
             "device": device,
             **comparison.numbers,
-            **(report.answers[i].numbers if report.answers and report.answers[i].first_token_ms is None else {}),
+            **next((one.numbers for one in report.answers if one.name == f"{ANSWERS}{fmt}"), {}),
         }
         try:
             record_validation(artefact, fmt, values)
