@@ -81,6 +81,12 @@ def test_what_a_quantised_language_model_changes_is_told_apart(embedded_artefact
     unpruned, graph, own = apart.answers
     assert unpruned.identical < unpruned.questions and graph.identical < graph.questions
     assert own.identical == own.questions > 25 and apart.passed and not unpruned.held_to
+    kept = {"cache": tmp_path / "kept", "quantised": True, "decoder": tmp_path / "decoder"}
+    assert validate(tmp_path / "artefact", **{**asked, "limit": 1}, **kept).passed
+    before = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    assert sum(b"\n" in content.strip() for content in before.values()) == 2  # both graphs' answers, in Transformers
+    assert validate(tmp_path / "artefact", **{**asked, "limit": 1}, **kept).passed
+    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
     together = validate(tmp_path / "artefact", **asked, decoder=tmp_path / "decoder")
     assert not together.passed and "answers are the same, below" in together.failures[0]
 

@@ -104,7 +104,9 @@ def replies_of(
         return ()
     artefact, data = next(iter(sessions.values())).artefact, benchmark_of(asking.benchmark)
     manner, share = Manner(longest=data.longest, batch=asking.batch), GATES[asking.own.precision.name].answers
-    speaking = speakers.in_manner(manners_of(manner, cache, artefact, sessions, speakers.plain), asking.whole())
+    graphs = (GRAPH, UNPRUNED) if asking.apart else (GRAPH,)
+    manners = manners_of(manner, cache, artefact, graphs, sessions, speakers.plain)
+    speaking = speakers.in_manner(manners, asking.whole())
     runs: dict[str, Run] = {GRAPH: asking.graph, **{fmt: session.run_padded for fmt, session in sessions.items()}}
     replies = speaking.compare(data, asking.asked, runs, asking.packer, share, progress)
     write_told(page, as_unicode(str(asking.benchmark)), data, speaking.told)
@@ -112,7 +114,12 @@ def replies_of(
 
 
 def manners_of(
-    manner: Manner, cache: Path | None, artefact: Artefact, sessions: Mapping[str, PrunedArtefact], model: Answerer
+    manner: Manner,
+    cache: Path | None,
+    artefact: Artefact,
+    graphs: Sequence[str],
+    sessions: Mapping[str, PrunedArtefact],
+    model: Answerer,
 ) -> dict[str, Manner]:
     """For the graphs, whole and pruned, and for each format, the same manner, with a store of its answers.
 
@@ -120,13 +127,14 @@ def manners_of(
         manner: how questions are asked.
         cache: folder of the stores; None for none.
         artefact: whose formats they are.
+        graphs: what they are held against, `GRAPH` and what else is asked about.
         sessions: by format, as it was opened.
         model: answers.
     """
     if cache is None:
-        return dict.fromkeys((GRAPH, UNPRUNED, *sessions), manner)
+        return dict.fromkeys((*graphs, *sessions), manner)
     shared = {"code": code_digest(), "artefact": artefact.manifest.identity(), **model.identity()}
-    heads: dict[str, dict[str, Any]] = {name: {**shared, "run": name} for name in (GRAPH, UNPRUNED)}
+    heads: dict[str, dict[str, Any]] = {name: {**shared, "run": name} for name in graphs}
     for fmt, session in sessions.items():
         packages = versions(rooms.load("backends", fmt).Backend.packages)
         heads[fmt] = {**shared, "run": [fmt, session.device, session.provider, packages]}
