@@ -128,7 +128,7 @@ def test_a_sample_of_strange_values(load, copy, contents):
 
 @pytest.mark.whole
 def test_strange_values(load, copy, contents):
-    load_strange(load, copy, contents, random.Random(SEED + 1).sample(strange(contents), 200))
+    load_strange(load, copy, contents, random.Random(SEED + 1).sample(strange(contents), 60))
 
 
 @pytest.mark.parametrize("name", FILES)

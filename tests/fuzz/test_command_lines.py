@@ -22,7 +22,7 @@ from vtp_export.errors import ModelError
 from vtp_export.graphs import assembly
 
 SEED = 31
-SAMPLE, WHOLE = 8, 150
+SAMPLE, WHOLE = 8, 80
 """Lines of each command."""
 
 INTEGERS = ("-1", "0", "1", "2", "3", "7", "64", str(2**31), str(2**63), "1" + 30 * "0")
