@@ -75,7 +75,7 @@ def test_what_a_quantised_language_model_changes_is_told_apart(embedded_artefact
     names = [one.name for one in apart.answers]
     assert names == [
         "the unpruned graph through onnxruntime",
-        "the graph through onnxruntime",
+        "the pruned graph through onnxruntime",
         "answers of onnx through onnxruntime",
     ]
     unpruned, graph, own = apart.answers

@@ -183,7 +183,7 @@ def test_answers_from_the_tokens_that_are_made_here_are_held_against_those_recor
         said = same_answers(session, Speaks())
     assert (said.same, said.asked) == (0, 32)
     assert said.failures == (
-        "0 of 32 answers are those from the tokens that were recorded at the export; 31 have to be",
+        "0 of 32 answers are those from the tokens that were recorded at the export; 32 have to be",
     )
 
 

@@ -58,6 +58,11 @@ class Contender:
     record: PrunerRecord
     within: Method | None = None
 
+    @property
+    def label(self) -> str:
+        """Its name, and its budget where it has one."""
+        return self.name if self.name == FULL else f"{self.name} {self.budget}"
+
 
 def wanted_of(names: Sequence[str], settings: Mapping[str, Any], keeps: Sequence[int | str]) -> list[Wanted]:
     """Every method with every combination of its settings at every budget, behind the one that keeps all.

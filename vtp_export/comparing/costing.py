@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtp_export.benchmarks.base import Example
-from vtp_export.comparing.contenders import FULL, Contender
+from vtp_export.comparing.contenders import Contender
 from vtp_export.costs.decoder import cache_bytes, prefill_flops, published_flops
 from vtp_export.costs.front_end import FrontEndFlops, front_end_flops
 from vtp_export.costs.peak import PeakMemory
@@ -99,7 +99,7 @@ def _cost(contender: Contender, flops: FrontEndFlops, passes: Sequence[_Pass], a
     spent = 1e3 * np.array([(one.front_end, one.prefill, one.front_end + one.prefill) for one in passes])
     front_end, prefill, first_token = np.median(spent, axis=0)
     return Cost(
-        method=contender.name if contender.name == FULL else f"{contender.name} {contender.budget}",
+        method=contender.label,
         tokens=float(np.mean([one.layers for one in passes])),
         tower_flops=flops.tower,
         pruner_flops=flops.pruner,

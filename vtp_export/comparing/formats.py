@@ -13,7 +13,7 @@ from vtp_export.benchmarks.base import Benchmark, Example
 from vtp_export.graphs.assembly import assemble
 from vtp_export.graphs.eager import EagerSession
 from vtp_export.graphs.packing import packer_for
-from vtp_export.integrations.hosts import UNPRUNED, Speakers, Whole
+from vtp_export.integrations.hosts import UNPRUNED, Encoder, Speakers
 from vtp_export.integrations.transformers import Answerer
 from vtp_export.json_records import as_unicode
 from vtp_export.models.base import LoadedModel
@@ -70,13 +70,13 @@ class Asking:
         """Of the model."""
         return packer_for(self.model, self.own.layout, self.own.packing)
 
-    def whole(self) -> Whole | None:
+    def whole(self) -> Encoder | None:
         """The unpruned front end, where it is asked for."""
         if not self.apart:
             return None
         assembly = assemble(self.model, "none", {})
         packer = packer_for(self.model, assembly.layout, self.own.packing)
-        return Whole(EagerSession(assembly.graph, self.graph.device), packer)
+        return Encoder(EagerSession(assembly.graph, self.graph.device), packer)
 
 
 def replies_of(

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 
 from vtp_export.benchmarks.base import Answered, Example
-from vtp_export.comparing.contenders import FULL, Contender
+from vtp_export.comparing.contenders import Contender
 from vtp_export.comparing.looking import Asker
 from vtp_export.comparing.subjects import Asked
 from vtp_export.errors import ImageError
@@ -50,7 +50,7 @@ def losses_of(asked: Asked, asker: Asker, progress: Progress) -> list[Loss]:
             pictures = _drawn(example, [asker.contenders[number] for number in sides], asker)
         except ImageError:  # it went when it was to be drawn
             pictures = ()
-        method = _label(asker.contenders[one.loser])
+        method = asker.contenders[one.loser].label
         losses.append(
             Loss(image=example.name, method=method, answers=_answers(asked, asker, one, sides), pictures=pictures)
         )
@@ -102,12 +102,8 @@ def _answers(asked: Asked, asker: Asker, worst: _Worst, sides: Sequence[int]) ->
         if benchmark.counts(question) and own < full:
             right = ", ".join(dict.fromkeys(getattr(question, "references", ()) or (question.answer,)))
             rows.append((question.prompt, right, *texts))
-    columns = ("question", "right", *(_label(asker.contenders[side]) for side in (0, *sides)))
+    columns = ("question", "right", *(asker.contenders[side].label for side in (0, *sides)))
     return Table(example.name, columns, rows)
-
-
-def _label(contender: Contender) -> str:
-    return "unpruned" if contender.name == FULL else f"{contender.name} {contender.budget}"
 
 
 def _drawn(example: Example, contenders: Sequence[Contender], asker: Asker) -> tuple[Picture, ...]:

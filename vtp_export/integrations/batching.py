@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtp_export.errors import ModelError, SpecError
-from vtp_export.inllm.base import Span
 from vtp_export.parity.asking import Prompt
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.packing import Picture
@@ -48,11 +47,6 @@ class Step:
     embeds: "Tensor"
     cache: Any
     places: np.ndarray | None
-
-
-def onward(places: np.ndarray, start: int, span: Span) -> np.ndarray:
-    """(axes, m) of the text behind a picture."""
-    return np.tile(np.arange(start, start + span.after), (len(places), 1))
 
 
 def runs_of(pictures: Sequence[Picture]) -> list[int]:

@@ -11,10 +11,9 @@ from vtp_export.errors import ModelError
 from vtp_export.inllm.base import Method
 from vtp_export.integrations.batching import Tokenised, runs_of
 from vtp_export.integrations.words import Words
-from vtp_export.manifests import AXES
 from vtp_export.parity.asking import BATCH, LONGEST, Prompt
 from vtp_export.runtime.packing import Picture
-from vtp_export.runtime.positions import places_of
+from vtp_export.runtime.positions import prompt_places
 
 Part = Sequence[int] | np.ndarray
 """Token ids, or (m, d) embeddings."""
@@ -84,11 +83,8 @@ class GreedyAnswerer:
         started = time.perf_counter()
         visual = np.split(picture.tokens.astype(np.float32), np.cumsum(runs_of(asked.pictures))[:-1])
         parts: list[Part] = [part for pair in zip(asked.before, visual, strict=True) for part in pair]
-        placed = places_of([len(ids) for ids in asked.before], asked.pictures)
+        placed = prompt_places([len(ids) for ids in asked.before], asked.pictures, len(asked.after))
         places, start = (None, None) if placed is None else placed
-        if places is not None and start is not None:
-            behind = np.tile(np.arange(start, start + len(asked.after)), (AXES, 1))
-            places, start = np.concatenate([places, behind], axis=1), start + len(asked.after)
         logits = self._reader.begin([*parts, asked.after], places)
         self.waits.append(1000 * (time.perf_counter() - started))
         ids, gaps = list[int](), list[float]()

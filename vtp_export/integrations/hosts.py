@@ -41,6 +41,14 @@ UNPRUNED = "unpruned"
 Host = GreedyAnswerer | Pipeline
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """A front end as a graph, and what packs its views."""
+
+    run: Run
+    packer: Packer
+
+
 @dataclass(frozen=True, kw_only=True)
 class Speakers:
     """Who answers from the graph's tokens, and who from an artefact's: `host`, or Transformers too.
@@ -54,9 +62,9 @@ class Speakers:
     host: Host | None
     manners: Mapping[str, Manner] = field(default_factory=dict)
     told: dict[str, list[Reply]] = field(default_factory=dict)
-    whole: "Whole | None" = None
+    whole: Encoder | None = None
 
-    def in_manner(self, manners: Mapping[str, Manner], whole: "Whole | None" = None) -> "Speakers":
+    def in_manner(self, manners: Mapping[str, Manner], whole: Encoder | None = None) -> "Speakers":
         """The same, who have not said anything, asked in another manner."""
         return replace(self, manners=manners, told={}, whole=whole)
 
@@ -85,22 +93,18 @@ class Speakers:
         self.told["graph"] = graph
         if isinstance(host, Pipeline):
             own = self.told[GENAI] = answers_from_sight(host, examples, packer.preprocessing, progress, longest)
-            return (_timed(compare_answers(f"answers of {GENAI}", benchmark, graph, own, asked), host),)
+            return (_timed(compare_answers(f"{ANSWERS}{GENAI}", benchmark, graph, own, asked), host),)
         found: list[AnswerComparison] = []
         if host is not None and self.whole is not None:
-            for title, run, pack, plain in (
-                ("the unpruned graph", self.whole.run, self.whole.packer, None),
-                ("the graph", runs["graph"], packer, graph),
-            ):
-                if plain is None:
-                    manner = self.manners.get(UNPRUNED, usual)
-                    plain = self.told[title] = answers_of(self.plain, examples, run, pack, progress, manner)
-                own = self.told[f"{title} through {host.runtime}"] = answers_of(
-                    host, examples, run, pack, progress, usual
-                )
-                one = compare_answers(f"{title} through {host.runtime}", benchmark, plain, own, asked=0.0)
-                found.append(_timed(replace(one, decides=False), host))
-            graph = own
+            whole = self.whole
+            manner = self.manners.get(UNPRUNED, usual)
+            full = self.told[UNPRUNED] = answers_of(self.plain, examples, whole.run, whole.packer, progress, manner)
+            for name, encoder, plain in ((UNPRUNED, whole, full), ("pruned", Encoder(runs["graph"], packer), graph)):
+                title = f"the {name} graph through {host.runtime}"
+                own = self.told[title] = answers_of(host, examples, encoder.run, encoder.packer, progress, usual)
+                compared = compare_answers(title, benchmark, plain, own, asked=0.0)
+                found.append(_timed(replace(compared, decides=False), host))
+            graph = own  # of the pruned one, the last
         for name, run in runs.items():
             if name != "graph":
                 manner = self.manners.get(name, usual) if host is None else usual
@@ -109,14 +113,6 @@ class Speakers:
                 one = compare_answers(title, benchmark, graph, own, asked)
                 found.append(one if host is None else _timed(one, host))
         return tuple(found)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """The unpruned front end, and what packs its views."""
-
-    run: Run
-    packer: Packer
 
 
 def refuse_unasked(

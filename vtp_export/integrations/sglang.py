@@ -12,14 +12,11 @@ A dictionary holds tensors, so it is for `sglang.Engine` in the same process, no
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from vtp_export.arguments import whole
 from vtp_export.errors import SpecError, UnavailableError, UnknownNameError
 from vtp_export.integrations.vllm import MERGE, half
-from vtp_export.manifests import AXES
 from vtp_export.runtime.packing import Picture
-from vtp_export.runtime.positions import places_of
+from vtp_export.runtime.positions import prompt_places
 
 FAMILIES = ("internvl", "qwen2_5_vl", "qwen2_vl")
 """Model types whose class in SGLang takes embeddings as they are."""
@@ -60,7 +57,8 @@ def request(
         counted = "rows and columns" if family in COUNTING else "tokens alone"
         raise SpecError(f"{family} counts {counted}, and this picture is of a model that does otherwise")
     before, after = ([whole("a token id", one, 0) for one in ids] for ids in (before, after))
-    whole("image", image, 0), whole("merge", merge, 1)
+    whole("image", image, 0)
+    whole("merge", merge, 1)
     if len(picture.runs) > 1 or picture.deepstack is not None:
         raise UnavailableError(
             "SGLang takes the embeddings of an image as one run and without planes; splice these with "
@@ -77,20 +75,10 @@ def request(
         "feature": torch.from_numpy(rows),
         "offsets": [(len(before), len(before) + len(rows) - 1)],
     }
-    if (places := _places(picture, len(before), len(after))) is not None:
-        positions, delta = places
-        item["mrope_positions"] = torch.from_numpy(positions)
-        item["mrope_position_delta"] = torch.tensor([[delta]])
-        assert picture.position_ids is not None
+    placed = prompt_places([len(before)], [picture], len(after))
+    if placed is not None and picture.position_ids is not None:
+        item["mrope_positions"] = torch.from_numpy(placed[0])
+        item["mrope_position_delta"] = torch.tensor([[placed[1] - len(ids)]])
         edges = [(int(axis.max(initial=0)) + 1) * merge for axis in picture.position_ids[1:]]
         item["image_grid_thw"] = torch.tensor([[1, *edges]])
     return {"input_ids": ids, "image_data": [item]}
-
-
-def _places(picture: Picture, before: int, after: int) -> tuple[np.ndarray, int] | None:
-    """(3, n) of the whole prompt, and how much further than n the next token stands; None where tokens are counted."""
-    if (begun := places_of([before], [picture])) is None:
-        return None
-    positions, start = begun
-    every = np.concatenate([positions, np.tile(np.arange(start, start + after), (AXES, 1))], axis=1)
-    return every, start + after - every.shape[1]

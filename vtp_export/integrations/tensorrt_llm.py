@@ -2,8 +2,8 @@
 
 Read in its source, the input processor of LLaVA-NeXT: the tokenizer turns the prompt into ids, each mark of an image is
 replaced by as many ids beyond the vocabulary as the embeddings beside it have rows, and these rows are what the
-language model reads there. So any number goes. The processors of Qwen's models, of Gemma 3 and of InternVL take no
-embeddings in its place; LLaVA-1.5 has none. Its Python package is not on the package index, and nothing was run.
+language model reads there. So any number goes. The class that all processors come from refuses embeddings, and of the
+families here no other that takes them was found. What the package index has of it is a stub, and nothing was run.
 """
 
 from typing import Any

@@ -23,7 +23,7 @@ from vtp_export.errors import ModelError, UnavailableError, first_line
 from vtp_export.extras import install
 from vtp_export.functional.devices import dtype_of, prepare
 from vtp_export.inllm.base import Method, Span
-from vtp_export.integrations.batching import Step, Tokenised, alike_in, groups_of, onward, refuse_unreadable, runs_of
+from vtp_export.integrations.batching import Step, Tokenised, alike_in, groups_of, refuse_unreadable, runs_of
 from vtp_export.integrations.identity import language_model_digest
 from vtp_export.integrations.processors import quiet
 from vtp_export.integrations.prompts import TEMPLATE, Frames
@@ -31,7 +31,7 @@ from vtp_export.manifests import AXES
 from vtp_export.parity.asking import BATCH, LONGEST, Prompt
 from vtp_export.runtime.images import batched
 from vtp_export.runtime.packing import Picture
-from vtp_export.runtime.positions import places_of
+from vtp_export.runtime.positions import places_of, prompt_places
 
 BOTH_WAYS = frozenset({"gemma3", "paligemma"})
 """Families whose language model is given, of a picture, more than a causal sequence."""
@@ -207,13 +207,12 @@ class Answerer:
                 "of visual tokens, and these are several runs, or planes beside them"
             )
         whole = torch.cat([self._spliced(asked.before, asked.pictures), self._embed([asked.after])], 1)
-        places = places_of([len(before)], asked.pictures)
+        placed = prompt_places([len(before)], asked.pictures, len(asked.after))
+        places, start = (None, None) if placed is None else placed
         span = Span(len(before), len(picture.tokens), len(asked.after))
         within = within.of_views(span.visual, picture.views[0].num_kept)
         with within.pruning(self._model.model.language_model, span):
-            first = Step(whole, None, None if places is None else np.concatenate([places[0], onward(*places, span)], 1))
-            start = None if places is None else places[1] + span.after
-            return self._greedily(first, 1, asked.longest, start)[0]
+            return self._greedily(Step(whole, None, places), 1, asked.longest, start)[0]
 
     def _begun_together(self, prompts: Sequence[tuple[Any, Any]]) -> tuple[Any, int | None]:
         """As `_begun`, of several prompts of one length, whose caches are the rows of one."""

@@ -29,11 +29,7 @@ def effective_rank(features: ArrayLike, center: bool) -> float:
     x = np.asarray(features, dtype=np.float64)
     if center:
         x = x - x.mean(axis=0, keepdims=True)
-    singular = np.linalg.svd(x, compute_uv=False)
-    total = singular.sum()
-    if total == 0.0:
-        return 1.0
-    return float(np.exp(_entropy(singular / total)))
+    return _of_spectrum(np.linalg.svd(x, compute_uv=False))
 
 
 def effective_rank_by_gram(features: ArrayLike) -> float:
@@ -53,9 +49,7 @@ def effective_rank_by_gram(features: ArrayLike) -> float:
     if not np.isfinite(x).all():
         return float("nan")
     gram = x @ x.T if len(x) <= x.shape[1] else x.T @ x
-    singular = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0.0, None))
-    total = singular.sum()
-    return 1.0 if total == 0.0 else float(np.exp(_entropy(singular / total)))
+    return _of_spectrum(np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0.0, None)))
 
 
 def attention_entropy(saliency: ArrayLike) -> float:
@@ -89,6 +83,11 @@ def complexity_of(signals: Signals, settings: Settings) -> float:
         return attention_entropy(signals.saliency)
     assert signals.projected is not None
     return effective_rank(signals.projected, bool(settings["center"]))
+
+
+def _of_spectrum(singular: NDArray[np.floating]) -> float:
+    total = singular.sum()
+    return 1.0 if total == 0.0 else float(np.exp(_entropy(singular / total)))
 
 
 def _entropy(p: NDArray[np.float64]) -> float:

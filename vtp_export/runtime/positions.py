@@ -77,3 +77,23 @@ def places_of(before: Sequence[int], pictures: Sequence["Picture"]) -> tuple[npt
         parts.append(start + text + np.maximum(picture.position_ids, 0))  # what stands for no place, at the start
         start += text + picture.extent
     return np.concatenate(parts, axis=1), start
+
+
+def prompt_places(
+    before: Sequence[int], pictures: Sequence["Picture"], after: int
+) -> tuple[npt.NDArray[np.int64], int] | None:
+    """Where every token of a prompt stands, and the next one behind it.
+
+    Args:
+        before: see `places_of`.
+        pictures: see `places_of`.
+        after: how many tokens of text stand behind the last picture.
+
+    Returns:
+        (3, m) positions, and that of the next token; None where the language model counts tokens alone.
+    """
+    if (begun := places_of(before, pictures)) is None:
+        return None
+    places, start = begun
+    behind = np.tile(np.arange(start, start + after), (AXES, 1))
+    return np.concatenate([places, behind], axis=1), start + after
